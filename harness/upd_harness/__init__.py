@@ -1,0 +1,1 @@
+"""What one does with a model: score images, measure, report."""

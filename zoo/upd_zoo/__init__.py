@@ -1,0 +1,1 @@
+"""upd-zoo: ready models for unsupervised pathology detection."""

@@ -1,0 +1,1 @@
+"""Readers, phantoms and the prepared store: images in, arrays out, NumPy only."""

@@ -1,0 +1,122 @@
+"""Every error that upd-zoo raises on purpose, and the exit code each one ends a command with.
+
+    UpdZooError             1  an error with an explanation
+    ├── UsageError          2  the request itself cannot be carried out
+    ├── InputError          3  one input file cannot be used; the others go on
+    ├── NotFoundError       4  no such model, revision, file or data set
+    ├── IntegrityError      5  bytes are not what their manifest says
+    ├── OfflineError        6  the network is needed and not to be had
+    ├── MissingExtraError   7  an optional dependency is not installed
+    └── ToleranceError      8  numbers lie outside their stated tolerance
+
+Anything else that escapes is a bug and keeps its traceback.
+
+An error speaks in three beats: what was wrong with the value, what is accepted, what to do next.
+"""
+
+import difflib
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import ClassVar
+
+
+class UpdZooError(Exception):
+    """An error with an explanation that fits on one line.
+
+    Args:
+        problem: What was wrong, with the offending value.
+        accepted: What would have been right; may be empty.
+        next_step: What to type or do next; may be empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, accepted: str = "", next_step: str = "") -> None:
+        self.problem, self.accepted, self.next_step = problem, accepted, next_step
+        beats = (beat.strip().rstrip(".") for beat in (problem, accepted, next_step))
+        super().__init__(". ".join(" ".join(beat.split()) for beat in beats if beat) + ".")
+
+
+class UsageError(UpdZooError):
+    """The request itself cannot be carried out: a bad option, or a full output folder."""
+
+    exit_code = 2
+
+
+class InputErrorCode(StrEnum):
+    """Why one input file cannot be used; written to `results.jsonl` as `error.code`."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"
+    CHANNELS = "channels"
+    GEOMETRY = "geometry"
+    NOT_FINITE = "not-finite"
+    EMPTY = "empty"
+
+
+class InputError(UpdZooError):
+    """One input file cannot be used.
+
+    Args:
+        code: The reason, for programs.
+        problem: The reason, for people.
+        accepted: What would have been right.
+        next_step: What to do next.
+    """
+
+    exit_code = 3
+
+    def __init__(self, code: InputErrorCode, problem: str, accepted: str = "", next_step: str = "") -> None:
+        self.code = code
+        super().__init__(problem, accepted, next_step)
+
+
+class NotFoundError(UpdZooError):
+    """No such model, revision, file or data set."""
+
+    exit_code = 4
+
+
+class IntegrityError(UpdZooError):
+    """Bytes are not what their manifest says; nothing of them was used."""
+
+    exit_code = 5
+
+
+class OfflineError(UpdZooError):
+    """The network is needed and not to be had."""
+
+    exit_code = 6
+
+
+class MissingExtraError(UpdZooError):
+    """An optional dependency is not installed.
+
+    Args:
+        purpose: What needs it, as the start of a sentence.
+        extra: The extra of upd-zoo that brings it, such as `train`.
+    """
+
+    exit_code = 7
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}'", "", f"pip install 'upd-zoo[{extra}]'")
+
+
+class ToleranceError(UpdZooError):
+    """Numbers lie outside their stated tolerance."""
+
+    exit_code = 8
+
+
+def closest(value: str, known: Iterable[str]) -> str:
+    """Return the known names nearest to `value` as a phrase such as "did you mean a or b?", or the whole list."""
+    names = sorted(known)
+    near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"known: {', '.join(names)}" if names else "none is known"
