@@ -1,7 +1,7 @@
 """The words of the study: what a model is trained on, what it is scored on, and what it is called.
 
-A *domain* is a set of healthy images that a model learns from; a *test set* is what it is scored on. The study trains on
-CamCAN and tests on BraTS, so the two have different names, and a test set names its domain here and nowhere else.
+A *domain* is a set of healthy images that a model learns from; a *test set* is what it is scored on. The study trains
+on CamCAN and tests on BraTS, so the two have different names, and a test set names its domain here and nowhere else.
 Everything is a frozen record; nothing in this module opens a file.
 
 Source: section V of the study (data sets), and its section on image-level scores (maximum for brain MRI and fundus,

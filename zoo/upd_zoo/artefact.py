@@ -1,0 +1,337 @@
+"""The artefact: a folder that holds one model, and the contract between who makes it and who uses it.
+
+    README.md                  model card
+    config.json                Config: what the model is and how it was made; data only
+    model.safetensors          weights and every buffer
+    onnx/model.onnx            one file; image -> anomaly_map, score
+    torchscript/model.ts       the same graph for libtorch
+    calibration.json           Calibration: what healthy images score
+    manifest.json              Manifest: size and SHA-256 of every other file, versions, parity of the formats
+    results/<test set>.json    Result: what it scores where
+
+The JSON Schemas of these records are published beside this module, in `schemas/`.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from upd_zoo.errors import IntegrityError, NotFoundError
+from upd_zoo.files import sha256_of, to_json, write_text
+from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, ScoreRule
+
+CARD: Final = "README.md"
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+ONNX: Final = "onnx/model.onnx"
+TORCHSCRIPT: Final = "torchscript/model.ts"
+CALIBRATION: Final = "calibration.json"
+MANIFEST: Final = "manifest.json"
+RESULTS: Final = "results"
+
+Scalar = bool | int | float | str | None
+Setting = Scalar | list[Scalar]
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown fields, NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _safe_path(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) != text:
+        raise ValueError("a file of an artefact has a plain relative path")
+    return text
+
+
+SafePath = Annotated[str, AfterValidator(_safe_path)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class PixelConvention(Record):
+    """What every format of the model takes: float32 of shape (B, channels, height, width) within [minimum, maximum]."""
+
+    channels: Literal[1, 3]
+    height: Literal[128] = IMAGE_SIZE
+    width: Literal[128] = IMAGE_SIZE
+    minimum: Literal[0] = 0
+    maximum: Literal[1] = 1
+
+
+class WeightsOrigin(Record):
+    """Where a backbone's weights came from before training.
+
+    Attributes:
+        backbone: timm name of the network.
+        source: `random` (drawn from the run's seed), `file` (a local file) or `timm` (downloaded through timm).
+        name: Name of the file or of the timm tag; empty for random weights. Never a full path.
+        sha256: Hash of the weights as loaded: names, shapes and bytes of every tensor.
+    """
+
+    backbone: str
+    source: Literal["random", "file", "timm"]
+    name: str
+    sha256: Sha256
+
+
+class Training(Record):
+    """How the model was trained.
+
+    Attributes:
+        steps: Optimiser steps, over all phases.
+        images: Number of training images.
+        subjects: Number of different subjects among them.
+        store: SHA-256 of the prepared store's images.
+    """
+
+    profile: str
+    seed: int
+    steps: int
+    batch_size: int
+    optimiser: dict[str, Setting]
+    images: int
+    subjects: int
+    store: Sha256
+    device: str
+
+
+class Config(Record):
+    """What a model is; with `model.safetensors` it is the whole model.
+
+    Attributes:
+        id: Canonical name, without revision.
+        settings: Arguments of the method's class.
+        labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
+    """
+
+    schema_: Literal["upd-zoo/config/1"] = Field("upd-zoo/config/1", alias="schema")
+    id: str
+    method: str
+    title: str
+    domain: str
+    pretrain: Pretrain
+    protocol: Protocol
+    settings: dict[str, Setting]
+    input: PixelConvention
+    framing: Framing
+    centred: bool
+    foreground: Foreground
+    score_rule: ScoreRule
+    weights_origin: WeightsOrigin | None
+    training: Training
+    labels: list[str]
+
+
+class Quantiles(Record):
+    """An empirical distribution: `values[i]` is its quantile at `levels[i]`, from `count` observations."""
+
+    count: int
+    levels: list[Fraction]
+    values: list[float]
+
+    def percentile(self, value: float) -> float:
+        """Return the percentage in [0, 100] of the distribution that lies below `value`, interpolated."""
+        if value <= self.values[0]:
+            return 100 * self.levels[0]
+        for index in range(1, len(self.values)):
+            low, high = self.values[index - 1], self.values[index]
+            if value <= high:
+                part = (value - low) / (high - low)
+                return 100 * (self.levels[index - 1] + part * (self.levels[index] - self.levels[index - 1]))
+        return 100 * self.levels[-1]
+
+
+class Calibration(Record):
+    """What healthy images that the model was not trained on score.
+
+    Attributes:
+        dataset: Which healthy images.
+        image_scores: Score of each image (each slice of a volume).
+        subject_scores: Highest score of each subject's images; what a volume is compared with.
+        map_values: Map values of the foreground pixels.
+        false_positive_rate: Share of healthy cases above the thresholds, as aimed at.
+    """
+
+    schema_: Literal["upd-zoo/calibration/1"] = Field("upd-zoo/calibration/1", alias="schema")
+    dataset: str
+    image_scores: Quantiles
+    subject_scores: Quantiles
+    map_values: Quantiles
+    false_positive_rate: Fraction
+    image_threshold: float
+    subject_threshold: float
+    map_threshold: float
+
+
+class FileRecord(Record):
+    """Size and hash of one file."""
+
+    sha256: Sha256
+    bytes: int
+
+
+class Parity(Record):
+    """How far one format is from the eager model, on images of its own domain.
+
+    Attributes:
+        format: `onnx`, `torchscript` or `safetensors`.
+        batch: Number of images per call.
+        map_difference: Largest absolute difference of the maps.
+        score_difference: Largest absolute difference of the scores.
+        map_range: Largest minus smallest value of the eager maps, for scale.
+        tolerance: Largest difference allowed, relative to the range where that exceeds 1.
+    """
+
+    format: str
+    batch: int
+    map_difference: float
+    score_difference: float
+    map_range: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether both differences lie within the tolerance."""
+        return max(self.map_difference, self.score_difference) <= self.tolerance * max(1.0, self.map_range)
+
+
+class Manifest(Record):
+    """Size and hash of every file of the artefact but itself, and how it came to be."""
+
+    schema_: Literal["upd-zoo/manifest/1"] = Field("upd-zoo/manifest/1", alias="schema")
+    id: str
+    created: str
+    source_commit: str | None
+    versions: dict[str, str]
+    parity: list[Parity]
+    files: dict[SafePath, FileRecord]
+
+
+class Metrics(Record):
+    """The study's four metrics; None where one is not defined.
+
+    Attributes:
+        ap_image: Average precision of image scores, AP_i.
+        auroc: Area under the ROC curve of image scores.
+        ap_pixel: Average precision of map values, AP_p.
+        dice: Best Dice over all thresholds, ⌈Dice⌉.
+        dice_threshold: Map value at which it is reached: a pixel is positive at or above it.
+    """
+
+    ap_image: Fraction | None
+    auroc: Fraction | None
+    ap_pixel: Fraction | None
+    dice: Fraction | None
+    dice_threshold: float | None = None
+
+
+class Result(Record):
+    """What a model, or a trivial baseline, scores on one test set."""
+
+    schema_: Literal["upd-zoo/result/1"] = Field("upd-zoo/result/1", alias="schema")
+    model: str
+    revision: str
+    manifest: Sha256
+    test_set: str
+    store: Sha256
+    seed: int
+    backend: str
+    images: int
+    anomalous: int
+    subjects: int
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, Metrics]
+    labels: list[str]
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+SCHEMAS: Final[Mapping[str, type[Record]]] = {
+    "config": Config,
+    "calibration": Calibration,
+    "manifest": Manifest,
+    "result": Result,
+}
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON, whole or not at all."""
+    write_text(path, to_json(record.model_dump(mode="json", by_alias=True)) + "\n")
+
+
+def read_record(path: Path, kind: type[RecordType]) -> RecordType:
+    """Read a record that `write_record` wrote.
+
+    Raises:
+        NotFoundError: There is no such file.
+        IntegrityError: The file is not such a record.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{path.parent.name}/{path.name} does not exist", f"an artefact holds a {path.name}"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise IntegrityError(
+            f"{path.name} is not a {kind.__name__.lower()} record: {where}: {first['msg']}",
+            "the published JSON Schema",
+            "pull the model again with upd-zoo pull --force",
+        ) from None
+
+
+def inventory(folder: Path) -> dict[str, FileRecord]:
+    """Return size and hash of every file below `folder` but its manifest, by relative path, in order."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {
+        name: FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size)
+        for name, path in names.items()
+        if name != MANIFEST
+    }
+
+
+def check_file(folder: Path, name: str, record: FileRecord) -> None:
+    """Check one file of an artefact against its manifest.
+
+    Raises:
+        IntegrityError: The file is missing, or its size or hash differs.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise IntegrityError(f"{name} is missing", "every file of the manifest", "upd-zoo pull --force")
+    if path.stat().st_size != record.bytes or sha256_of(path) != record.sha256:
+        raise IntegrityError(
+            f"{name} does not have the SHA-256 of its manifest",
+            f"{record.bytes} bytes with SHA-256 {record.sha256[:12]}…",
+            "upd-zoo pull --force fetches it again",
+        )
+
+
+def verify(folder: Path, names: Iterable[str] | None = None) -> Manifest:
+    """Check files of an artefact against its manifest.
+
+    Args:
+        folder: The artefact.
+        names: Which files to check, by relative path; None checks every file that the manifest lists.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        NotFoundError: There is no manifest, or it does not list one of `names`.
+        IntegrityError: A file is missing or changed, or the manifest is unreadable.
+    """
+    manifest = read_record(folder / MANIFEST, Manifest)
+    for name in manifest.files if names is None else names:
+        if name not in manifest.files:
+            raise NotFoundError(f"{manifest.id} has no {name}", f"it has {', '.join(manifest.files)}")
+        check_file(folder, name, manifest.files[name])
+    return manifest
