@@ -1,0 +1,205 @@
+"""How an image of any size becomes the square a detector takes, and how a map goes back.
+
+One place for training and scoring: a model sees at test time what it saw in training. A rectangle of the source, the
+*window*, is resized to `IMAGE_SIZE`; the window may reach beyond the image, where the image's minimum (background) is
+put. Resizing is Pillow's, in float32, with its support widened when shrinking, so that nothing aliases.
+
+Source: sections V-A to V-C of the study. Slices are resized linearly, photographs by Lanczos' filter, as in its code.
+"""
+
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from upd_zoo.vocabulary import IMAGE_SIZE, Framing
+
+Array = npt.NDArray[np.float32]
+
+_FILTERS = {
+    Framing.SQUARE_SLICES: Image.Resampling.BILINEAR,
+    Framing.STRETCH: Image.Resampling.LANCZOS,
+    Framing.CENTRE_CROP: Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of the source image, in pixels: rows [top, top + height), columns [left, left + width)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def window(framing: Framing, height: int, width: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Window:
+    """Return the part of an image of `height` x `width` pixels that is resized to the square.
+
+    Args:
+        framing: The rule.
+        height: Rows of the image.
+        width: Columns of the image.
+        spacing: Size of a pixel along rows and columns, in mm or any common unit.
+    """
+    if framing is Framing.STRETCH:
+        return Window(0, 0, height, width)
+    if framing is Framing.CENTRE_CROP:
+        side = min(height, width)
+        return Window((height - side) // 2, (width - side) // 2, side, side)
+    side_mm = max(height * spacing[0], width * spacing[1])
+    tall, wide = round(side_mm / spacing[0]), round(side_mm / spacing[1])
+    return Window((height - tall) // 2, (width - wide) // 2, tall, wide)
+
+
+def frame(image: Array, framing: Framing, spacing: tuple[float, float] = (1.0, 1.0)) -> Array:
+    """Bring an image to the square.
+
+    Args:
+        image: (C, H, W) float32 in [0, 1].
+        framing: The rule.
+        spacing: Size of a pixel along H and W.
+
+    Returns:
+        (C, IMAGE_SIZE, IMAGE_SIZE) float32 in [0, 1].
+    """
+    part = window(framing, *image.shape[1:], spacing)
+    cut = _cut(image, part)
+    square = np.stack([_resize(channel, IMAGE_SIZE, IMAGE_SIZE, _FILTERS[framing]) for channel in cut])
+    return np.clip(square, 0, 1, out=square)
+
+
+def frame_mask(
+    mask: npt.NDArray[np.generic], framing: Framing, spacing: tuple[float, float] = (1.0, 1.0)
+) -> npt.NDArray[np.uint8]:
+    """Bring a truth mask to the square: a pixel is set where at least half of its area was.
+
+    Args:
+        mask: (H, W), anything not zero is pathological.
+        framing: The rule used for the image.
+        spacing: Size of a pixel along H and W.
+
+    Returns:
+        (IMAGE_SIZE, IMAGE_SIZE) uint8, 0 or 1.
+    """
+    binary = (mask != 0).astype(np.float32)
+    part = window(framing, *binary.shape, spacing)
+    square = _resize(_cut(binary[None], part)[0], IMAGE_SIZE, IMAGE_SIZE, Image.Resampling.BOX)
+    return (square >= 0.5).astype(np.uint8)
+
+
+def unframe(
+    anomaly_map: Array, framing: Framing, height: int, width: int, spacing: tuple[float, float] = (1.0, 1.0)
+) -> Array:
+    """Bring a map back to the image it belongs to.
+
+    Args:
+        anomaly_map: (IMAGE_SIZE, IMAGE_SIZE) float32.
+        framing: The rule used for the image.
+        height: Rows of the image.
+        width: Columns of the image.
+        spacing: Size of a pixel along rows and columns.
+
+    Returns:
+        (height, width) float32; pixels that the model never saw get the smallest value of the map.
+    """
+    part = window(framing, height, width, spacing)
+    full = _resize(anomaly_map, part.height, part.width, Image.Resampling.BILINEAR)
+    whole = Window(-part.top, -part.left, height, width)
+    return _cut(full[None], whole)[0]
+
+
+def _cut(image: Array, part: Window) -> Array:
+    """Return the window of a (C, H, W) image, with the image's minimum where the window reaches beyond it."""
+    _, height, width = image.shape
+    top, left = max(part.top, 0), max(part.left, 0)
+    bottom, right = min(part.top + part.height, height), min(part.left + part.width, width)
+    inside = image[:, top:bottom, left:right]
+    if inside.shape[1:] == (part.height, part.width):
+        return inside
+    result = np.full((image.shape[0], part.height, part.width), image.min(), np.float32)
+    row, column = top - part.top, left - part.left
+    result[:, row : row + inside.shape[1], column : column + inside.shape[2]] = inside
+    return result
+
+
+def _resize(channel: Array, height: int, width: int, resampling: Image.Resampling) -> Array:
+    if channel.shape == (height, width):
+        return channel
+    picture = Image.fromarray(np.ascontiguousarray(channel, dtype=np.float32))
+    return np.asarray(picture.resize((width, height), resampling), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceGeometry:
+    """How the axial slices of a volume lie in its own grid.
+
+    Attributes:
+        shape: Voxels along the volume's own three axes.
+        orientation: nibabel orientation array that turns the volume into L-P-S order.
+        spacing: Size of a slice's pixel along its rows (towards posterior) and columns (towards left), in mm.
+        rows: Rows of a slice.
+        columns: Columns of a slice.
+    """
+
+    shape: tuple[int, int, int]
+    orientation: npt.NDArray[np.float64]
+    spacing: tuple[float, float]
+    rows: int
+    columns: int
+
+
+def axial_geometry(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> SliceGeometry:
+    """Return how axial slices lie in a volume of this shape and affine (voxel to RAS+ millimetres)."""
+    own = nib.orientations.io_orientation(affine)
+    lps = nib.orientations.axcodes2ornt(("L", "P", "S"))
+    orientation = nib.orientations.ornt_transform(own, lps)
+    sizes = np.empty(3)
+    counts = np.empty(3, int)
+    for axis, size in enumerate(nib.affines.voxel_sizes(affine)):
+        target = int(orientation[axis, 0])
+        sizes[target], counts[target] = size, shape[axis]
+    return SliceGeometry(shape, orientation, (float(sizes[1]), float(sizes[0])), int(counts[1]), int(counts[0]))
+
+
+def axial_slices(volume: Array, geometry: SliceGeometry) -> Array:
+    """Return the axial slices of a volume, from feet to head, anterior at the top, the patient's right at the left.
+
+    Args:
+        volume: (X, Y, Z) in its own order.
+        geometry: From `axial_geometry`.
+
+    Returns:
+        (S, rows, columns) view or copy.
+    """
+    upright = nib.orientations.apply_orientation(volume, geometry.orientation)
+    return np.asarray(upright.transpose(2, 1, 0))
+
+
+def from_axial_slices(slices: Array, geometry: SliceGeometry) -> Array:
+    """Return the volume, in its own order, whose axial slices are given; undoes `axial_slices`.
+
+    Args:
+        slices: (S, rows, columns).
+        geometry: From `axial_geometry`.
+    """
+    back = _inverse_orientation(geometry.orientation)
+    return np.asarray(nib.orientations.apply_orientation(slices.transpose(2, 1, 0), back))
+
+
+def _inverse_orientation(orientation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    inverse = np.empty_like(orientation)
+    for axis, (target, flip) in enumerate(orientation):
+        inverse[int(target)] = axis, flip
+    return inverse
+
+
+def scale_volume(volume: Array) -> Array:
+    """Scale a volume to [0, 1] by its own smallest and largest value, so that a constant background becomes 0.
+
+    The study divides by the largest value, its background being 0 already.
+    """
+    low, high = float(volume.min()), float(volume.max())
+    return ((volume - np.float32(low)) / np.float32(high - low)).astype(np.float32)

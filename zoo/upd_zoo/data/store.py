@@ -1,0 +1,235 @@
+"""The prepared store: images at model size in one memory-mapped file, with what is known of each.
+
+    images.npy    (N, C, 128, 128) float32 in [0, 1]
+    masks.npy     (N, 128, 128) uint8, 1 where pathological; only where pixel truth exists
+    index.csv     subject, slice, anomalous, source: one row per image
+    store.json    what it holds, how it was made, SHA-256 of the arrays
+
+Every reader fills it, training and evaluation read it, and neither holds it in memory.
+"""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from upd_zoo.artefact import Record, Setting, Sha256, read_record, write_record
+from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
+from upd_zoo.files import replacing_folder
+from upd_zoo.vocabulary import IMAGE_SIZE
+
+IMAGES: Final = "images.npy"
+MASKS: Final = "masks.npy"
+INDEX: Final = "index.csv"
+FACTS: Final = "store.json"
+_COLUMNS = ("subject", "slice", "anomalous", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image at model size and what is known of it.
+
+    Attributes:
+        image: (C, 128, 128) float32 in [0, 1].
+        anomalous: Whether it shows pathology.
+        subject: Which person; images of one subject never lie on both sides of a split.
+        slice: Axial position of a slice in its volume; 0 for photographs.
+        source: File it came from, relative to the data set's folder.
+        mask: (128, 128) uint8, 1 where pathological; None where pixel truth is not known.
+    """
+
+    image: npt.NDArray[np.float32]
+    anomalous: bool
+    subject: str
+    slice: int = 0
+    source: str = ""
+    mask: npt.NDArray[np.uint8] | None = None
+
+
+class Facts(Record):
+    """What a store holds and how it was made.
+
+    Attributes:
+        name: Domain or test set, and part, such as `idrid/train`.
+        labels: What a reader of any number computed on it must be told.
+        provenance: Source, seed, versions and settings of the preparation.
+    """
+
+    schema_: Literal["upd-zoo/store/1"] = Field("upd-zoo/store/1", alias="schema")
+    name: str
+    images: int
+    channels: Literal[1, 3]
+    subjects: int
+    anomalous: int
+    has_masks: bool
+    labels: list[str]
+    provenance: dict[str, Setting]
+    sha256: dict[str, Sha256]
+
+
+class _GrowingArray:
+    """An .npy file whose first axis grows; its header is written again at the end, in the room numpy leaves for it."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self._shape, self._dtype = shape, np.dtype(dtype)
+        self._file: IO[bytes] = path.open("wb")
+        self._digest = hashlib.sha256()
+        self.count = 0
+        self._write_header()
+
+    def append(self, array: npt.NDArray[Any]) -> None:
+        if array.shape != self._shape or array.dtype != self._dtype:
+            expected = f"shape {self._shape} and type {self._dtype}"
+            raise UpdZooError(f"an image of shape {array.shape} and type {array.dtype} was given", expected)
+        data = np.ascontiguousarray(array).tobytes()
+        self._digest.update(data)
+        self._file.write(data)
+        self.count += 1
+
+    def close(self) -> str:
+        self._file.seek(0)
+        self._write_header()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._digest.hexdigest()
+
+    def _write_header(self) -> None:
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self.count, *self._shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def write_store(
+    folder: Path,
+    name: str,
+    samples: Iterable[Sample],
+    *,
+    channels: Literal[1, 3],
+    has_masks: bool,
+    labels: Iterable[str] = (),
+    provenance: Mapping[str, Setting] | None = None,
+) -> Facts:
+    """Write a store, whole or not at all, in memory that does not grow with the number of samples.
+
+    Args:
+        folder: Where the store will be; an older store there is replaced.
+        name: Domain or test set and part.
+        samples: The images; every one with a mask if `has_masks`.
+        channels: Channels of every image.
+        has_masks: Whether pixel truth is known.
+        labels: What a reader of any number computed on it must be told.
+        provenance: How it was made.
+
+    Raises:
+        UpdZooError: There is no sample, or one has another shape or type, or lacks its mask.
+    """
+    with replacing_folder(folder) as temporary:
+        images = _GrowingArray(temporary / IMAGES, (channels, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+        masks = _GrowingArray(temporary / MASKS, (IMAGE_SIZE, IMAGE_SIZE), np.uint8) if has_masks else None
+        subjects: set[str] = set()
+        anomalous = 0
+        with (temporary / INDEX).open("w", newline="", encoding="utf-8") as stream:
+            index = csv.writer(stream, lineterminator="\n")
+            index.writerow(_COLUMNS)
+            for sample in samples:
+                images.append(sample.image)
+                if masks is not None:
+                    masks.append(_mask_of(sample))
+                index.writerow((sample.subject, sample.slice, int(sample.anomalous), sample.source))
+                subjects.add(sample.subject)
+                anomalous += sample.anomalous
+        hashes = {IMAGES: images.close()} | ({MASKS: masks.close()} if masks else {})
+        if images.count == 0:
+            raise UpdZooError(f"no image was found for {name}", "at least one", "check the folder of the data set")
+        facts = Facts(
+            name=name,
+            images=images.count,
+            channels=channels,
+            subjects=len(subjects),
+            anomalous=anomalous,
+            has_masks=has_masks,
+            labels=list(labels),
+            provenance=dict(provenance or {}),
+            sha256=hashes,
+        )
+        write_record(temporary / FACTS, facts)
+    return facts
+
+
+def _mask_of(sample: Sample) -> npt.NDArray[np.uint8]:
+    if sample.mask is None:
+        raise UpdZooError(f"{sample.source or sample.subject} has no mask", "a mask for every image of this store")
+    return sample.mask
+
+
+class Store:
+    """A prepared store, read through memory maps.
+
+    Args:
+        folder: What `write_store` wrote.
+
+    Raises:
+        NotFoundError: There is no store in the folder.
+        IntegrityError: The arrays do not have the shape that `store.json` states.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / FACTS).is_file():
+            raise NotFoundError(
+                f"there is no prepared store in {folder.name}",
+                f"a folder with {FACTS}",
+                "python scripts/prepare.py --help says how to make one",
+            )
+        self.folder = folder
+        self.facts = read_record(folder / FACTS, Facts)
+        self.images: npt.NDArray[np.float32] = self._map(IMAGES, (self.facts.channels, IMAGE_SIZE, IMAGE_SIZE))
+        self.masks: npt.NDArray[np.uint8] | None = (
+            self._map(MASKS, (IMAGE_SIZE, IMAGE_SIZE)) if self.facts.has_masks else None
+        )
+
+    def __len__(self) -> int:
+        return self.facts.images
+
+    @cached_property
+    def index(self) -> list[dict[str, str]]:
+        """One row per image, with the columns of `index.csv`."""
+        with (self.folder / INDEX).open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+
+    @cached_property
+    def subjects(self) -> list[str]:
+        """Subject of each image."""
+        return [row["subject"] for row in self.index]
+
+    @cached_property
+    def anomalous(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether each image shows pathology."""
+        return np.array([row["anomalous"] == "1" for row in self.index])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the images, by which results and models name their data."""
+        return self.facts.sha256[IMAGES]
+
+    def _map(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        try:
+            array: npt.NDArray[Any] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise IntegrityError(
+                f"{name} of the store {self.facts.name} cannot be read: {error}", "", "prepare it again"
+            ) from error
+        if array.shape != (self.facts.images, *shape):
+            raise IntegrityError(
+                f"{name} of the store {self.facts.name} has shape {array.shape}",
+                f"{(self.facts.images, *shape)}, as its {FACTS} says",
+                "prepare it again",
+            )
+        return array
