@@ -109,7 +109,7 @@ class Config(Record):
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
-    schema_: Literal["upd-zoo/config/1"] = Field("upd-zoo/config/1", alias="schema")
+    schema_: Literal["upd-zoo/config/1"] = Field(default="upd-zoo/config/1", alias="schema")
     id: str
     method: str
     title: str
@@ -157,7 +157,7 @@ class Calibration(Record):
         false_positive_rate: Share of healthy cases above the thresholds, as aimed at.
     """
 
-    schema_: Literal["upd-zoo/calibration/1"] = Field("upd-zoo/calibration/1", alias="schema")
+    schema_: Literal["upd-zoo/calibration/1"] = Field(default="upd-zoo/calibration/1", alias="schema")
     dataset: str
     image_scores: Quantiles
     subject_scores: Quantiles
@@ -203,7 +203,7 @@ class Parity(Record):
 class Manifest(Record):
     """Size and hash of every file of the artefact but itself, and how it came to be."""
 
-    schema_: Literal["upd-zoo/manifest/1"] = Field("upd-zoo/manifest/1", alias="schema")
+    schema_: Literal["upd-zoo/manifest/1"] = Field(default="upd-zoo/manifest/1", alias="schema")
     id: str
     created: str
     source_commit: str | None
@@ -233,7 +233,7 @@ class Metrics(Record):
 class Result(Record):
     """What a model, or a trivial baseline, scores on one test set."""
 
-    schema_: Literal["upd-zoo/result/1"] = Field("upd-zoo/result/1", alias="schema")
+    schema_: Literal["upd-zoo/result/1"] = Field(default="upd-zoo/result/1", alias="schema")
     model: str
     revision: str
     manifest: Sha256

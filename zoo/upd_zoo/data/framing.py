@@ -9,9 +9,10 @@ Source: sections V-A to V-C of the study. Slices are resized linearly, photograp
 
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel import orientations
+from nibabel.affines import voxel_sizes
 from PIL import Image
 
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing
@@ -65,7 +66,7 @@ def frame(image: Array, framing: Framing, spacing: tuple[float, float] = (1.0, 1
     Returns:
         (C, IMAGE_SIZE, IMAGE_SIZE) float32 in [0, 1].
     """
-    part = window(framing, *image.shape[1:], spacing)
+    part = window(framing, image.shape[1], image.shape[2], spacing)
     cut = _cut(image, part)
     square = np.stack([_resize(channel, IMAGE_SIZE, IMAGE_SIZE, _FILTERS[framing]) for channel in cut])
     return np.clip(square, 0, 1, out=square)
@@ -85,7 +86,7 @@ def frame_mask(
         (IMAGE_SIZE, IMAGE_SIZE) uint8, 0 or 1.
     """
     binary = (mask != 0).astype(np.float32)
-    part = window(framing, *binary.shape, spacing)
+    part = window(framing, binary.shape[0], binary.shape[1], spacing)
     square = _resize(_cut(binary[None], part)[0], IMAGE_SIZE, IMAGE_SIZE, Image.Resampling.BOX)
     return (square >= 0.5).astype(np.uint8)
 
@@ -108,7 +109,8 @@ def unframe(
     part = window(framing, height, width, spacing)
     full = _resize(anomaly_map, part.height, part.width, Image.Resampling.BILINEAR)
     whole = Window(-part.top, -part.left, height, width)
-    return _cut(full[None], whole)[0]
+    restored: Array = _cut(full[None], whole)[0]
+    return restored
 
 
 def _cut(image: Array, part: Window) -> Array:
@@ -153,12 +155,12 @@ class SliceGeometry:
 
 def axial_geometry(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> SliceGeometry:
     """Return how axial slices lie in a volume of this shape and affine (voxel to RAS+ millimetres)."""
-    own = nib.orientations.io_orientation(affine)
-    lps = nib.orientations.axcodes2ornt(("L", "P", "S"))
-    orientation = nib.orientations.ornt_transform(own, lps)
+    own = orientations.io_orientation(affine)
+    lps = orientations.axcodes2ornt(("L", "P", "S"))
+    orientation = orientations.ornt_transform(own, lps)
     sizes = np.empty(3)
     counts = np.empty(3, int)
-    for axis, size in enumerate(nib.affines.voxel_sizes(affine)):
+    for axis, size in enumerate(voxel_sizes(affine)):
         target = int(orientation[axis, 0])
         sizes[target], counts[target] = size, shape[axis]
     return SliceGeometry(shape, orientation, (float(sizes[1]), float(sizes[0])), int(counts[1]), int(counts[0]))
@@ -174,7 +176,7 @@ def axial_slices(volume: Array, geometry: SliceGeometry) -> Array:
     Returns:
         (S, rows, columns) view or copy.
     """
-    upright = nib.orientations.apply_orientation(volume, geometry.orientation)
+    upright = orientations.apply_orientation(volume, geometry.orientation)
     return np.asarray(upright.transpose(2, 1, 0))
 
 
@@ -186,7 +188,7 @@ def from_axial_slices(slices: Array, geometry: SliceGeometry) -> Array:
         geometry: From `axial_geometry`.
     """
     back = _inverse_orientation(geometry.orientation)
-    return np.asarray(nib.orientations.apply_orientation(slices.transpose(2, 1, 0), back))
+    return np.asarray(orientations.apply_orientation(slices.transpose(2, 1, 0), back))
 
 
 def _inverse_orientation(orientation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -63,7 +63,7 @@ class Facts(Record):
         provenance: Source, seed, versions and settings of the preparation.
     """
 
-    schema_: Literal["upd-zoo/store/1"] = Field("upd-zoo/store/1", alias="schema")
+    schema_: Literal["upd-zoo/store/1"] = Field(default="upd-zoo/store/1", alias="schema")
     name: str
     images: int
     channels: Literal[1, 3]
