@@ -11,7 +11,7 @@ mean for chest X-ray).
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from upd_zoo.errors import UsageError, closest
 
@@ -66,7 +66,7 @@ class Modality:
 
     id: str
     title: str
-    channels: int
+    channels: Literal[1, 3]
     framing: Framing
     foreground: Foreground
     score_rule: ScoreRule

@@ -1,0 +1,231 @@
+"""The catalogue: which models a hub holds, and how one is found by name.
+
+A catalogue is a TOML file with one `[[model]]` table per model. Publishing writes the rows from the `config.json` and
+`manifest.json` of what was published; nobody types them. The one beside this module lists the models of the default
+hub.
+
+Listing must start fast, so nothing here needs torch, pydantic or the Hub's library.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest
+from upd_zoo.files import write_text
+from upd_zoo.vocabulary import ModelId, Pretrain, Protocol, get_domain
+
+CATALOGUE: Final = "catalogue.toml"
+PACKAGED: Final = Path(__file__).with_name(CATALOGUE)
+SCHEMA: Final = "upd-zoo/catalogue/1"
+_HEADER: Final = (
+    "# The models of one hub. Written by publishing, from config.json and manifest.json; not edited by hand."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model of a hub.
+
+    A hub that is known only by the names of its repositories leaves everything but the name at its default.
+
+    Attributes:
+        id: Canonical name, without revision; method and domain follow from it.
+        title: Name of the method as the study prints it.
+        pretrain: Where the weights came from before training.
+        protocol: Which protocol the model was trained under.
+        profile: Training profile, such as `study`.
+        labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
+        revisions: Published revisions; empty where they are not known.
+        bytes: Size of each format by its name: `safetensors`, `onnx`, `torchscript`.
+
+    Raises:
+        UsageError: `id` is not a model name in its canonical form.
+    """
+
+    id: str
+    title: str = ""
+    pretrain: Pretrain | None = None
+    protocol: Protocol | None = None
+    profile: str = ""
+    labels: tuple[str, ...] = ()
+    revisions: tuple[str, ...] = ()
+    bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        canonical = self.model.canonical.name
+        if self.id != canonical:
+            raise UsageError(f"'{self.id}' is not the canonical name of a model", f"'{canonical}'")
+
+    @property
+    def model(self) -> ModelId:
+        """The name, parsed."""
+        return ModelId.parse(self.id)
+
+    @property
+    def method(self) -> str:
+        """Identifier of the method."""
+        return self.model.method
+
+    @property
+    def domain(self) -> str:
+        """Identifier of the domain that the model was trained on."""
+        return self.model.domain.id
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The models of one hub, ordered by name."""
+
+    rows: tuple[Row, ...] = ()
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def read(cls, path: Path = PACKAGED) -> "Catalogue":
+        """Read a catalogue that `write` wrote; by default the one of the default hub.
+
+        Raises:
+            NotFoundError: There is no such file.
+            IntegrityError: The file is not a catalogue.
+        """
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            if document.get("schema") != SCHEMA:
+                raise ValueError(f"its schema is '{document.get('schema')}'")
+            return cls(tuple(_to_row(table) for table in document.get("model", [])))
+        except FileNotFoundError:
+            raise NotFoundError(f"{path.parent.name}/{path.name} does not exist") from None
+        except (ValueError, TypeError, AttributeError, LookupError, UsageError) as error:
+            raise IntegrityError(
+                f"{path.parent.name}/{path.name} is not a catalogue: {error}",
+                f"a TOML file of the schema {SCHEMA}",
+                "publish the models again to write a new one",
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Write the catalogue as TOML, whole or not at all."""
+        tables = (f"\n[[model]]\n{_to_toml(row)}" for row in self.rows)
+        write_text(path, f"{_HEADER}\nschema = {_value(SCHEMA)}\n{''.join(tables)}")
+
+    def add(self, row: Row) -> "Catalogue":
+        """Return the catalogue with `row` in it.
+
+        Where the model is already listed, the new facts replace the old ones and the revisions of both are kept.
+        """
+        known = [old.revisions for old in self.rows if old.id == row.id]
+        revisions = sorted(set(row.revisions).union(*known))
+        others = [old for old in self.rows if old.id != row.id]
+        return Catalogue(tuple(sorted([*others, replace(row, revisions=tuple(revisions))], key=lambda row: row.id)))
+
+    def filter(
+        self, method: str | None = None, domain: str | None = None, pretrain: Pretrain | None = None
+    ) -> "Catalogue":
+        """Return the rows that have every property asked for.
+
+        Args:
+            method: Identifier of the method.
+            domain: Domain, or a test set, which stands for its domain.
+            pretrain: Where the weights came from before training.
+
+        Raises:
+            UsageError: Neither a domain nor a test set is called `domain`.
+        """
+        wanted = None if domain is None else get_domain(domain).id
+        return Catalogue(
+            tuple(
+                row
+                for row in self.rows
+                if method in (None, row.method) and wanted in (None, row.domain) and pretrain in (None, row.pretrain)
+            )
+        )
+
+    def get(self, model: ModelId) -> Row:
+        """Return the row of a model, under whichever of its names it is asked for.
+
+        Raises:
+            NotFoundError: The catalogue does not list the model, or not this revision of it.
+        """
+        for row in self.rows:
+            if row.id == model.canonical.name:
+                if row.revisions and model.revision not in row.revisions:
+                    raise unknown_revision(model, row.revisions)
+                return row
+        raise unknown_model(model, (row.id for row in self.rows))
+
+
+def unknown_model(model: ModelId, known: Iterable[str]) -> NotFoundError:
+    """Return the error that says that there is no such model, and what to type instead."""
+    canonical = model.canonical.name
+    other_name = "" if model.name == canonical else f" (whose weights are {canonical})"
+    return NotFoundError(f"no model is called {model.name}{other_name}", closest(canonical, known), "upd-zoo list")
+
+
+def unknown_revision(model: ModelId, known: Iterable[str]) -> NotFoundError:
+    """Return the error that says that a model has no such revision, and what to type instead."""
+    return NotFoundError(
+        f"{model.name} has no revision '{model.revision}'",
+        closest(model.revision, known),
+        f"upd-zoo info {model.name}",
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list")
+    return tuple(map(_text, value))
+
+
+def _sizes(value: Any) -> dict[str, int]:
+    if not isinstance(value, dict) or not all(type(size) is int for size in value.values()):
+        raise ValueError(f"{value!r} is not a table of bytes")
+    return value
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "id": _text,
+    "title": _text,
+    "pretrain": Pretrain,
+    "protocol": Protocol,
+    "profile": _text,
+    "labels": _texts,
+    "revisions": _texts,
+    "bytes": _sizes,
+}
+
+
+def _to_row(table: Mapping[str, Any]) -> Row:
+    return Row(**{name: _READERS[name](value) for name, value in table.items()})
+
+
+def _to_toml(row: Row) -> str:
+    sizes = ", ".join(f"{_value(name)} = {size}" for name, size in row.bytes.items())
+    facts = {
+        "id": _value(row.id),
+        "title": _value(row.title),
+        "pretrain": None if row.pretrain is None else _value(row.pretrain),
+        "protocol": None if row.protocol is None else _value(row.protocol),
+        "profile": _value(row.profile),
+        "labels": f"[{', '.join(map(_value, row.labels))}]",
+        "revisions": f"[{', '.join(map(_value, row.revisions))}]",
+        "bytes": f"{{ {sizes} }}",
+    }
+    return "".join(f"{name} = {value}\n" for name, value in facts.items() if value is not None)
+
+
+def _value(text: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,0 +1,54 @@
+"""The detector: a method with its pixel convention, foreground and score rule; the only thing that is exported."""
+
+import torch
+from torch import Tensor, nn
+
+from upd_zoo.artefact import Config
+from upd_zoo.method import Method, Prediction, create
+from upd_zoo.vocabulary import Foreground, ScoreRule
+
+
+class Detector(nn.Module):
+    """Images in [0, 1] in, map and score out; everything between happens inside its graph.
+
+    Args:
+        method: What draws the map.
+        centred: Whether the method takes pixels in [-1, 1] instead of [0, 1].
+        foreground: Which pixels can be anomalous; the map is exactly 0 elsewhere.
+        score_rule: How a map becomes a score where the method has none of its own.
+    """
+
+    def __init__(self, method: Method, *, centred: bool, foreground: Foreground, score_rule: ScoreRule) -> None:
+        super().__init__()
+        self.method = method
+        self.centred, self.foreground, self.score_rule = centred, foreground, score_rule
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Detector":
+        """Return the untrained detector that a configuration describes, in evaluation mode."""
+        method = create(config.method, config.input.channels, config.settings)
+        detector = cls(method, centred=config.centred, foreground=config.foreground, score_rule=config.score_rule)
+        return detector.eval()
+
+    def pixels(self, image: Tensor) -> Tensor:
+        """Return images in [0, 1] as the method takes them."""
+        return image * 2 - 1 if self.centred else image
+
+    def forward(self, image: Tensor) -> Prediction:
+        """Return the prediction for images (B, C, 128, 128) float32 in [0, 1]."""
+        pixels = self.pixels(image)
+        anomaly_map = self.method.anomaly_map(pixels)
+        if self.foreground is Foreground.ABOVE_MINIMUM:
+            anomaly_map = anomaly_map * above_minimum(image)
+        score = self.method.score(pixels, anomaly_map)
+        if score is None:
+            score = (
+                anomaly_map.flatten(1).amax(1) if self.score_rule is ScoreRule.MAXIMUM else anomaly_map.mean((1, 2, 3))
+            )
+        return Prediction(anomaly_map, score)
+
+
+def above_minimum(image: Tensor) -> Tensor:
+    """Return (B, 1, H, W), 1.0 where any channel lies above the smallest value of its own image (B, C, H, W)."""
+    inside = image > image.amin(dim=(1, 2, 3), keepdim=True)
+    return inside.to(torch.float32).amax(dim=1, keepdim=True)

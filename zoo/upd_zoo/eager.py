@@ -1,0 +1,70 @@
+"""The eager model: `config.json` and `model.safetensors` become a torch module again."""
+
+import warnings
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from upd_zoo.artefact import CONFIG, TORCHSCRIPT, WEIGHTS, Config, read_record
+from upd_zoo.detector import Detector
+from upd_zoo.errors import IntegrityError
+from upd_zoo.runtime import Array, Predict
+
+
+def load_detector(folder: Path) -> Detector:
+    """Return the detector of an artefact or of a finished run, in evaluation mode.
+
+    Raises:
+        NotFoundError: The folder has no configuration.
+        IntegrityError: The weights are missing, or are not those of the configuration.
+    """
+    detector = Detector.from_config(read_record(folder / CONFIG, Config))
+    try:
+        tensors = safetensors.torch.load_file(folder / WEIGHTS)
+        detector.method.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise IntegrityError(
+            f"{WEIGHTS} does not hold the weights of {folder.name}: {error}",
+            "the tensors that config.json describes",
+            "finish the training, or pull the model again with upd-zoo pull --force",
+        ) from error
+    return detector
+
+
+def eager_predict(folder: Path, device: str, threads: int | None) -> Predict:
+    """Return the eager model of an artefact as a function of arrays."""
+    return as_predict(load_detector(folder).to(device), device, threads)
+
+
+def scripted_predict(folder: Path, device: str, threads: int | None) -> Predict:
+    """Return the TorchScript model of an artefact as a function of arrays."""
+    return as_predict(load_script(folder / TORCHSCRIPT, device), device, threads)
+
+
+def load_script(path: Path, device: str = "cpu") -> torch.nn.Module:
+    """Return a TorchScript module; TorchScript as a whole is deprecated, which is known and not repeated here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
+        script: torch.nn.Module = torch.jit.load(path, map_location=device)
+    return script
+
+
+def as_predict(module: torch.nn.Module, device: str = "cpu", threads: int | None = None) -> Predict:
+    """Return a module, images to (maps, scores), as a function of arrays.
+
+    Args:
+        module: A detector or its script, on `device`.
+        device: Where it lies.
+        threads: CPU threads; None leaves torch's own choice.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+
+    def predict(images: Array) -> tuple[Array, Array]:
+        with torch.inference_mode():
+            anomaly_map, score = module(torch.from_numpy(images).to(device))
+        return anomaly_map.cpu().numpy(), score.cpu().numpy()
+
+    return predict

@@ -1,0 +1,132 @@
+"""Frozen feature backbones, any of timm's, and the record of where their weights came from."""
+
+import hashlib
+from pathlib import Path
+
+import safetensors.torch
+import timm
+import torch
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from typing_extensions import override
+
+from upd_zoo.artefact import WeightsOrigin
+from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError, closest
+from upd_zoo.vocabulary import IMAGE_SIZE
+
+STRIDES = (4, 8, 16)
+"""Strides of the three levels that the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
+
+
+class FeatureBackbone(nn.Module):
+    """The three feature levels of a timm network, frozen and always in evaluation mode.
+
+    Grey images are repeated to the three channels that the network takes. Nothing is normalised, as in the study.
+
+    Args:
+        name: timm name of the network.
+
+    Raises:
+        UsageError: timm has no such network, or it has no levels of strides 4, 8 and 16.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            raise UsageError(f"timm has no backbone called '{name}'", closest(name, timm.list_models()))
+        self.name = name
+        self.network = timm.create_model(name, features_only=True, pretrained=False, out_indices=_levels(name))
+        self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
+        self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in STRIDES)
+        self.requires_grad_(False)
+        self.eval()
+
+    @override
+    def train(self, mode: bool = True) -> "FeatureBackbone":
+        """Stay in evaluation mode, so that running statistics never move."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the levels, (B, channels[i], sides[i], sides[i]) each, of (B, 1 or 3, H, W)."""
+        levels: list[Tensor] = self.network(images.expand(-1, 3, -1, -1))
+        return levels
+
+
+def _levels(name: str) -> list[int]:
+    """Return the index of the last level of each stride."""
+    reductions = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
+    try:
+        return [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
+    except ValueError:
+        raise UsageError(f"the levels of {name} have strides {reductions}", f"strides {STRIDES} among them") from None
+
+
+def initialise(backbone: FeatureBackbone, source: str) -> WeightsOrigin:
+    """Give a backbone its weights.
+
+    Args:
+        backbone: Changed in place.
+        source: `random` (keep what the seed drew), `timm` (ImageNet weights through timm, needs the network), or the
+            path of a safetensors file with timm's names.
+
+    Returns:
+        Where the weights came from, with their hash.
+
+    Raises:
+        NotFoundError: The file does not exist.
+        IntegrityError: The file is no safetensors file, or has not every tensor of the backbone.
+        OfflineError: `timm` was asked for, and the weights could not be fetched.
+    """
+    if source == "random":
+        name = ""
+    elif source == "timm":
+        name = _load_from_timm(backbone)
+    else:
+        name = _load_from_file(backbone, Path(source))
+    kind = source if source in ("random", "timm") else "file"
+    return WeightsOrigin.model_validate(
+        {"backbone": backbone.name, "source": kind, "name": name, "sha256": tensors_sha256(backbone.state_dict())}
+    )
+
+
+def _load_from_timm(backbone: FeatureBackbone) -> str:
+    try:
+        fetched = timm.create_model(
+            backbone.name, features_only=True, pretrained=True, out_indices=_levels(backbone.name)
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
+        raise OfflineError(
+            f"the ImageNet weights of {backbone.name} could not be fetched: {error}",
+            "a network connection",
+            "pass a local safetensors file with --weights FILE, or --weights random",
+        ) from error
+    backbone.network.load_state_dict(fetched.state_dict())
+    return str(fetched.pretrained_cfg.get("hf_hub_id") or fetched.pretrained_cfg.get("url", ""))
+
+
+def _load_from_file(backbone: FeatureBackbone, path: Path) -> str:
+    if not path.is_file():
+        raise NotFoundError(f"the weights file {path} does not exist", "random, timm, or a safetensors file")
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path.name} is not a safetensors file: {error}") from error
+    expected = backbone.network.state_dict()
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise IntegrityError(f"{path.name} lacks {len(missing)} tensors of {backbone.name}, the first {missing[0]}")
+    backbone.network.load_state_dict({name: tensors.get(name, value) for name, value in expected.items()})
+    return path.name
+
+
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    """Return one hash of named tensors: of every name, type, shape and byte, in the order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(
+            tensor.view(torch.uint8).numpy().tobytes() if tensor.dim() else bytes(str(tensor.item()), "ascii")
+        )
+    return digest.hexdigest()

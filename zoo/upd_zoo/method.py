@@ -1,0 +1,121 @@
+"""The contract of a method: what it learns from healthy images, and the map it draws of a new one.
+
+A method is one class in one file of `upd_zoo.methods`, made known by the decorator `register`; nothing else names it.
+Whatever it fits, draws or looks up is a parameter or a buffer, so that its `state_dict` and its settings are the whole
+method. Its map is a function of the image alone: nothing is sampled at test time, no image depends on its neighbours.
+"""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from upd_zoo.artefact import Setting
+from upd_zoo.errors import NotFoundError, UsageError, closest
+
+if TYPE_CHECKING:
+    from upd_zoo.training import Batches, Trainer
+
+
+class Prediction(NamedTuple):
+    """What a detector says of a batch of images.
+
+    Attributes:
+        anomaly_map: (B, 1, H, W) float32, higher is more anomalous; exactly 0 outside the foreground.
+        score: (B,) float32, higher is more anomalous.
+    """
+
+    anomaly_map: Tensor
+    score: Tensor
+
+
+class Method(nn.Module, ABC):
+    """What learns from healthy images and maps anomalies.
+
+    Args of every subclass: `channels`, 1 or 3, then the method's own settings by keyword, each with a default that is
+    the study's value for brain MRI.
+    """
+
+    id: ClassVar[str]
+    """Identifier in model names, such as `cflow-ad`."""
+    title: ClassVar[str]
+    """Name in the study, such as CFLOW-AD."""
+
+    def fit(self, batches: "Batches", trainer: "Trainer") -> None:
+        """Learn from healthy images; by default by gradient descent on `training_step`."""
+        trainer.minimise(self, batches)
+
+    @abstractmethod
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        """Return named losses of a batch; `loss` is descended, the rest is logged.
+
+        Args:
+            images: (B, C, H, W) float32 in the method's pixel convention: [0, 1], or [-1, 1] where its recipe centres.
+        """
+
+    @abstractmethod
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        """Return (B, 1, H, W) float32, higher where more anomalous, of images as `training_step` takes them."""
+
+    def score(self, images: Tensor, anomaly_map: Tensor) -> Tensor | None:  # noqa: ARG002 - methods with a score use it
+        """Return (B,) float32, higher where more anomalous, or None where the domain's rule decides."""
+        return None
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return `training_step(images)`: what data-parallel wrappers call."""
+        return self.training_step(images)
+
+
+_REGISTRY: dict[str, type[Method]] = {}
+MethodType = TypeVar("MethodType", bound=type[Method])
+
+
+def register(method: MethodType) -> MethodType:
+    """Make a method known by its `id`; a class decorator.
+
+    Raises:
+        UsageError: Another method has the same `id`.
+    """
+    if method.id in _REGISTRY:
+        raise UsageError(f"two methods are called '{method.id}'", "one class per id")
+    _REGISTRY[method.id] = method
+    return method
+
+
+@cache
+def registered() -> Mapping[str, type[Method]]:
+    """Return every method of `upd_zoo.methods` by its id."""
+    package = importlib.import_module("upd_zoo.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"upd_zoo.methods.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Method:
+    """Return a new, untrained method.
+
+    Args:
+        method: Its id.
+        channels: 1 or 3.
+        settings: Arguments of its class.
+
+    Raises:
+        NotFoundError: No method has this id.
+        UsageError: The class does not take one of the settings.
+    """
+    methods = registered()
+    if method not in methods:
+        raise NotFoundError(f"no method is called '{method}'", closest(method, methods))
+    try:
+        return methods[method](channels, **settings)
+    except TypeError as error:
+        raise UsageError(f"{methods[method].title} cannot be made with {dict(settings)}: {error}") from error
+
+
+def trainable(module: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters that training may change."""
+    return (parameter for parameter in module.parameters() if parameter.requires_grad)

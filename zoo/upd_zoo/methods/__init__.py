@@ -1,0 +1,1 @@
+"""The methods of the study, one file each, named as in the paper."""

@@ -1,0 +1,181 @@
+"""RD: reverse distillation (feature modelling).
+
+A frozen teacher E, trained on photographs, describes an image at three levels; a one-class bottleneck squeezes the
+three into one code, and a student D, a mirrored teacher, learns to draw the levels again from it. For healthy images:
+
+    L = Σ_l  mean over images of  1 − cos( vec E_l, vec D_l )
+
+with the cosine over the whole flattened level. Where the student has never learnt to follow,
+
+    map = Σ_l  upsample( 1 − cos( E_l(p), D_l(p) ) )  ∈ [0, 6],    cosine over channels at each position p.
+
+Any timm backbone with levels of strides 4, 8 and 16 can teach. The bottleneck and the student take their widths from
+its channels, so that `wide_resnet50_2` gives the study's networks; lighter teachers get students at least
+`_MINIMUM_WIDTH` wide inside their blocks.
+
+Differs from the study: its unused 1 x 1 convolution 4096 -> 2048 is left out (8.393 M parameters that nothing reads).
+
+References: section III-B of the study; Deng & Li 2022, equations 1 to 3.
+"""
+
+from collections.abc import Iterable
+
+from torch import Tensor, cat, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.layers.resize import Resize
+from upd_zoo.method import Method, register
+from upd_zoo.vocabulary import IMAGE_SIZE
+
+_MINIMUM_WIDTH = 64
+"""Channels inside a block; the narrowest of wide_resnet50_2 has 128."""
+_DECODER_BLOCKS = (3, 4, 6)
+"""Blocks that bring the code to strides 16, 8 and 4: the teacher's, mirrored."""
+
+
+class Bottleneck(nn.Module):
+    """Residual block of a Wide-ResNet: 1 x 1, 3 x 3, 1 x 1, each normalised.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out; half of them inside the block.
+        change: `down` halves the sides, `up` doubles them by a 2 x 2 transposed convolution, `keep` keeps them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, change: str = "keep") -> None:
+        super().__init__()
+        width = max(_MINIMUM_WIDTH, outputs // 2)
+        self.body = nn.Sequential(
+            *_normalised(nn.Conv2d(inputs, width, 1, bias=False), width),
+            *_normalised(_spatial(width, change), width),
+            nn.Conv2d(width, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = nn.Identity() if change == "keep" else _shortcut(inputs, outputs, change)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, outputs, H', W') of (B, inputs, H, W)."""
+        return F.relu(self.body(features) + self.shortcut(features))
+
+
+def _normalised(convolution: nn.Module, channels: int) -> Iterable[nn.Module]:
+    return convolution, nn.BatchNorm2d(channels), nn.ReLU()
+
+
+def _spatial(width: int, change: str) -> nn.Module:
+    if change == "up":
+        return nn.ConvTranspose2d(width, width, 2, stride=2, bias=False)
+    return nn.Conv2d(width, width, 3, stride=2 if change == "down" else 1, padding=1, bias=False)
+
+
+def _shortcut(inputs: int, outputs: int, change: str) -> nn.Sequential:
+    convolution = (
+        nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False)
+        if change == "up"
+        else nn.Conv2d(inputs, outputs, 1, stride=2, bias=False)
+    )
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+def _halving(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_normalised(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), outputs))
+
+
+def _stage(inputs: int, outputs: int, blocks: int, change: str) -> nn.Sequential:
+    return nn.Sequential(
+        Bottleneck(inputs, outputs, change), *(Bottleneck(outputs, outputs) for _ in range(blocks - 1))
+    )
+
+
+class OneClassBottleneck(nn.Module):
+    """Squeezes the teacher's three levels into one code at stride 32.
+
+    Args:
+        channels: Channels of the three levels, at strides 4, 8 and 16.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        shallow, middle, deep = channels
+        self.from_shallow = nn.Sequential(_halving(shallow, middle), _halving(middle, deep))
+        self.from_middle = _halving(middle, deep)
+        self.squeeze = _stage(3 * deep, 2 * deep, 3, "down")
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Return (B, 2 * channels[2], 4, 4) of the three levels."""
+        code: Tensor = self.squeeze(cat((self.from_shallow(levels[0]), self.from_middle(levels[1]), levels[2]), dim=1))
+        return code
+
+
+class Student(nn.Module):
+    """Draws the three levels from the code, deepest first.
+
+    Args:
+        channels: Channels of the three levels, at strides 4, 8 and 16.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        shallow, middle, deep = channels
+        to_deep, to_middle, to_shallow = _DECODER_BLOCKS
+        self.to_deep = _stage(2 * deep, deep, to_deep, "up")
+        self.to_middle = _stage(deep, middle, to_middle, "up")
+        self.to_shallow = _stage(middle, shallow, to_shallow, "up")
+
+    def forward(self, code: Tensor) -> list[Tensor]:
+        """Return the levels in the teacher's order."""
+        deep = self.to_deep(code)
+        middle = self.to_middle(deep)
+        return [self.to_shallow(middle), middle, deep]
+
+
+@register
+class RD(Method):
+    """Reverse distillation.
+
+    Args:
+        channels: Channels of the images.
+        backbone: timm name of the teacher.
+    """
+
+    id = "rd"
+    title = "RD"
+
+    def __init__(self, channels: int, *, backbone: str = "wide_resnet50_2") -> None:  # noqa: ARG002 - the teacher takes 1 or 3
+        super().__init__()
+        self.backbone = FeatureBackbone(backbone)
+        self.bottleneck = OneClassBottleneck(self.backbone.channels)
+        self.student = Student(self.backbone.channels)
+        self.upsample = nn.ModuleList(Resize(side, IMAGE_SIZE, align_corners=True) for side in self.backbone.sides)
+        _initialise(self.bottleneck, self.student)
+
+    def levels(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the teacher's and the student's levels of images (B, C, 128, 128)."""
+        taught = self.backbone(images)
+        return taught, self.student(self.bottleneck(taught))
+
+    @override
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        distances = [
+            (1 - F.cosine_similarity(taught.flatten(1), drawn.flatten(1))).mean()
+            for taught, drawn in zip(*self.levels(images), strict=True)
+        ]
+        named = {f"level_{number}": distance for number, distance in enumerate(distances, start=1)}
+        return {"loss": sum(distances, start=distances[0].new_zeros(())), **named}
+
+    @override
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        total = images.new_zeros(())
+        for upsample, taught, drawn in zip(self.upsample, *self.levels(images), strict=True):
+            total = total + upsample(1 - F.cosine_similarity(taught, drawn, dim=1).unsqueeze(1))
+        return total
+
+
+def _initialise(*networks: nn.Module) -> None:
+    """Draw convolutions from Kaiming's normal distribution over outputs, as the study does; norms are 1 and 0."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

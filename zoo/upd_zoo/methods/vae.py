@@ -1,0 +1,118 @@
+"""VAE: a variational autoencoder with a dense bottleneck (image reconstruction).
+
+Learnt: to code a healthy image x in a few numbers z and to draw it again,
+
+    L = mean (x − x̂)² + w · mean ½ (μ² + σ² − 1 − log σ²),    z = μ + σ ε,  ε ~ N(0, I),
+
+both means over the batch and over pixels or latent dimensions. What is not healthy is not learnt, so
+
+    map = 1 − SSIM(x, x̂).
+
+Differs from the study (switches):
+    sample_at_test  The study draws ε at test time too, so that its maps change from run to run. Here z = μ; with the
+                    switch one ε, drawn once and stored, serves every image.
+    dynamic_range   The study's SSIM expects 8-bit images (L = 255) and gets [0, 1]; here L is the range of the data.
+
+References: section III-A of the study; Kingma & Welling 2014, equation 10; Baur et al. 2021 (dense VAE).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from upd_zoo.layers.similarity import SSIMResidual
+from upd_zoo.method import Method, register
+
+_DEPTH = 6
+"""Halvings from 128 px to 2 px."""
+_SIDE = 2
+
+
+def _normalised(convolution: nn.Module, channels: int) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.01))
+
+
+def _encoder(widths: list[int], bottleneck: int) -> nn.Sequential:
+    inputs = [3, *widths[:-1]]
+    halvings = [_normalised(nn.Conv2d(i, o, 3, stride=2, padding=1), o) for i, o in zip(inputs, widths, strict=True)]
+    return nn.Sequential(*halvings, _normalised(nn.Conv2d(widths[-1], bottleneck, 1), bottleneck))
+
+
+def _decoder(widths: list[int], bottleneck: int, channels: int) -> nn.Sequential:
+    outputs = [*widths[-2::-1], widths[0]]
+    doublings = [
+        _normalised(nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1), o)
+        for i, o in zip(widths[::-1], outputs, strict=True)
+    ]
+    widen = _normalised(nn.Conv2d(bottleneck, widths[-1], 1), widths[-1])
+    return nn.Sequential(widen, *doublings, nn.Conv2d(widths[0], channels, 1))
+
+
+@register
+class VAE(Method):
+    """Variational autoencoder with a dense bottleneck.
+
+    Args:
+        channels: Channels of the images.
+        width: Channels after the first convolution; doubled with every halving.
+        bottleneck: Channels of the 2 x 2 code before the dense layer.
+        latent: Dimensions of z.
+        kl_weight: w, weight of the Kullback-Leibler term.
+        sample_at_test: Whether z = μ + σ ε at test time, with a fixed ε.
+        dynamic_range: L of the SSIM residual.
+    """
+
+    id = "vae"
+    title = "VAE"
+    noise: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        width: int = 16,
+        bottleneck: int = 16,
+        latent: int = 512,
+        kl_weight: float = 1e-3,
+        sample_at_test: bool = False,
+        dynamic_range: float = 1.0,
+    ) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(_DEPTH)]
+        self.kl_weight, self.sample_at_test = kl_weight, sample_at_test
+        self.encoder = _encoder(widths, bottleneck)
+        self.to_latent = nn.Linear(bottleneck * _SIDE**2, 2 * latent, bias=False)
+        self.from_latent = nn.Linear(latent, bottleneck * _SIDE**2, bias=False)
+        self.decoder = _decoder(widths, bottleneck, channels)
+        self.residual = SSIMResidual(dynamic_range)
+        self.register_buffer("noise", torch.randn(1, latent))
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ², (B, latent) each, of images (B, C, 128, 128)."""
+        code = self.encoder(images.expand(-1, 3, -1, -1)).flatten(1)
+        mean, log_variance = self.to_latent(code).chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the image (B, C, 128, 128) that z (B, latent) stands for; no output activation."""
+        image: Tensor = self.decoder(self.from_latent(z).unflatten(1, (-1, _SIDE, _SIDE)))
+        return image
+
+    @override
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        mean, log_variance = self.encode(images)
+        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        reconstruction = F.mse_loss(self.decode(z), images)
+        kl = (mean**2 + log_variance.exp() - 1 - log_variance).mean() / 2
+        return {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Return x̂ of images (B, C, 128, 128), in their own range."""
+        mean, log_variance = self.encode(images)
+        return self.decode(mean + (log_variance / 2).exp() * self.noise if self.sample_at_test else mean)
+
+    @override
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        residual: Tensor = self.residual(images, self.reconstruct(images))
+        return residual

@@ -1,0 +1,96 @@
+"""Recipes: the settings and the training of each method, and what a domain, protocol or profile changes.
+
+One TOML file per method, in `recipes/`. Its top level holds the study's values; `[modality.…]`, `[domain.…]`,
+`[protocol.…]` and `[profile.…]` hold only what they change, laid over it in this order.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from upd_zoo.artefact import Setting
+from upd_zoo.errors import NotFoundError, UsageError, closest
+from upd_zoo.vocabulary import Domain, ModelId, Pretrain, Protocol
+
+FULL_PROFILE = "full"
+"""The study's own budget; any other profile is named in the labels of what it makes."""
+_LAYERS = ("modality", "domain", "protocol", "profile")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one model is made.
+
+    Attributes:
+        settings: Arguments of the method's class.
+        optimiser: Name of a torch optimiser under `name`, and its arguments.
+        steps: Optimiser steps.
+        batch_size: Images per step.
+        centred: Whether the method takes pixels in [-1, 1].
+        pretrain: Where a backbone's weights come from by default.
+    """
+
+    method: str
+    domain: Domain
+    protocol: Protocol
+    profile: str
+    settings: dict[str, Setting]
+    optimiser: dict[str, Setting]
+    steps: int
+    batch_size: int
+    centred: bool
+    pretrain: Pretrain
+
+
+def load_recipe(model: ModelId, protocol: Protocol = Protocol.SOUND, profile: str = FULL_PROFILE) -> Recipe:
+    """Return the recipe of a model.
+
+    Raises:
+        NotFoundError: The method has no recipe.
+        UsageError: The method has no such profile, or takes no backbone where the name gives one.
+    """
+    document = _read(model.method)
+    profiles = {FULL_PROFILE, *document.get("profile", {})}
+    if profile not in profiles:
+        raise UsageError(
+            f"{model.method} has no profile called '{profile}'", f"profiles: {', '.join(sorted(profiles))}"
+        )
+    chosen = {"modality": model.domain.modality.id, "domain": model.domain.id, "protocol": protocol, "profile": profile}
+    merged = {key: value for key, value in document.items() if key not in _LAYERS}
+    for layer, name in chosen.items():
+        merged = _overlay(merged, document.get(layer, {}).get(name, {}))
+    settings = dict(merged.get("settings", {}))
+    if model.backbone is not None:
+        if "backbone" not in settings:
+            raise UsageError(f"{model.method} has no feature backbone to choose", f"use {model.method}-{model.target}")
+        settings["backbone"] = model.backbone
+    return Recipe(
+        method=model.method,
+        domain=model.domain,
+        protocol=protocol,
+        profile=profile,
+        settings=settings,
+        optimiser=dict(merged.get("optimiser", {})),
+        steps=merged["steps"],
+        batch_size=merged["batch_size"],
+        centred=merged.get("centred", False),
+        pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
+    )
+
+
+def _read(method: str) -> dict[str, Any]:
+    folder = files("upd_zoo") / "recipes"
+    known = [entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    if method not in known:
+        raise NotFoundError(f"there is no recipe for a method called '{method}'", closest(method, known))
+    return tomllib.loads((folder / f"{method}.toml").read_text(encoding="utf-8"))
+
+
+def _overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, table by table."""
+    result = dict(base)
+    for key, value in changes.items():
+        result[key] = _overlay(result.get(key, {}), value) if isinstance(value, Mapping) else value
+    return result

@@ -1,0 +1,156 @@
+"""Running a model: ONNX Runtime, TorchScript or eager torch behind one callable, images -> (maps, scores).
+
+ONNX Runtime is the default and needs no torch. The graph is handed over as bytes, so that it cannot name a file of this
+machine as its weights: ONNX Runtime refuses external data of a model without a path.
+"""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_zoo.artefact import (
+    CALIBRATION,
+    CONFIG,
+    MANIFEST,
+    ONNX,
+    TORCHSCRIPT,
+    WEIGHTS,
+    Calibration,
+    Config,
+    read_record,
+    verify,
+)
+from upd_zoo.errors import IntegrityError, MissingExtraError, UsageError
+from upd_zoo.files import sha256_of
+
+Array = npt.NDArray[np.float32]
+Predict = Callable[[Array], tuple[Array, Array]]
+
+FILES: Final = {"onnx": (ONNX,), "torchscript": (TORCHSCRIPT,), "torch": (WEIGHTS,)}
+"""What each backend needs of an artefact, besides its records."""
+RECORDS: Final = (CONFIG, CALIBRATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model ready to run; call it with (B, C, 128, 128) float32 in [0, 1].
+
+    Attributes:
+        config: What it is.
+        calibration: What healthy images score.
+        manifest_sha256: Hash of its manifest, which names every byte of it.
+        backend: `onnx`, `torchscript` or `torch`.
+        device: `cpu` or `cuda:N`.
+        predict: Images to maps (B, 1, 128, 128) and scores (B,), both float32, higher is more anomalous.
+    """
+
+    config: Config
+    calibration: Calibration
+    manifest_sha256: str
+    backend: str
+    device: str
+    predict: Predict
+
+    def __call__(self, images: Array) -> tuple[Array, Array]:
+        """Return maps (B, 1, 128, 128) and scores (B,) of images (B, C, 128, 128)."""
+        return self.predict(images)
+
+
+def load_folder(folder: Path, backend: str = "onnx", device: str = "auto", threads: int | None = None) -> Model:
+    """Return the model in an artefact's folder, after checking every file it uses against the manifest.
+
+    Args:
+        folder: The artefact.
+        backend: `onnx`, `torchscript` or `torch`.
+        device: `auto` (CUDA where it can be used), `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads; None for one per core.
+
+    Raises:
+        IntegrityError: A file is missing or changed, or cannot be run.
+        UsageError: There is no such backend or device.
+        MissingExtraError: The backend needs torch, which is not installed.
+    """
+    if backend not in FILES:
+        raise UsageError(f"no backend is called '{backend}'", f"backends: {', '.join(FILES)}")
+    verify(folder, (*RECORDS, *FILES[backend]))
+    resolved = _resolve_device(device)
+    if backend == "onnx":
+        predict = _onnx(folder / ONNX, resolved, threads)
+    else:
+        predict = _torch(folder, backend, resolved, threads)
+    return Model(
+        config=read_record(folder / CONFIG, Config),
+        calibration=read_record(folder / CALIBRATION, Calibration),
+        manifest_sha256=sha256_of(folder / MANIFEST),
+        backend=backend,
+        device=resolved,
+        predict=predict,
+    )
+
+
+def cuda_devices() -> int:
+    """Return how many CUDA devices the driver of this machine offers; 0 without a driver."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    return 0
+
+
+def _resolve_device(device: str) -> str:
+    count = cuda_devices()
+    if device == "auto":
+        return "cuda:0" if count else "cpu"
+    if device == "cpu":
+        return device
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise UsageError(f"no device is called '{device}'", "auto, cpu, cuda or cuda:N")
+    if int(number or 0) >= count:
+        raise UsageError(f"device {device} is not there: {count} CUDA devices are found", "auto or cpu")
+    return f"cuda:{number or 0}"
+
+
+def _onnx(path: Path, device: str, threads: int | None) -> Predict:
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(3)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        ort.preload_dlls()
+        # TF32 would move maps by more than the stated tolerance.
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.split(":")[1]), "use_tf32": 0}))
+    try:
+        session = ort.InferenceSession(path.read_bytes(), options, providers=providers)
+    except ort.capi.onnxruntime_pybind11_state.OrtException as error:
+        raise IntegrityError(f"ONNX Runtime cannot load {path.name}: {error}", "a self-contained ONNX graph") from error
+    if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+        raise UsageError(
+            f"ONNX Runtime cannot use {device}", "a CUDA and cuDNN that it finds", "use -d cpu, or --backend torch"
+        )
+
+    def predict(images: Array) -> tuple[Array, Array]:
+        anomaly_map, score = session.run(["anomaly_map", "score"], {"image": images})
+        return anomaly_map, score
+
+    return predict
+
+
+def _torch(folder: Path, backend: str, device: str, threads: int | None) -> Predict:
+    if find_spec("torch") is None:
+        raise MissingExtraError(f"The backend {backend}", "train")
+    from upd_zoo.eager import eager_predict, scripted_predict
+
+    return (eager_predict if backend == "torch" else scripted_predict)(folder, device, threads)

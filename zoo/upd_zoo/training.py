@@ -1,0 +1,334 @@
+"""Training: the only optimisation loop, deterministic by seed and resumable after a kill.
+
+A run is a folder:
+
+    config.json              what is trained, and how; a run is only ever continued under the same one
+    train.jsonl              one line per logged step
+    checkpoint.safetensors   everything needed to go on: weights, optimiser, random state, step
+    model.safetensors        the trained method; there only when training has ended
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.torch
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from torch import Tensor
+
+from upd_zoo.artefact import CONFIG, WEIGHTS, Config, PixelConvention, Training, read_record, write_record
+from upd_zoo.data.store import Store
+from upd_zoo.detector import Detector
+from upd_zoo.errors import UpdZooError, UsageError
+from upd_zoo.files import replacing, to_json, write_text
+from upd_zoo.layers.backbone import FeatureBackbone, initialise
+from upd_zoo.method import Method, registered, trainable
+from upd_zoo.recipe import FULL_PROFILE, Recipe
+from upd_zoo.vocabulary import ModelId, Pretrain
+
+LOG: Final = "train.jsonl"
+CHECKPOINT: Final = "checkpoint.safetensors"
+_LOGGED_STEPS = 200
+"""About how many lines a log gets."""
+_CHECKPOINTS = 20
+"""About how many times a run saves itself; a kill costs at most that share of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training is."""
+
+    phase: str
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+
+
+class Batches:
+    """Endless shuffled batches of a store; which images make a batch depends on the seed and the step alone.
+
+    Every epoch is a new permutation; its last batch may be smaller, as in the study.
+
+    Args:
+        store: Healthy images.
+        batch_size: Images per batch over all processes.
+        seed: Decides the order.
+        centred: Whether to give pixels in [-1, 1] instead of [0, 1].
+    """
+
+    def __init__(self, store: Store, batch_size: int, seed: int, *, centred: bool) -> None:
+        self.store, self.batch_size, self.seed, self.centred = store, batch_size, seed, centred
+        self.per_epoch = -(-len(store) // batch_size)
+
+    def rows(self, step: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Return the rows of the store that make the batch of a step."""
+        epoch, position = divmod(step, self.per_epoch)
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.store))
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def at(self, step: int, process: int = 0, processes: int = 1) -> Tensor:
+        """Return (B, C, 128, 128) float32, this process's share of the batch of a step."""
+        rows = np.sort(self.rows(step)[process::processes])
+        images = torch.from_numpy(np.ascontiguousarray(self.store.images[rows]))
+        return images * 2 - 1 if self.centred else images
+
+
+class Trainer:
+    """Runs optimisation loops for a method, on whatever devices accelerate finds.
+
+    Args:
+        run: Folder of the run.
+        recipe: Steps and optimiser.
+        device: `auto`, `cpu` or `cuda`.
+        on_progress: Called after every step.
+    """
+
+    def __init__(
+        self, run: Path, recipe: Recipe, device: str = "auto", on_progress: Callable[[Progress], None] | None = None
+    ) -> None:
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise UsageError("no CUDA device can be used", "auto or cpu", "upd-zoo doctor says what is found")
+        self.run, self.recipe, self.on_progress = run, recipe, on_progress
+        self.accelerator = Accelerator(cpu=device == "cpu")
+        self.finished: list[str] = []
+
+    @property
+    def device(self) -> torch.device:
+        """Where the method is trained."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    def minimise(self, method: Method, batches: Batches, *, phase: str = "main") -> None:
+        """Descend `loss` of the method's `training_step` for the recipe's steps; goes on where a checkpoint stands.
+
+        Raises:
+            UpdZooError: The loss is no longer finite.
+        """
+        optimiser = _optimiser(method, self.recipe)
+        start = self._restore(method, optimiser, phase)
+        if phase in self.finished:
+            return
+        steps = self.recipe.steps
+        log_every, save_every = max(1, steps // _LOGGED_STEPS), max(1, steps // _CHECKPOINTS)
+        method.train()
+        wrapped, prepared = self.accelerator.prepare(method, optimiser)
+        began = time.monotonic()
+        for step in range(start, steps):
+            losses = self._step(wrapped, prepared, batches, step)
+            if (step + 1) % log_every == 0 or step + 1 == steps:
+                self._log(phase, step + 1, losses, time.monotonic() - began)
+            if self.on_progress is not None:
+                self.on_progress(Progress(phase, step + 1, steps, losses))
+            if (step + 1) % save_every == 0 and step + 1 < steps:
+                self._save(method, optimiser, phase, step + 1)
+        self.finished.append(phase)
+        self._save(method, optimiser, phase, steps)
+
+    def _step(self, wrapped: Any, optimiser: Any, batches: Batches, step: int) -> dict[str, float]:
+        images = batches.at(step, self.accelerator.process_index, self.accelerator.num_processes).to(self.device)
+        optimiser.zero_grad(set_to_none=True)
+        losses = wrapped(images)
+        self.accelerator.backward(losses["loss"])
+        optimiser.step()
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not np.isfinite(values["loss"]):
+            raise UpdZooError(
+                f"the loss is {values['loss']} at step {step + 1}", "a finite loss", "train with a lower learning rate"
+            )
+        return values
+
+    def _log(self, phase: str, step: int, losses: Mapping[str, float], seconds: float) -> None:
+        if self.accelerator.is_main_process:
+            line = {"phase": phase, "step": step, "losses": dict(losses), "seconds": round(seconds, 3)}
+            with (self.run / LOG).open("a", encoding="utf-8") as stream:
+                stream.write(to_json(line, indent=None) + "\n")
+
+    def _save(self, method: Method, optimiser: torch.optim.Optimizer, phase: str, step: int) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = optimiser.state_dict()
+        tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
+        tensors |= {
+            f"optimiser.{index}.{name}": torch.as_tensor(value)
+            for index, slots in state["state"].items()
+            for name, value in slots.items()
+        }
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        position = {"phase": phase, "step": step, "finished": self.finished, "groups": state["param_groups"]}
+        with replacing(self.run / CHECKPOINT) as temporary:
+            safetensors.torch.save_file(_plain(tensors), temporary, {"position": json.dumps(position)})
+
+    def _restore(self, method: Method, optimiser: torch.optim.Optimizer, phase: str) -> int:
+        """Put method, optimiser and random state where the checkpoint left them; return the step to go on from."""
+        path = self.run / CHECKPOINT
+        if not path.is_file():
+            method.to(self.device)
+            return 0
+        with safe_open(path, "pt", device="cpu") as file:
+            position = json.loads(file.metadata()["position"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        self.finished = position["finished"]
+        method.load_state_dict(_below(tensors, "method."))
+        method.to(self.device)
+        if position["phase"] != phase or phase in self.finished:
+            return 0
+        optimiser.load_state_dict({"state": _slots(tensors), "param_groups": position["groups"]})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        self._forget_log_after(phase, position["step"])
+        return int(position["step"])
+
+    def _forget_log_after(self, phase: str, step: int) -> None:
+        path = self.run / LOG
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        kept = [line for line in lines if line["phase"] != phase or line["step"] <= step]
+        write_text(path, "".join(to_json(line, indent=None) + "\n" for line in kept))
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies that safetensors can write: on the CPU, contiguous, sharing no memory."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below(tensors, "optimiser.").items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = tensor
+    return slots
+
+
+def _optimiser(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
+    arguments = dict(recipe.optimiser)
+    factory = getattr(torch.optim, str(arguments.pop("name")))
+    optimiser: torch.optim.Optimizer = factory(trainable(method), **arguments)
+    return optimiser
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a method may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def train(
+    model: ModelId,
+    recipe: Recipe,
+    store: Store,
+    run: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    weights: str | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Config:
+    """Train one model.
+
+    Args:
+        model: Its name; the weights belong to its domain.
+        recipe: How.
+        store: Healthy training images of the domain.
+        run: Folder of the run.
+        seed: Decides initial weights, order of images and every draw.
+        device: `auto`, `cpu` or `cuda`.
+        weights: Where a backbone's weights come from: `random`, `timm` or a file; None for what the recipe says.
+        resume: Whether to go on with what is in `run`.
+        on_progress: Called after every step.
+
+    Returns:
+        The configuration, as it stands in `run`.
+
+    Raises:
+        UsageError: `run` is not empty and `resume` is off, or holds another run.
+        UpdZooError: Training diverged.
+    """
+    if run.is_dir() and any(run.iterdir()) and not resume:
+        raise UsageError(f"the run folder {run} is not empty", "a new folder", "add --continue to go on with it")
+    run.mkdir(parents=True, exist_ok=True)
+    seed_everything(seed)
+    trainer = Trainer(run, recipe, device, on_progress)
+    method, config = prepare_method(model, recipe, store, seed=seed, weights=weights, device=trainer.device.type)
+    _same_run(run, config)
+    if not (run / WEIGHTS).is_file():
+        method.fit(Batches(store, recipe.batch_size, seed, centred=recipe.centred), trainer)
+        with replacing(run / WEIGHTS) as temporary:
+            safetensors.torch.save_file(_plain(method.state_dict()), temporary)
+    return config
+
+
+def prepare_method(
+    model: ModelId, recipe: Recipe, store: Store, *, seed: int, weights: str | None, device: str
+) -> tuple[Method, Config]:
+    """Return the untrained method with its backbone's weights loaded, and the configuration of the run."""
+    source = weights or {Pretrain.NONE: "random", Pretrain.IMAGENET: "timm"}.get(recipe.pretrain)
+    if source is None:
+        raise UsageError(f"{model} starts from a CCD backbone", "a safetensors file", "pass it with --weights FILE")
+    draft = _draft(model, recipe, store, seed, device)
+    method = Detector.from_config(draft).method
+    backbone = getattr(method, "backbone", None)
+    if not isinstance(backbone, FeatureBackbone):
+        return method, draft
+    origin = initialise(backbone, source)
+    if origin.source != "random":
+        return method, draft.model_copy(update={"pretrain": recipe.pretrain, "weights_origin": origin})
+    labels = [*draft.labels, "random backbone"]
+    return method, draft.model_copy(update={"weights_origin": origin, "labels": labels})
+
+
+def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str) -> Config:
+    """Return the configuration of a method without a pre-trained backbone."""
+    modality = recipe.domain.modality
+    profile = [] if recipe.profile == FULL_PROFILE else [f"{recipe.profile} profile"]
+    return Config(
+        id=model.canonical.name,
+        method=recipe.method,
+        title=registered()[recipe.method].title,
+        domain=recipe.domain.id,
+        pretrain=Pretrain.NONE,
+        protocol=recipe.protocol,
+        settings=recipe.settings,
+        input=PixelConvention(channels=modality.channels),
+        framing=modality.framing,
+        centred=recipe.centred,
+        foreground=modality.foreground,
+        score_rule=modality.score_rule,
+        weights_origin=None,
+        training=Training(
+            profile=recipe.profile,
+            seed=seed,
+            steps=recipe.steps,
+            batch_size=recipe.batch_size,
+            optimiser=recipe.optimiser,
+            images=len(store),
+            subjects=store.facts.subjects,
+            store=store.sha256,
+            device=device,
+        ),
+        labels=[*store.facts.labels, *profile],
+    )
+
+
+def _same_run(run: Path, config: Config) -> None:
+    """Write the configuration of a new run, or check that an old one has the same."""
+    if not (run / CONFIG).is_file():
+        write_record(run / CONFIG, config)
+    elif read_record(run / CONFIG, Config) != config:
+        raise UsageError(
+            f"{run} holds a run with another configuration", "the same model, data, seed and recipe", "use a new folder"
+        )
