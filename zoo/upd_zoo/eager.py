@@ -1,6 +1,8 @@
 """The eager model: `config.json` and `model.safetensors` become a torch module again."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -44,11 +46,18 @@ def scripted_predict(folder: Path, device: str, threads: int | None) -> Predict:
 
 
 def load_script(path: Path, device: str = "cpu") -> torch.nn.Module:
-    """Return a TorchScript module; TorchScript as a whole is deprecated, which is known and not repeated here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
-        script: torch.nn.Module = torch.jit.load(path, map_location=device)
+    """Return the TorchScript module in a file, on a device."""
+    with known_deprecation():
+        script: torch.nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     return script
+
+
+@contextmanager
+def known_deprecation() -> Iterator[None]:
+    """Silence the one warning that TorchScript is deprecated as a whole, which decision card 0005 answers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+        yield
 
 
 def as_predict(module: torch.nn.Module, device: str = "cpu", threads: int | None = None) -> Predict:

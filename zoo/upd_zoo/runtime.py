@@ -81,7 +81,7 @@ def load_folder(folder: Path, backend: str = "onnx", device: str = "auto", threa
     verify(folder, (*RECORDS, *FILES[backend]))
     resolved = _resolve_device(device)
     if backend == "onnx":
-        predict = _onnx(folder / ONNX, resolved, threads)
+        predict = onnx_predict(folder / ONNX, resolved, threads)
     else:
         predict = _torch(folder, backend, resolved, threads)
     return Model(
@@ -121,7 +121,18 @@ def _resolve_device(device: str) -> str:
     return f"cuda:{number or 0}"
 
 
-def _onnx(path: Path, device: str, threads: int | None) -> Predict:
+def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
+    """Return an ONNX file as a function of arrays.
+
+    Args:
+        path: The file; nothing but it is read.
+        device: `cpu` or `cuda:N`.
+        threads: CPU threads; None for one per core.
+
+    Raises:
+        IntegrityError: ONNX Runtime cannot load it.
+        UsageError: ONNX Runtime cannot use the device.
+    """
     import onnxruntime as ort
 
     ort.set_default_logger_severity(3)

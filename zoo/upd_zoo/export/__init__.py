@@ -1,0 +1,154 @@
+"""Export: a finished run becomes an artefact that is whole on any machine.
+
+Every format is read back from its file and compared with the model in memory before the manifest is written.
+"""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from upd_zoo.artefact import (
+    CALIBRATION,
+    CONFIG,
+    MANIFEST,
+    ONNX,
+    TORCHSCRIPT,
+    WEIGHTS,
+    Config,
+    Manifest,
+    Parity,
+    inventory,
+    read_record,
+    write_record,
+)
+from upd_zoo.data.store import Store
+from upd_zoo.eager import as_predict, load_detector, load_script
+from upd_zoo.errors import ToleranceError, UsageError
+from upd_zoo.export.calibration import calibrate
+from upd_zoo.export.card import write_card
+from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
+from upd_zoo.export.parity import measure
+from upd_zoo.files import replacing_folder, write_text
+from upd_zoo.runtime import Predict, onnx_predict
+from upd_zoo.vocabulary import DOMAINS
+
+_VERSIONED = ("upd-zoo", "torch", "timm", "numpy", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
+
+
+def export_artefact(
+    run: Path, validation: Store, folder: Path, on_progress: Callable[[str], None] | None = None
+) -> Manifest:
+    """Make the artefact of a finished run.
+
+    Args:
+        run: Folder that `upd_zoo.training.train` filled.
+        validation: Healthy images of the domain that the run was not trained on.
+        folder: Where the artefact will be; an older one there is replaced.
+        on_progress: Called with the name of each stage as it begins.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UsageError: `validation` shares images with the training, or has another number of channels.
+        ToleranceError: A format differs from the eager model by more than the tolerance.
+    """
+    say = on_progress or _silent
+    config = read_record(run / CONFIG, Config)
+    if validation.sha256 == config.training.store:
+        raise UsageError("the validation images are the training images", "healthy images of other subjects")
+    if validation.facts.channels != config.input.channels:
+        raise UsageError(
+            f"{validation.facts.name} has {validation.facts.channels} channels", str(config.input.channels)
+        )
+    detector = load_detector(run)
+    channels = config.input.channels
+    with replacing_folder(folder) as temporary:
+        write_record(temporary / CONFIG, config)
+        say("safetensors")
+        write_safetensors(detector, temporary / WEIGHTS)
+        say("TorchScript")
+        write_torchscript(detector, temporary / TORCHSCRIPT, channels)
+        say("ONNX")
+        write_onnx(detector, temporary / ONNX, channels)
+        say("parity")
+        formats = _read_back(temporary)
+        parity = measure(as_predict(detector), formats, validation)
+        _insist(parity)
+        say("calibration")
+        calibration = calibrate(formats["onnx"], validation, config.foreground)
+        write_record(temporary / CALIBRATION, calibration)
+        write_card(temporary, config, calibration, parity)
+        _write_legal(temporary, config)
+        manifest = _manifest(temporary, config, parity)
+        write_record(temporary / MANIFEST, manifest)
+    return manifest
+
+
+def _silent(stage: str) -> None:  # noqa: ARG001 - nobody listens
+    return
+
+
+def _read_back(folder: Path) -> dict[str, Predict]:
+    return {
+        "safetensors": as_predict(load_detector(folder)),
+        "torchscript": as_predict(load_script(folder / TORCHSCRIPT)),
+        "onnx": onnx_predict(folder / ONNX, "cpu", None),
+    }
+
+
+def _insist(parity: list[Parity]) -> None:
+    for row in parity:
+        if not row.passed:
+            raise ToleranceError(
+                f"{row.format} differs from the eager model by {row.map_difference:.1e} at batch {row.batch}",
+                f"at most {row.tolerance:.0e} over a range of {row.map_range:.2g}",
+            )
+
+
+def _write_legal(folder: Path, config: Config) -> None:
+    domain = DOMAINS[config.domain]
+    write_text(folder / "LICENSE", importlib.metadata.distribution("upd-zoo").read_text("licenses/LICENSE") or "")
+    write_text(folder / "DATA_LICENSE.md", f"Trained on {domain.title}. Licence of the data: {domain.licence}.\n")
+    citation = f'cff-version: 1.2.0\ntitle: "{config.id}"\nmessage: Cite the study and the authors of {config.title}.\n'
+    authors = "type: software\nlicense: Apache-2.0\nauthors:\n  - name: The upd-zoo developers\n"
+    write_text(folder / "CITATION.cff", citation + authors)
+
+
+def _manifest(folder: Path, config: Config, parity: list[Parity]) -> Manifest:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    created = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return Manifest(
+        id=config.id,
+        created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        source_commit=_source_commit(),
+        versions=versions(),
+        parity=parity,
+        files=inventory(folder),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that make a model what it is."""
+    installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
+    return {"python": platform.python_version()} | {name: installed[name] for name in _VERSIONED if name in installed}
+
+
+def _source_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, with a plus sign where it was changed since."""
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],  # noqa: S607 - the user's git
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,67 @@
+"""What healthy images that the model has not learnt from score: the yardstick of every later score."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_zoo.artefact import Calibration, Quantiles
+from upd_zoo.data.store import Store
+from upd_zoo.runtime import Predict
+from upd_zoo.vocabulary import Foreground
+
+FALSE_POSITIVE_RATE = 0.05
+_LEVELS = [*np.linspace(0, 0.95, 20).round(2).tolist(), 0.96, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0]
+_BATCH = 16
+_MAP_IMAGES = 256
+"""Images whose map values are kept for quantiles: 256 x 128² values, 16 MB."""
+
+
+def calibrate(
+    predict: Predict, store: Store, foreground: Foreground, on_progress: Callable[[int, int], None] | None = None
+) -> Calibration:
+    """Return the distribution of scores and map values over a store of healthy images.
+
+    Args:
+        predict: The model.
+        store: Healthy images that it was not trained on.
+        foreground: Which pixels can be anomalous; the others are left out of the map's quantiles.
+        on_progress: Called with images done and images in all.
+    """
+    keep_every = -(-len(store) // _MAP_IMAGES)
+    scores = np.empty(len(store), np.float64)
+    values: list[npt.NDArray[np.float32]] = []
+    for start in range(0, len(store), _BATCH):
+        images = np.ascontiguousarray(store.images[start : start + _BATCH])
+        maps, scores[start : start + len(images)] = predict(images)
+        for row in range(-start % keep_every, len(images), keep_every):
+            values.append(maps[row, 0][_inside(images[row], foreground)])
+        if on_progress is not None:
+            on_progress(start + len(images), len(store))
+    highest: dict[str, float] = {}
+    for subject, score in zip(store.subjects, scores, strict=True):
+        highest[subject] = max(score, highest.get(subject, -np.inf))
+    level = 1 - FALSE_POSITIVE_RATE
+    subject_scores = np.fromiter(highest.values(), np.float64)
+    map_values = np.concatenate(values)
+    return Calibration(
+        dataset=store.facts.name,
+        image_scores=_quantiles(scores),
+        subject_scores=_quantiles(subject_scores),
+        map_values=_quantiles(map_values),
+        false_positive_rate=FALSE_POSITIVE_RATE,
+        image_threshold=float(np.quantile(scores, level)),
+        subject_threshold=float(np.quantile(subject_scores, level)),
+        map_threshold=float(np.quantile(map_values, level)),
+    )
+
+
+def _inside(image: npt.NDArray[np.float32], foreground: Foreground) -> npt.NDArray[np.bool_]:
+    """Return (H, W), whether each pixel of an image (C, H, W) can be anomalous."""
+    if foreground is Foreground.ABOVE_MINIMUM:
+        return np.asarray((image > image.min()).any(axis=0))
+    return np.ones(image.shape[1:], bool)
+
+
+def _quantiles(values: npt.NDArray[np.floating]) -> Quantiles:
+    return Quantiles(count=values.size, levels=_LEVELS, values=np.quantile(values, _LEVELS).astype(float).tolist())

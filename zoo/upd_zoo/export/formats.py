@@ -1,0 +1,54 @@
+"""The three formats of a model; the only functions that know how one is written."""
+
+import logging
+from pathlib import Path
+
+import onnx
+import safetensors.torch
+import torch
+
+from upd_zoo.detector import Detector
+from upd_zoo.eager import known_deprecation
+from upd_zoo.files import replacing
+from upd_zoo.vocabulary import IMAGE_SIZE
+
+OPSET = 18
+
+
+def write_safetensors(detector: Detector, path: Path) -> None:
+    """Write every parameter and buffer of the detector's method."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.method.state_dict().items()}
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {"format": "pt"})
+
+
+def write_torchscript(detector: Detector, path: Path, channels: int) -> None:
+    """Write the detector's graph for libtorch, for any batch size."""
+    with known_deprecation(), torch.inference_mode():
+        script = torch.jit.trace(detector, (_example(channels),), check_trace=False)  # type: ignore[no-untyped-call]
+        with replacing(path) as temporary:
+            script.save(str(temporary))
+
+
+def write_onnx(detector: Detector, path: Path, channels: int) -> None:
+    """Write the detector's graph as one ONNX file, `image` -> `anomaly_map`, `score`, for any batch size."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        detector,
+        (_example(channels),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        input_names=["image"],
+        output_names=["anomaly_map", "score"],
+        opset_version=OPSET,
+        verbose=False,
+    )
+    assert program is not None, "the exporter returns a program when it writes no file"  # noqa: S101 - for the types
+    with replacing(path) as temporary:
+        program.save(str(temporary), external_data=False)
+        onnx.checker.check_model(str(temporary))
+
+
+def _example(channels: int) -> torch.Tensor:
+    """Return two images: with one, a graph would be specialised to a batch of one."""
+    return torch.rand(2, channels, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
