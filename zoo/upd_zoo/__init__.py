@@ -1,1 +1,27 @@
-"""upd-zoo: ready models for unsupervised pathology detection."""
+"""upd-zoo: ready models for unsupervised pathology detection.
+
+    import upd_zoo
+
+    model = upd_zoo.load("rd-brats-t2")
+    anomaly_map, score = model(images)  # (B, 1, 128, 128) float32 in [0, 1]
+
+Importing this package imports neither torch nor any runtime; names are resolved when they are used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upd_zoo.loading import load as load
+    from upd_zoo.runtime import Model as Model
+    from upd_zoo.vocabulary import ModelId as ModelId
+
+__version__ = "0.1.0"
+_HOMES = {"load": "upd_zoo.loading", "Model": "upd_zoo.runtime", "ModelId": "upd_zoo.vocabulary"}
+__all__ = ["Model", "ModelId", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'upd_zoo' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

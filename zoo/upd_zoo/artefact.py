@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from upd_zoo.errors import IntegrityError, NotFoundError
-from upd_zoo.files import sha256_of, to_json, write_text
+from upd_zoo.files import sha256_of, write_json
 from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, ScoreRule
 
 CARD: Final = "README.md"
@@ -261,7 +261,7 @@ SCHEMAS: Final[Mapping[str, type[Record]]] = {
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record as JSON, whole or not at all."""
-    write_text(path, to_json(record.model_dump(mode="json", by_alias=True)) + "\n")
+    write_json(path, record.model_dump(mode="json", by_alias=True))
 
 
 def read_record(path: Path, kind: type[RecordType]) -> RecordType:

@@ -64,4 +64,9 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     Raises:
         ValueError: A number is not finite.
     """
-    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, sort_keys=False)
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON to `path`, whole or not at all."""
+    write_text(path, to_json(value) + "\n")

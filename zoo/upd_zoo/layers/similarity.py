@@ -56,7 +56,7 @@ class SSIMResidual(nn.Module):
 
 
 def window_matrix(side: int, window: int, sigma: float) -> Tensor:
-    """Return the (side, side) float64 matrix of a Gaussian window, with zeros beyond the border, as the study has it."""
+    """Return the (side, side) float64 matrix of a Gaussian window; zeros beyond the border, as in the study."""
     offset = torch.arange(side)[None, :] - torch.arange(side)[:, None]
     gaussian = torch.exp(-(offset.double() ** 2) / (2 * sigma**2)).where(offset.abs() <= window // 2, 0.0)
     weights = torch.exp(-((torch.arange(window) - window // 2).double() ** 2) / (2 * sigma**2))

@@ -1,0 +1,217 @@
+"""Medical images in and maps out: what a model sees of a file, and the map in the file's own space.
+
+A volume gives its axial slices, a photograph one image; both come through the same gate and the same framing as the
+training data. Maps go back to the file's own grid: NIfTI with its shape, affine and orientation, or a float TIFF and an
+overlay beside a photograph.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import tifffile
+from nibabel.affines import voxel_sizes
+
+from upd_harness.report import overlay
+from upd_zoo.artefact import Config
+from upd_zoo.data.framing import (
+    SliceGeometry,
+    axial_geometry,
+    axial_slices,
+    frame,
+    from_axial_slices,
+    scale_volume,
+    unframe,
+)
+from upd_zoo.data.gate import PHOTOGRAPH_SUFFIXES, VOLUME_SUFFIXES, read_photograph, read_volume, suffix_of
+from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.files import replacing
+from upd_zoo.runtime import Array
+from upd_zoo.vocabulary import IMAGE_SIZE, Framing
+
+
+def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
+    """Return every volume and photograph below a folder, in the order of their names.
+
+    Args:
+        folder: A folder, or a single file.
+        leave_out: A folder whose content is no input, such as the output of the run.
+
+    Raises:
+        NotFoundError: There is no such folder, or no image in it.
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise NotFoundError(f"the folder {folder} does not exist", "a folder of images, or one image")
+    suffixes = (*VOLUME_SUFFIXES, *PHOTOGRAPH_SUFFIXES)
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if suffix_of(path) in suffixes
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (leave_out is None or not path.resolve().is_relative_to(leave_out.resolve()))
+    )
+    if not found:
+        raise NotFoundError(f"there is no image in {folder}", f"files that end in {', '.join(suffixes)}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCase:
+    """A volume as a model sees it.
+
+    Attributes:
+        images: (N, 1, 128, 128) float32 in [0, 1]: the slices that are not empty.
+        positions: Number of each of them, counted from the feet.
+        depth: Number of slices, the empty ones included.
+        geometry: How the slices lie in the volume.
+        affine: (4, 4) voxel to RAS+ millimetres.
+        warnings: What the user should know.
+    """
+
+    images: Array
+    positions: list[int]
+    depth: int
+    geometry: SliceGeometry
+    affine: Any
+    warnings: list[str]
+
+    def describe(self) -> dict[str, Any]:
+        """Return shape, spacing and orientation of the file, for `results.jsonl`."""
+        return {
+            "shape": list(self.geometry.shape),
+            "spacing_mm": [round(float(size), 6) for size in voxel_sizes(self.affine)],
+            "orientation": "".join(nib.orientations.aff2axcodes(self.affine)),
+        }
+
+    def restore(self, maps: Array) -> Array:
+        """Return the map in the volume's own grid, (X, Y, Z), of the maps (N, 128, 128) of its slices."""
+        geometry = self.geometry
+        slices = np.zeros((self.depth, geometry.rows, geometry.columns), np.float32)
+        for position, anomaly_map in zip(self.positions, maps, strict=True):
+            slices[position] = unframe(
+                anomaly_map, Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing
+            )
+        return from_axial_slices(slices, geometry)
+
+    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
+        """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
+        target = Path("maps") / name
+        image = nib.Nifti1Image(self.restore(maps), self.affine)
+        image.set_sform(self.affine, code=1)
+        image.set_qform(self.affine, code=1)
+        with replacing(folder / target) as temporary:
+            nib.save(image, temporary)
+        return {"map": target.as_posix()}
+
+
+@dataclass(frozen=True, slots=True)
+class PhotographCase:
+    """A photograph as a model sees it.
+
+    Attributes:
+        images: (1, C, 128, 128) float32 in [0, 1].
+        source: (C, H, W) float32 in [0, 1], the photograph itself.
+        framing: How it became a square.
+        warnings: What the user should know.
+    """
+
+    images: Array
+    source: Array
+    framing: Framing
+    warnings: list[str]
+
+    @property
+    def positions(self) -> list[int]:
+        """A photograph is one image, at position 0."""
+        return [0]
+
+    @property
+    def depth(self) -> int:
+        """A photograph is one image."""
+        return 1
+
+    def describe(self) -> dict[str, Any]:
+        """Return the size of the photograph, for `results.jsonl`."""
+        channels, height, width = self.source.shape
+        return {"shape": [height, width], "channels": channels}
+
+    def restore(self, maps: Array) -> Array:
+        """Return the map at the photograph's own size, (H, W), of its map (1, 128, 128)."""
+        return unframe(maps[0], self.framing, self.source.shape[1], self.source.shape[2])
+
+    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:
+        """Write the map as float32 TIFF and as an overlay; return their paths relative to `folder`."""
+        target, picture = Path("maps") / f"{name}.tif", Path("overlays") / f"{name}.png"
+        restored = self.restore(maps)
+        with replacing(folder / target) as temporary:
+            tifffile.imwrite(temporary, restored, compression="zlib", metadata=None)
+        with replacing(folder / picture) as temporary:
+            overlay(self.source, restored, low, high).save(temporary)
+        return {"map": target.as_posix(), "overlay": picture.as_posix()}
+
+
+Case = VolumeCase | PhotographCase
+
+
+def open_case(path: Path, config: Config) -> Case:
+    """Read a file as the model takes it.
+
+    Args:
+        path: A volume or a photograph.
+        config: What the model is.
+
+    Raises:
+        InputError: The file cannot be read, or is no image of the model's kind.
+    """
+    if suffix_of(path) in VOLUME_SUFFIXES:
+        return _open_volume(path, config)
+    return _open_photograph(path, config)
+
+
+def _open_volume(path: Path, config: Config) -> VolumeCase:
+    if config.framing is not Framing.SQUARE_SLICES:
+        raise InputError(
+            InputErrorCode.UNSUPPORTED,
+            f"{path.name} is a volume, and {config.id} takes photographs",
+            "PNG, JPEG or TIFF",
+            "upd-zoo list shows the models for brain MRI",
+        )
+    volume = read_volume(path)
+    depth, rows, columns = volume.data.shape
+    geometry = axial_geometry((depth, rows, columns), volume.affine)
+    slices = axial_slices(scale_volume(volume.data), geometry)
+    positions = [index for index in range(len(slices)) if slices[index].any()]
+    images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    for row, position in enumerate(positions):
+        images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
+    warnings = [] if float((volume.data == volume.data.min()).mean()) > 0.05 else [_HAS_NO_BACKGROUND]
+    return VolumeCase(images, positions, len(slices), geometry, volume.affine, warnings)
+
+
+_HAS_NO_BACKGROUND = "no constant background: is the skull stripped? The model has seen stripped brains only"
+
+
+def _open_photograph(path: Path, config: Config) -> PhotographCase:
+    photograph = read_photograph(path)
+    source, warnings = _with_channels(photograph.data, config.input.channels, path.name)
+    return PhotographCase(frame(source, config.framing)[None], source, config.framing, warnings)
+
+
+def _with_channels(image: Array, channels: int, name: str) -> tuple[Array, list[str]]:
+    """Return the image with the channels that the model takes, and a warning where it had others."""
+    if image.shape[0] == channels:
+        return image, []
+    if channels == 1 and (image == image[:1]).all():
+        return np.ascontiguousarray(image[:1]), ["stored in colour, but grey: one channel is used"]
+    kinds = {1: "grey", 3: "colour"}
+    raise InputError(
+        InputErrorCode.CHANNELS,
+        f"{name} is a {kinds[image.shape[0]]} image",
+        f"this model takes {kinds[channels]} images",
+        "upd-zoo list shows which model takes which",
+    )

@@ -1,0 +1,94 @@
+"""The journal of a scoring run: one line of JSON per finished input, and what a later run may take from it."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from upd_zoo.files import replacing, sha256_of, to_json
+
+SCHEMA: Final = "upd-zoo/score/1"
+CSV_COLUMNS: Final = (
+    "input",
+    "status",
+    "score",
+    "percentile",
+    "threshold",
+    "is_anomalous",
+    "map",
+    "error_code",
+    "error",
+)
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a journal; a last line that a kill cut short, or a file that is not there, yields nothing."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and row.get("schema") == SCHEMA:
+                yield row
+
+
+def still_good(row: Row, inputs: Path, output: Path, model_sha256: str) -> bool:
+    """Return whether a row need not be made again.
+
+    It must be of the same model, which fixes the preprocessing, and of the same bytes, and its outputs must be there.
+    """
+    source = inputs / row["input"]
+    return (
+        row["status"] == "ok"
+        and row["model"]["sha256"] == model_sha256
+        and all((output / name).is_file() for name in row["outputs"].values())
+        and source.is_file()
+        and sha256_of(source) == row["input_sha256"]
+    )
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write a journal, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            stream.write(to_json(row, indent=None) + "\n")
+
+
+def in_order(path: Path, names: Iterable[str]) -> Iterator[Row]:
+    """Yield the last row of each input of a journal, in the order of `names`, holding no row in memory."""
+    offsets: dict[str, int] = {}
+    with path.open("rb") as stream:
+        offset = 0
+        for line in stream:
+            offsets[json.loads(line)["input"]] = offset
+            offset += len(line)
+        for name in names:
+            if name in offsets:
+                stream.seek(offsets[name])
+                yield json.loads(stream.readline())
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write the table for spreadsheets, whole or not at all.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            error = row["error"] or {}
+            flat = {name: row.get(name) for name in CSV_COLUMNS}
+            flat |= {"map": (row["outputs"] or {}).get("map"), "error_code": error.get("code")}
+            flat |= {"error": error.get("message")}
+            writer.writerow({name: _inert(value) for name, value in flat.items()})
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

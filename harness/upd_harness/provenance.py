@@ -1,0 +1,58 @@
+"""What a run was: arguments, versions, device and times, as `run.json` keeps them."""
+
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from upd_zoo.runtime import Model
+
+SCHEMA: Final = "upd-zoo/run/1"
+_VERSIONED: Final = ("upd-zoo", "numpy", "onnxruntime", "onnxruntime-gpu", "nibabel", "pillow", "tifffile", "torch")
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what reads, runs and writes, as far as installed."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_model(model: Model, revision: str) -> dict[str, Any]:
+    """Return what identifies a model in `run.json`."""
+    config = model.config
+    return {
+        "id": config.id,
+        "revision": revision,
+        "sha256": model.manifest_sha256,
+        "title": config.title,
+        "domain": config.domain,
+        "labels": config.labels,
+    }
+
+
+def describe_run(
+    command: str, model: Model, revision: str, arguments: dict[str, Any], started: str, seconds: float
+) -> dict[str, Any]:
+    """Return the part of `run.json` that every command has."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
+        "model": describe_model(model, revision),
+        "versions": versions(),
+        "device": model.device,
+        "backend": model.backend,
+        "started": started,
+        "seconds": round(seconds, 3),
+    }

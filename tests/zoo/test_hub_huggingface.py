@@ -1,0 +1,329 @@
+"""The Hugging Face Hub: whatever the network delivers, only bytes of the manifest are handed out."""
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import constants, file_download
+from pytest_httpserver import HTTPServer
+
+from fake.artefact import sign, sign_with_path, write_artefact
+from fake.hugging_face import FakeHub, commit_of
+from upd_zoo.artefact import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS, inventory, verify
+from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
+from upd_zoo.hub import Hub, open_hub
+from upd_zoo.vocabulary import ModelId
+
+MODEL = ModelId.parse("vae-phantom-t1")
+SEED = ModelId.parse("vae-phantom-t1@seed-1")
+ALIAS = ModelId.parse("vae-phantom-stroke")
+
+
+def holds(folder: Path, content: bytes) -> bool:
+    """Return whether any file below a folder has this content."""
+    return any(path.is_file() and path.read_bytes() == content for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    return write_artefact(tmp_path / "artefact")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def point_library_at(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Set what the Hub's library read from the environment when it was imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+        monkeypatch.setattr(constants, name, True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture
+def fake(httpserver: HTTPServer, artefact: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    point_library_at(monkeypatch, httpserver.url_for("").rstrip("/"))
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
+    fake = FakeHub()
+    fake.put(artefact)
+    httpserver.expect_request(re.compile("/.*")).respond_with_handler(fake.answer)
+    return fake
+
+
+@pytest.fixture
+def remote(fake: FakeHub, cache: Path) -> Hub:
+    return open_hub("hf://lab", cache)
+
+
+@pytest.fixture
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Function after which the Hub cannot be reached."""
+
+    def disconnect() -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        point_library_at(monkeypatch, f"http://127.0.0.1:{port}")
+
+    return disconnect
+
+
+def test_a_pull_brings_every_file_of_onecommit_of(remote: Hub, fake: FakeHub, cache: Path) -> None:
+    steps: list[tuple[str, int, int]] = []
+    pulled = remote.fetch(ALIAS, on_progress=lambda *step: steps.append(step))
+    assert verify(pulled.folder) == pulled.manifest
+    assert pulled.revision == commit_of(fake.repositories["vae-phantom-t1"]["main"])
+    assert pulled.folder.is_relative_to(cache)
+    assert [step for step in steps if step[0] == ONNX] == [(ONNX, 0, 5), (ONNX, 5, 5)]
+
+
+def test_a_partial_pull_from_the_network_brings_only_what_was_asked(remote: Hub, fake: FakeHub) -> None:
+    folder = remote.fetch(MODEL, [ONNX]).folder
+    assert set(inventory(folder)) == {CONFIG, ONNX}
+    fake.requests.clear()
+    assert remote.fetch(MODEL, [WEIGHTS, ONNX]).folder == folder
+    downloads = [request for request in fake.requests if request.startswith("GET")]
+    assert len(downloads) == 1
+    assert downloads[0].endswith(WEIGHTS)
+
+
+def test_a_seed_is_a_revision(remote: Hub, fake: FakeHub, tmp_path: Path) -> None:
+    fake.put(write_artefact(tmp_path / "seed", onnx=b"seed 1"), revision="seed-1")
+    assert (remote.fetch(SEED, [ONNX]).folder / ONNX).read_bytes() == b"seed 1"
+    assert (remote.fetch(MODEL, [ONNX]).folder / ONNX).read_bytes() == b"graph"
+
+
+def test_a_model_published_again_is_pulled_again(remote: Hub, fake: FakeHub, tmp_path: Path) -> None:
+    remote.fetch(MODEL)
+    fake.put(write_artefact(tmp_path / "better", onnx=b"better"))
+    assert (remote.fetch(MODEL, [ONNX]).folder / ONNX).read_bytes() == b"better"
+
+
+def test_a_publication_during_a_pull_does_not_mix_the_versions(remote: Hub, fake: FakeHub, tmp_path: Path) -> None:
+    better = write_artefact(tmp_path / "better", onnx=b"better")
+
+    def publish_meanwhile(name: str, done: int, total: int) -> None:
+        files = fake.repositories["vae-phantom-t1"]
+        files.setdefault("before", files["main"])  # an old commit stays to be had
+        fake.put(better)
+
+    pulled = remote.fetch(MODEL, on_progress=publish_meanwhile)
+    assert (pulled.folder / ONNX).read_bytes() == b"graph"
+    assert verify(pulled.folder) == pulled.manifest
+
+
+@pytest.mark.parametrize(("name", "wrong"), [(ONNX, b"GRAPH"), (CONFIG, b"{}"), (MANIFEST, b"{}")])
+def test_wrong_bytes_are_refused_and_leave_nothing(
+    remote: Hub, fake: FakeHub, cache: Path, name: str, wrong: bytes
+) -> None:
+    right = fake.repositories["vae-phantom-t1"]["main"][name]
+    wrong = wrong.ljust(len(right))  # the library would notice another length
+    fake.served, fake.for_ever = {name: wrong}, True
+    with pytest.raises(IntegrityError, match="as hf://lab delivers it"):
+        remote.fetch(MODEL)
+    assert not holds(cache, wrong)
+
+
+def test_wrong_bytes_once_are_fetched_again(remote: Hub, fake: FakeHub) -> None:
+    fake.served = {ONNX: b"GRAPH"}
+    assert (remote.fetch(MODEL).folder / ONNX).read_bytes() == b"graph"
+
+
+@pytest.mark.parametrize("name", [ONNX, MANIFEST])
+def test_a_corrupted_cache_is_healed_from_the_network(remote: Hub, name: str) -> None:
+    path = remote.fetch(MODEL).folder / name
+    content = path.read_bytes()
+    path.write_bytes(b"#" * len(content))
+    remote.fetch(MODEL)
+    assert path.read_bytes() == content
+
+
+def test_a_transfer_of_another_length_is_refused(remote: Hub, fake: FakeHub, cache: Path) -> None:
+    fake.served, fake.for_ever = {ONNX: b"gra"}, True
+    with pytest.raises(IntegrityError, match="cut short"):
+        remote.fetch(MODEL)
+    assert not holds(cache, b"gra")
+
+
+def test_a_connection_cut_once_is_taken_up_again(remote: Hub, fake: FakeHub) -> None:
+    fake.served, fake.cut = {ONNX: b"gra"}, True
+    assert (remote.fetch(MODEL).folder / ONNX).read_bytes() == b"graph"
+
+
+def test_a_connection_that_is_always_cut_is_no_network(remote: Hub, fake: FakeHub, cache: Path) -> None:
+    fake.served, fake.cut, fake.for_ever = {ONNX: b"gra"}, True, True
+    with pytest.raises(OfflineError, match="RemoteProtocolError"):
+        remote.fetch(MODEL)
+    assert not holds(cache, b"gra")
+
+
+def test_a_forged_path_is_refused(remote: Hub, fake: FakeHub, artefact: Path) -> None:
+    sign_with_path(artefact, "../../../escape")
+    fake.put(artefact)
+    with pytest.raises(IntegrityError, match="plain relative path"):
+        remote.fetch(MODEL)
+
+
+def test_what_the_hub_does_not_have_is_not_found(remote: Hub, fake: FakeHub) -> None:
+    with pytest.raises(NotFoundError, match="did you mean vae-phantom-t1"):
+        remote.fetch(ModelId.parse("vae-phantom-t2"))
+    with pytest.raises(NotFoundError, match=r"no revision 'seed-1'.*main"):
+        remote.fetch(SEED)
+    with pytest.raises(NotFoundError, match=r"has no model\.pkl"):
+        remote.fetch(MODEL, ["model.pkl"])
+    del fake.repositories["vae-phantom-t1"]["main"][MANIFEST]
+    with pytest.raises(NotFoundError, match=r"manifest\.json"):
+        open_hub("hf://lab").fetch(MODEL)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, ""), (403, ""), (403, "GatedRepo")])
+def test_a_closed_door_asks_for_a_token(remote: Hub, fake: FakeHub, status: int, code: str) -> None:
+    fake.refusal = status, code
+    with pytest.raises(UpdZooError, match="pass --token") as caught:
+        remote.fetch(MODEL)
+    assert caught.value.exit_code == 1
+
+
+def test_a_token_is_sent_and_never_shown(fake: FakeHub, cache: Path, httpserver: HTTPServer) -> None:
+    fake.refusal = 403, ""
+    with pytest.raises(UpdZooError) as caught:
+        open_hub("hf://lab", cache, token="hf_secret").fetch(MODEL)  # noqa: S106
+    assert "hf_secret" not in str(caught.value)
+    assert httpserver.log[-1][0].headers["authorization"] == "Bearer hf_secret"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hub_out_of_order_is_no_network_unless_all_is_cached(remote: Hub, fake: FakeHub, status: int) -> None:
+    fake.refusal = status, ""
+    with pytest.raises(OfflineError, match=str(status)):
+        remote.fetch(MODEL)
+    fake.refusal = None
+    folder = remote.fetch(MODEL).folder
+    fake.refusal = status, ""
+    assert remote.fetch(MODEL).folder == folder
+
+
+def test_a_hub_that_fails_during_a_forced_pull_is_no_network(remote: Hub, fake: FakeHub) -> None:
+    remote.fetch(MODEL)
+    fake.refusal, fake.patience = (503, ""), len(fake.requests) + 1
+    with pytest.raises(OfflineError, match="answered 503"):
+        remote.fetch(MODEL, force=True)
+
+
+def test_another_answer_is_passed_on(remote: Hub, fake: FakeHub) -> None:
+    fake.refusal = 418, ""
+    with pytest.raises(UpdZooError, match="answered 418"):
+        remote.fetch(MODEL)
+
+
+def test_without_a_connection_only_the_cache_is_used(remote: Hub, nobody_listens: Callable[[], None]) -> None:
+    folder = remote.fetch(MODEL, [ONNX]).folder
+    nobody_listens()
+    assert remote.fetch(MODEL, [ONNX]).folder == folder
+    with pytest.raises(OfflineError, match=r"ConnectError.*--hub FOLDER"):
+        remote.fetch(MODEL, [WEIGHTS])
+    with pytest.raises(OfflineError, match="ConnectError"):
+        remote.fetch(MODEL, [ONNX], force=True)
+    with pytest.raises(OfflineError, match="ConnectError"):
+        remote.fetch(SEED)
+
+
+def test_offline_asks_nobody(remote: Hub, fake: FakeHub, cache: Path) -> None:
+    folder = remote.fetch(MODEL, [ONNX]).folder
+    fake.requests.clear()
+    offline = open_hub("hf://lab", cache, offline=True)
+    assert offline.fetch(MODEL, [ONNX]).folder == folder
+    with pytest.raises(OfflineError, match=r"not in the cache.*upd-zoo pull vae-phantom-t1 without --offline"):
+        offline.fetch(MODEL, [WEIGHTS])
+    for act in (lambda: offline.fetch(MODEL, force=True), offline.catalogue):
+        with pytest.raises(OfflineError, match="needs the network"):
+            act()
+    assert fake.requests == []
+
+
+def test_offline_a_corrupted_cache_is_not_used(remote: Hub, cache: Path) -> None:
+    path = remote.fetch(MODEL, [ONNX]).folder / ONNX
+    path.write_bytes(b"GRAPH")
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        open_hub("hf://lab", cache, offline=True).fetch(MODEL, [ONNX])
+    assert not holds(cache, b"GRAPH")
+
+
+def test_the_catalogue_of_another_organisation_is_read_from_the_names(remote: Hub, fake: FakeHub) -> None:
+    fake.repositories["bert"] = {}
+    fake.repositories["vae-phantom-stroke"] = {}
+    assert [row.id for row in remote.catalogue()] == ["vae-phantom-t1"]
+
+
+def test_publishing_makes_one_commit_of_what_the_manifest_lists(
+    remote: Hub, fake: FakeHub, artefact: Path, cache: Path
+) -> None:
+    fake.repositories.clear()
+    (artefact / "stray.txt").write_text("not in the manifest")
+    row = remote.publish(artefact, MODEL)
+    assert row.bytes["onnx"] == 5
+    assert len(fake.commits) == 1
+    assert set(fake.repositories["vae-phantom-t1"]["main"]) == {".gitattributes", MANIFEST, *verify(artefact).files}
+    assert verify(remote.fetch(MODEL).folder) == verify(artefact)
+
+
+def test_publishing_a_seed_again_leaves_the_others_alone_and_nothing_stale(
+    remote: Hub, fake: FakeHub, artefact: Path
+) -> None:
+    remote.publish(artefact, SEED)
+    (artefact / CARD).unlink()
+    write_artefact(artefact, onnx=b"better")
+    (artefact / CARD).unlink()
+    remote.publish(sign(artefact), SEED)
+    revisions = fake.repositories["vae-phantom-t1"]
+    assert CARD not in revisions["seed-1"]
+    assert revisions["seed-1"][ONNX] == b"better"
+    assert revisions["main"][ONNX] == b"graph"
+
+
+def test_a_card_that_the_hub_refuses_is_not_published(remote: Hub, fake: FakeHub, artefact: Path) -> None:
+    (artefact / CARD).write_text("---\nlicense: wrong\n---\n")
+    with pytest.raises(UpdZooError, match=r"answered 400 .*no such licence"):
+        remote.publish(sign(artefact), MODEL)
+    assert fake.commits == []
+
+
+def test_a_publication_that_is_not_whole_sends_nothing(remote: Hub, fake: FakeHub, artefact: Path) -> None:
+    (artefact / ONNX).write_bytes(b"GRAPH")
+    with pytest.raises(IntegrityError):
+        remote.publish(artefact, MODEL)
+    assert fake.requests == []
+
+
+def test_the_library_obeys_its_environment(fake: FakeHub, httpserver: HTTPServer, tmp_path: Path) -> None:
+    program = (
+        "from upd_zoo.hub import open_hub; from upd_zoo.vocabulary import ModelId\n"
+        "print(open_hub().fetch(ModelId.parse('vae-phantom-t1')).folder)"
+    )
+    environment = {
+        "UPD_ZOO_HUB": "hf://lab",
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_ENDPOINT": httpserver.url_for(""),
+        "HF_TOKEN": "hf_token",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+    def pull(**more: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program], env={**environment, **more}, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    folder = pull()
+    assert Path(folder).is_relative_to(tmp_path / "home")
+    assert httpserver.log[-1][0].headers["authorization"] == "Bearer hf_token"
+    fake.requests.clear()
+    assert pull(HF_HUB_OFFLINE="1") == folder
+    assert fake.requests == []

@@ -1,0 +1,41 @@
+"""One line from a name to a model that runs."""
+
+from pathlib import Path
+
+from upd_zoo.artefact import MANIFEST
+from upd_zoo.hub import open_hub
+from upd_zoo.runtime import FILES, RECORDS, Model, load_folder
+from upd_zoo.vocabulary import ModelId
+
+
+def load(
+    model: str,
+    *,
+    hub: str | None = None,
+    backend: str = "onnx",
+    device: str = "auto",
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+    offline: bool | None = None,
+    token: str | None = None,
+) -> Model:
+    """Return a model ready to run, pulled and verified if need be.
+
+    Args:
+        model: A name such as `rd-brats-t2` or `vae-idrid@seed-1`, or the folder of an artefact.
+        hub: `hf://ORG` or a folder; None for the environment's `UPD_ZOO_HUB`, else the default hub.
+        backend: `onnx` (needs no torch), `torchscript` or `torch`.
+        device: `auto` (CUDA where it can be used), `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads; None for one per core.
+        cache_dir: Where fetched files are kept.
+        offline: Use nothing but what is in the cache.
+        token: Access token of the Hugging Face Hub.
+
+    Raises:
+        UpdZooError: The name is no model's, the model cannot be fetched, or its bytes are not what they should be.
+    """
+    if (Path(model) / MANIFEST).is_file():
+        return load_folder(Path(model), backend, device, threads)
+    names = (*RECORDS, *FILES.get(backend, ()))
+    pulled = open_hub(hub, cache_dir, offline, token).fetch(ModelId.parse(model), names)
+    return load_folder(pulled.folder, backend, device, threads)
