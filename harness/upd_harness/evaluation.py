@@ -146,25 +146,26 @@ def _gather(
         masks = store.masks[rows] if store.masks is not None else None
         maps, scores = model(images)
         contenders["model"].update(maps[:, 0], scores, masks)
-        for name, trivial in _trivial_maps(images, generator).items():
-            contenders[name].update(*_by_the_rules(trivial, images, model.config), masks)
+        grey = images.mean(axis=1)
+        contenders["random"].update(*_random(images, model.config, generator), masks)
+        contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
+        contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
         if on_progress is not None:
             on_progress(rows.stop, len(store))
     return contenders
 
 
-def _trivial_maps(images: Array, generator: np.random.Generator) -> dict[str, Array]:
-    """Return maps (B, H, W) that need no model: noise, the brightness of a pixel, and its darkness."""
-    grey = images.mean(axis=1)
-    return {"random": generator.random(grey.shape, np.float32), "intensity": grey, "darkness": 1 - grey}
+def _random(images: Array, config: Config, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Return noise as maps (B, H, W) within the foreground, and as scores (B,) that know nothing of the maps.
+
+    The highest value of a noise map would tell how large the foreground is.
+    """
+    noise, _ = _by_the_rules(generator.random((len(images), *images.shape[2:]), np.float32), images, config)
+    return noise, generator.random(len(images), np.float32)
 
 
 def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
-    """Return maps and scores under the foreground and score rule that the model obeys.
-
-    A random map's highest value says nothing of the image but its size; its score is its mean instead, as good as
-    noise.
-    """
+    """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
     if config.foreground is Foreground.ABOVE_MINIMUM:
         maps = maps * (images > images.min(axis=(1, 2, 3), keepdims=True)).any(axis=1)
     reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean

@@ -10,12 +10,13 @@ Every reader fills it, training and evaluation read it, and neither holds it in 
 
 import csv
 import hashlib
-import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -81,26 +82,26 @@ class _GrowingArray:
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self._shape, self._dtype = shape, np.dtype(dtype)
         self._file: IO[bytes] = path.open("wb")
-        self._digest = hashlib.sha256()
+        self.digest = hashlib.sha256()
         self.count = 0
         self._write_header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
 
     def append(self, array: npt.NDArray[Any]) -> None:
         if array.shape != self._shape or array.dtype != self._dtype:
             expected = f"shape {self._shape} and type {self._dtype}"
             raise UpdZooError(f"an image of shape {array.shape} and type {array.dtype} was given", expected)
         data = np.ascontiguousarray(array).tobytes()
-        self._digest.update(data)
+        self.digest.update(data)
         self._file.write(data)
         self.count += 1
-
-    def close(self) -> str:
-        self._file.seek(0)
-        self._write_header()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return self._digest.hexdigest()
 
     def _write_header(self) -> None:
         header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self.count, *self._shape)}
@@ -132,26 +133,13 @@ def write_store(
         UpdZooError: There is no sample, or one has another shape or type, or lacks its mask.
     """
     with replacing_folder(folder) as temporary:
-        images = _GrowingArray(temporary / IMAGES, (channels, IMAGE_SIZE, IMAGE_SIZE), np.float32)
-        masks = _GrowingArray(temporary / MASKS, (IMAGE_SIZE, IMAGE_SIZE), np.uint8) if has_masks else None
-        subjects: set[str] = set()
-        anomalous = 0
-        with (temporary / INDEX).open("w", newline="", encoding="utf-8") as stream:
-            index = csv.writer(stream, lineterminator="\n")
-            index.writerow(_COLUMNS)
-            for sample in samples:
-                images.append(sample.image)
-                if masks is not None:
-                    masks.append(_mask_of(sample))
-                index.writerow((sample.subject, sample.slice, int(sample.anomalous), sample.source))
-                subjects.add(sample.subject)
-                anomalous += sample.anomalous
-        hashes = {IMAGES: images.close()} | ({MASKS: masks.close()} if masks else {})
-        if images.count == 0:
+        subjects, anomalous, hashes = _write_arrays(temporary, samples, channels, has_masks)
+        images = sum(subjects.values())
+        if images == 0:
             raise UpdZooError(f"no image was found for {name}", "at least one", "check the folder of the data set")
         facts = Facts(
             name=name,
-            images=images.count,
+            images=images,
             channels=channels,
             subjects=len(subjects),
             anomalous=anomalous,
@@ -162,6 +150,31 @@ def write_store(
         )
         write_record(temporary / FACTS, facts)
     return facts
+
+
+def _write_arrays(
+    folder: Path, samples: Iterable[Sample], channels: int, has_masks: bool
+) -> tuple[Counter[str], int, dict[str, str]]:
+    """Write images, masks and index; return the images of each subject, the anomalous ones, and hashes by file."""
+    subjects: Counter[str] = Counter()
+    anomalous = 0
+    with ExitStack() as stack:
+        arrays = {
+            IMAGES: stack.enter_context(_GrowingArray(folder / IMAGES, (channels, IMAGE_SIZE, IMAGE_SIZE), "<f4"))
+        }
+        if has_masks:
+            arrays[MASKS] = stack.enter_context(_GrowingArray(folder / MASKS, (IMAGE_SIZE, IMAGE_SIZE), "|u1"))
+        stream = stack.enter_context((folder / INDEX).open("w", newline="", encoding="utf-8"))
+        index = csv.writer(stream, lineterminator="\n")
+        index.writerow(_COLUMNS)
+        for sample in samples:
+            arrays[IMAGES].append(sample.image)
+            if has_masks:
+                arrays[MASKS].append(_mask_of(sample))
+            index.writerow((sample.subject, sample.slice, int(sample.anomalous), sample.source))
+            subjects[sample.subject] += 1
+            anomalous += sample.anomalous
+    return subjects, anomalous, {name: array.digest.hexdigest() for name, array in arrays.items()}
 
 
 def _mask_of(sample: Sample) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,371 @@
+"""The program `upd-zoo`: thin calls of the library.
+
+Nothing heavy is imported before a command needs it, so that `--help` and `list` answer at once.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from upd_harness.terminal import Terminal, reports_errors, table
+from upd_zoo.errors import InputError, NotFoundError, UsageError
+
+app = typer.Typer(
+    name="upd-zoo",
+    help="Models for unsupervised pathology detection: find, pull, score, evaluate. Research only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 done, 1 error, 2 usage, 3 some inputs failed, 4 not found, 5 integrity, 6 offline, "
+        "7 optional dependency missing, 8 outside tolerance, 130 interrupted."
+    ),
+)
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A name such as rd-brats-t2, or an artefact's folder.")
+]
+ModelOption = Annotated[str, typer.Option("-m", "--model", help="A name such as rd-brats-t2, or an artefact's folder.")]
+Revision = Annotated[str | None, typer.Option("--revision", help="Which revision, such as seed-1.")]
+HubOption = Annotated[str | None, typer.Option("--hub", help="hf://ORG or a folder.", envvar="UPD_ZOO_HUB")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use nothing but what is already here.")]
+Token = Annotated[str | None, typer.Option("--token", help="Access token of the Hugging Face Hub.")]
+CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where pulled files are kept.")]
+Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
+Backend = Annotated[str, typer.Option("--backend", help="onnx, torchscript or torch.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per call of the network.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but data and errors.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    # The Hub's library reads its variables when it is imported, and sends telemetry unless told not to.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if version:
+        from upd_zoo import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _named(model: str, revision: str | None) -> str:
+    if revision is None:
+        return model
+    if "@" in model:
+        raise UsageError(f"{model} names a revision, and so does --revision", "one of the two")
+    return f"{model}@{revision}"
+
+
+@app.command("list")
+@reports_errors
+def list_models(
+    method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain, or the domain of this test set.")] = None,
+    hub: HubOption = None,
+    offline: Offline = False,
+    token: Token = None,
+    cache_dir: CacheDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the models of a hub."""
+    from dataclasses import asdict
+
+    from upd_zoo.hub import open_hub
+    from upd_zoo.vocabulary import get_domain
+
+    opened = open_hub(hub, cache_dir, offline, token)
+    rows = list(opened.catalogue().filter(method=method, domain=get_domain(domain).id if domain else None))
+    terminal = Terminal(as_json)
+    if not rows:
+        terminal.say(f"{opened.location} holds no such model. make demo trains, publishes and scores one from scratch.")
+    listed = [
+        (row.id, row.title, row.domain, row.pretrain or "", ", ".join(row.revisions), ", ".join(row.labels))
+        for row in rows
+    ]
+    header = ("model", "method", "domain", "pre-training", "revisions", "labels")
+    terminal.data([asdict(row) for row in rows], table(header, listed) if rows else "")
+
+
+@app.command()
+@reports_errors
+def info(
+    model: ModelArgument,
+    revision: Revision = None,
+    hub: HubOption = None,
+    offline: Offline = False,
+    token: Token = None,
+    cache_dir: CacheDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a model is, how it was made and what healthy images score."""
+    from upd_zoo.artefact import CALIBRATION, CONFIG, Calibration, Config, read_record
+    from upd_zoo.runtime import RECORDS
+
+    pulled = _fetch(_named(model, revision), RECORDS, hub, offline, token, cache_dir, Terminal(as_json))
+    config = read_record(pulled.folder / CONFIG, Config)
+    calibration = read_record(pulled.folder / CALIBRATION, Calibration)
+    manifest = pulled.manifest
+    facts = {
+        "model": config.id,
+        "revision": pulled.revision,
+        "labels": ", ".join(config.labels) or "none",
+        "method": f"{config.title}, protocol {config.protocol}",
+        "domain": config.domain,
+        "input": f"{config.input.channels} x {config.input.height} x {config.input.width}, [0, 1], {config.framing}",
+        "training": f"{config.training.steps} steps of {config.training.batch_size}, seed {config.training.seed}",
+        "trained on": f"{config.training.images} images of {config.training.subjects} subjects",
+        "calibrated on": f"{calibration.image_scores.count} images of {calibration.subject_scores.count} subjects",
+        "image threshold": f"{calibration.image_threshold:.6g}",
+        "subject threshold": f"{calibration.subject_threshold:.6g}",
+        "made": f"{manifest.created}, commit {manifest.source_commit or 'unknown'}",
+        "files": ", ".join(f"{name} ({_size(record.bytes)})" for name, record in manifest.files.items()),
+    }
+    records = {"config": config, "calibration": calibration, "manifest": manifest}
+    documents = {name: record.model_dump(mode="json", by_alias=True) for name, record in records.items()}
+    Terminal(as_json).data(documents, "\n".join(f"{name:18}{value}" for name, value in facts.items()))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _fetch(
+    model: str,
+    names: Any,
+    hub: str | None,
+    offline: bool,
+    token: str | None,
+    cache_dir: Path | None,
+    terminal: Terminal,
+    force: bool = False,
+) -> Any:
+    """Return files of a model, pulled from its hub or verified in its folder."""
+    from upd_zoo.artefact import MANIFEST, verify
+    from upd_zoo.hub import Pulled, open_hub
+    from upd_zoo.vocabulary import ModelId
+
+    folder = Path(model)
+    if (folder / MANIFEST).is_file():
+        return Pulled(folder, "local", verify(folder, names))
+    with terminal.bar(f"pulling {model}") as advance:
+        return open_hub(hub, cache_dir, offline, token).fetch(
+            ModelId.parse(model), names, lambda _name, done, total: advance(done, total), force=force
+        )
+
+
+@app.command()
+@reports_errors
+def pull(
+    model: ModelArgument,
+    formats: Annotated[str, typer.Option("--format", help="onnx, torchscript, torch or all.")] = "onnx",
+    revision: Revision = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is already here.")] = False,
+    hub: HubOption = None,
+    offline: Offline = False,
+    token: Token = None,
+    cache_dir: CacheDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Fetch a model, check the SHA-256 of every file, and print the folder it lies in."""
+    from upd_zoo.artefact import CARD
+    from upd_zoo.runtime import FILES, RECORDS
+
+    if formats != "all" and formats not in FILES:
+        raise UsageError(f"no format is called '{formats}'", f"formats: {', '.join((*FILES, 'all'))}")
+    names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
+    terminal = Terminal(as_json, quiet, not no_progress)
+    pulled = _fetch(_named(model, revision), names, hub, offline, token, cache_dir, terminal, force)
+    terminal.data({"folder": str(pulled.folder), "revision": pulled.revision}, str(pulled.folder))
+
+
+@app.command()
+@reports_errors
+def verify(
+    model: ModelArgument,
+    revision: Revision = None,
+    hub: HubOption = None,
+    offline: Offline = False,
+    token: Token = None,
+    cache_dir: CacheDir = None,
+    as_json: Json = False,
+) -> int:
+    """Check every file of a model against its manifest, and each format's recorded parity."""
+    from upd_zoo.errors import ToleranceError
+
+    pulled = _fetch(_named(model, revision), None, hub, offline, token, cache_dir, Terminal(as_json))
+    manifest = pulled.manifest
+    failed = [row for row in manifest.parity if not row.passed]
+    rows = [
+        (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}", f"{row.tolerance:.0e}")
+        for row in manifest.parity
+    ]
+    text = f"{len(manifest.files)} files of {manifest.id} have the SHA-256 of their manifest\n\n"
+    text += table(("format", "batch", "map", "score", "tolerance"), rows)
+    answer = {"files": len(manifest.files), "parity": [row.model_dump() for row in manifest.parity]}
+    Terminal(as_json).data(answer, text)
+    return ToleranceError.exit_code if failed else 0
+
+
+@app.command()
+@reports_errors
+def score(
+    inputs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, searched recursively; or one image.")],
+    model: ModelOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    revision: Revision = None,
+    hub: HubOption = None,
+    device: Device = "auto",
+    backend: Backend = "onnx",
+    batch_size: BatchSize = 16,
+    threads: Threads = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
+    resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False,
+    num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Split the inputs over so many runs.")] = 1,
+    part_id: Annotated[int, typer.Option("--part-id", min=0, help="Which of them this is, from 0.")] = 0,
+    offline: Offline = False,
+    token: Token = None,
+    cache_dir: CacheDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> int:
+    """Score a folder of images: maps in each image's own space, a table and a report."""
+    arguments = {"inputs": inputs, "model": model, "output": output, "batch_size": batch_size, "workers": workers}
+    arguments |= {"threads": threads, "continue": resume, "overwrite": overwrite}
+    from dataclasses import asdict
+
+    from upd_harness.scoring import Settings, Shard, score_folder
+
+    if resume and overwrite:
+        raise UsageError("--continue and --overwrite exclude each other", "one of the two")
+    mode: Final = "continue" if resume else "overwrite" if overwrite else "new"
+    settings = Settings(batch_size, workers, mode, Shard(part_id, num_parts))
+    terminal = Terminal(as_json, quiet, not no_progress)
+    name = _named(model, revision)
+    if not inputs.exists():
+        raise NotFoundError(f"{inputs} does not exist", "a folder of images, or one image")
+    loaded = _load(name, hub, backend, device, threads, offline, token, cache_dir, terminal)
+    _announce(loaded, terminal)
+    with terminal.bar("scoring") as advance:
+        summary = score_folder(
+            loaded,
+            inputs,
+            output,
+            settings,
+            revision=name.partition("@")[2] or "main",
+            arguments=arguments,
+            on_progress=lambda done, total, _name: advance(done, total),
+        )
+    text = f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed\n{summary.report}"
+    terminal.data(asdict(summary) | {"report": str(summary.report)}, text)
+    return InputError.exit_code if summary.failed else 0
+
+
+def _load(
+    model: str,
+    hub: str | None,
+    backend: str,
+    device: str,
+    threads: int | None,
+    offline: bool,
+    token: str | None,
+    cache_dir: Path | None,
+    terminal: Terminal,
+) -> Any:
+    from upd_zoo.runtime import FILES, RECORDS, load_folder
+
+    names = (*RECORDS, *FILES.get(backend, ()))
+    pulled = _fetch(model, names, hub, offline, token, cache_dir, terminal)
+    return load_folder(pulled.folder, backend, device, threads)
+
+
+def _announce(model: Any, terminal: Terminal) -> None:
+    labels = f" [{', '.join(model.config.labels)}]" if model.config.labels else ""
+    terminal.say(f"{model.config.id}{labels} on {model.device} through {model.backend}. Research only.")
+
+
+@app.command()
+@reports_errors
+def evaluate(
+    model: ModelOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    test_set: Annotated[str | None, typer.Option("--test-set", help="Which; else the one that MODEL names.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared stores.", envvar="UPD_ZOO_DATA")] = None,
+    revision: Revision = None,
+    hub: HubOption = None,
+    device: Device = "auto",
+    backend: Backend = "onnx",
+    batch_size: BatchSize = 16,
+    threads: Threads = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
+    offline: Offline = False,
+    token: Token = None,
+    cache_dir: CacheDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Measure a model on a prepared test set, beside trivial baselines."""
+    from upd_harness.evaluation import evaluate as run_evaluation
+    from upd_zoo.data.sources import data_folder, store_path
+    from upd_zoo.data.store import Store
+    from upd_zoo.vocabulary import ModelId, get_test_set
+
+    name = _named(model, revision)
+    chosen = get_test_set(test_set or ModelId.parse(name).target)
+    if output.is_dir() and any(output.iterdir()) and not overwrite:
+        raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
+    terminal = Terminal(as_json, quiet, not no_progress)
+    store = Store(store_path(data_folder(data), chosen.id, "test"))
+    loaded = _load(name, hub, backend, device, threads, offline, token, cache_dir, terminal)
+    _announce(loaded, terminal)
+    with terminal.bar("evaluating") as advance:
+        evaluation = run_evaluation(
+            loaded,
+            chosen,
+            store,
+            output,
+            revision=name.partition("@")[2] or "main",
+            batch_size=batch_size,
+            arguments={"model": model, "test_set": chosen.id, "output": output, "batch_size": batch_size},
+            on_progress=advance,
+        )
+    result = evaluation.result
+    contenders = {"model": result.metrics} | result.baselines
+    rows = [
+        (name, *(_figure(value) for value in (found.ap_image, found.auroc, found.ap_pixel, found.dice)))
+        for name, found in contenders.items()
+    ]
+    head = f"{result.model} on {chosen.title}: {result.images} images, {result.anomalous} anomalous"
+    head += f"  [{', '.join(result.labels)}]\n\n" if result.labels else "\n\n"
+    text = head + table(("", "AP_i", "AUROC", "AP_p", "best Dice"), rows) + f"\n\n{evaluation.report}"
+    terminal.data(result.model_dump(mode="json", by_alias=True), text)
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+@app.command()
+@reports_errors
+def doctor(hub: HubOption = None, cache_dir: CacheDir = None, as_json: Json = False) -> None:
+    """Show what this machine has: versions, devices, hub, cache and data folders."""
+    from upd_harness.doctor import examine
+
+    facts = examine(hub, cache_dir)
+    Terminal(as_json).data(facts, "\n".join(f"{name:22}{value}" for name, value in facts.items()))
+
+
+def main() -> None:
+    """Run the program."""
+    app()

@@ -1,0 +1,61 @@
+"""Train one model on a prepared store.
+
+    python scripts/train.py vae-phantom-t2 --profile quick --out out/runs/vae-phantom-t2
+    python scripts/train.py rd.mobilenetv2_100-idrid --weights mobilenetv2_100.safetensors --out out/runs/rd-idrid
+
+A run that was stopped, however hard, goes on with --continue and ends as if it had not been.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upd_harness.terminal import Terminal, reports_errors
+from upd_zoo.data.sources import data_folder, store_path
+from upd_zoo.data.store import Store
+from upd_zoo.recipe import FULL_PROFILE, load_recipe
+from upd_zoo.training import train
+from upd_zoo.vocabulary import ModelId, Protocol
+
+
+@reports_errors
+def main(
+    model: Annotated[str, typer.Argument(help="A name such as vae-phantom-t2.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[Path | None, typer.Option(help="Prepared stores.", envvar="UPD_ZOO_DATA")] = None,
+    profile: Annotated[str, typer.Option(help="full (the study's budget) or quick.")] = FULL_PROFILE,
+    protocol: Annotated[Protocol, typer.Option(help="study repeats its quirks, sound corrects them.")] = Protocol.SOUND,
+    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option("-d", "--device", help="auto, cpu or cuda.")] = "auto",
+    weights: Annotated[str | None, typer.Option(help="Of a backbone: random, timm, or a safetensors file.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    resume: Annotated[bool, typer.Option("--continue", help="Go on with the run in the folder.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")] = False,
+) -> None:
+    """Train one model."""
+    name = ModelId.parse(model)
+    recipe = load_recipe(name, protocol, profile)
+    changed = {"steps": steps, "batch_size": batch_size}
+    recipe = replace(recipe, **{field: value for field, value in changed.items() if value is not None})
+    store = Store(store_path(data_folder(data), name.domain.id, "train"))
+    terminal = Terminal(progress=not no_progress)
+    with terminal.bar(f"training {name}") as advance:
+        config = train(
+            name,
+            recipe,
+            store,
+            out,
+            seed=seed,
+            device=device,
+            weights=weights,
+            resume=resume,
+            on_progress=lambda progress: advance(progress.step, progress.steps),
+        )
+    terminal.data(config.model_dump(mode="json", by_alias=True), str(out))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,330 @@
+"""The artefact: records refuse what they do not know, and changed bytes are found before they are used."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import upd_zoo
+from upd_zoo.artefact import (
+    CALIBRATION,
+    CONFIG,
+    MANIFEST,
+    SCHEMAS,
+    Calibration,
+    Config,
+    FileRecord,
+    Manifest,
+    Metrics,
+    Parity,
+    PixelConvention,
+    Quantiles,
+    Record,
+    Result,
+    Setting,
+    Training,
+    WeightsOrigin,
+    inventory,
+    read_record,
+    verify,
+    write_record,
+)
+from upd_zoo.errors import IntegrityError, NotFoundError
+from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, ScoreRule
+
+SHA = "0123456789abcdef" * 4
+SETTINGS: dict[str, Setting] = {"width": 16, "kl_weight": 1e-3, "exact": 1.0, "on": True, "off": None, "layers": [1, 2]}
+
+TRAINING = Training(
+    profile="full",
+    seed=10,
+    steps=30000,
+    batch_size=64,
+    optimiser={"name": "Adam", "lr": 1e-4, "betas": [0.0, 0.9]},
+    images=8,
+    subjects=4,
+    store=SHA,
+    device="cpu",
+)
+CONFIG_RECORD = Config(
+    id="vae-phantom-t2",
+    method="vae",
+    title="VAE",
+    domain="phantom-t2",
+    pretrain=Pretrain.NONE,
+    protocol=Protocol.SOUND,
+    settings=SETTINGS,
+    input=PixelConvention(channels=1),
+    framing=Framing.SQUARE_SLICES,
+    centred=False,
+    foreground=Foreground.ABOVE_MINIMUM,
+    score_rule=ScoreRule.MAXIMUM,
+    weights_origin=WeightsOrigin(backbone="resnet18", source="random", name="", sha256=SHA),
+    training=TRAINING,
+    labels=["synthetic phantoms"],
+)
+QUANTILES = Quantiles(count=5, levels=[0, 0.25, 0.5, 0.75, 1], values=[0, 1, 1, 2, 6])
+CALIBRATION_RECORD = Calibration(
+    dataset="phantom-t2/validation",
+    image_scores=QUANTILES,
+    subject_scores=QUANTILES,
+    map_values=QUANTILES,
+    false_positive_rate=0.05,
+    image_threshold=1.5,
+    subject_threshold=2.5,
+    map_threshold=0.5,
+)
+PARITY = Parity(format="onnx", batch=2, map_difference=1e-6, score_difference=2e-6, map_range=0.5, tolerance=1e-5)
+MANIFEST_RECORD = Manifest(
+    id="vae-phantom-t2",
+    created="2025-01-01T00:00:00Z",
+    source_commit=None,
+    versions={"torch": "2.11"},
+    parity=[PARITY],
+    files={"onnx/model.onnx": FileRecord(sha256=SHA, bytes=3)},
+)
+METRICS = Metrics(ap_image=0.5, auroc=1, ap_pixel=None, dice=None)
+RESULT_RECORD = Result(
+    model="vae-phantom-t2",
+    revision="main",
+    manifest=SHA,
+    test_set="phantom-t2",
+    store=SHA,
+    seed=10,
+    backend="onnx",
+    images=8,
+    anomalous=4,
+    subjects=4,
+    metrics=METRICS,
+    intervals={"auroc": (0.25, 0.75)},
+    baselines={"intensity": METRICS},
+    labels=[],
+)
+RECORDS: dict[str, Record] = {
+    "config": CONFIG_RECORD,
+    "calibration": CALIBRATION_RECORD,
+    "manifest": MANIFEST_RECORD,
+    "result": RESULT_RECORD,
+}
+
+
+def plain(record: Record) -> dict[str, Any]:
+    return record.model_dump(mode="json", by_alias=True)
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    """A whole artefact with a stand-in for the graph."""
+    write_record(tmp_path / CONFIG, CONFIG_RECORD)
+    write_record(tmp_path / CALIBRATION, CALIBRATION_RECORD)
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model.onnx").write_bytes(b"\x08\x07graph")
+    write_record(tmp_path / MANIFEST, MANIFEST_RECORD.model_copy(update={"files": inventory(tmp_path)}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_is_read_back_with_every_type(name: str, tmp_path: Path) -> None:
+    record = RECORDS[name]
+    write_record(tmp_path / "a.json", record)
+    again = read_record(tmp_path / "a.json", type(record))
+    assert again == record
+    assert repr(again) == repr(record), "1, 1.0 and True are equal and not the same"
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(-1e300, 1e300)))
+)
+def test_settings_keep_their_types(settings: dict[str, Setting]) -> None:
+    record = CONFIG_RECORD.model_copy(update={"settings": settings})
+    assert repr(Config.model_validate_json(json.dumps(plain(record)))) == repr(record)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_says_which_schema_it_follows(name: str) -> None:
+    assert plain(RECORDS[name])["schema"] == f"upd-zoo/{name}/1"
+    assert {*SCHEMAS} == {*RECORDS}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_another_schema_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        type(RECORDS[name]).model_validate(plain(RECORDS[name]) | {"schema": f"upd-zoo/{name}/2"})
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_unknown_fields_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        type(RECORDS[name]).model_validate(plain(RECORDS[name]) | {"surprise": 1})
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_published_schema_is_the_record(name: str) -> None:
+    published = Path(upd_zoo.__file__).parent / "schemas" / f"{name}.json"
+    assert json.loads(published.read_text(encoding="utf-8")) == SCHEMAS[name].model_json_schema(by_alias=True)
+
+
+def test_records_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        PARITY.batch = 7
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_numbers_that_are_none_are_refused(number: float) -> None:
+    with pytest.raises(ValidationError):
+        Parity.model_validate(plain(PARITY) | {"map_range": number})
+    with pytest.raises(ValidationError):
+        Config.model_validate(plain(CONFIG_RECORD) | {"settings": {"width": number}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"schema": "upd-zoo/config/1"}',
+        json.dumps(plain(CONFIG_RECORD)).replace("0.001", "NaN").encode(),
+        json.dumps(plain(CONFIG_RECORD)).replace("0.001", "1e999").encode(),
+        json.dumps(plain(CONFIG_RECORD))[:-1].encode(),
+    ],
+)
+def test_a_file_that_is_no_record_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"config\.json is not a config record") as caught:
+        read_record(tmp_path / CONFIG, Config)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"config\.json"):
+        read_record(tmp_path / CONFIG, Config)
+
+
+def test_a_record_below_a_file_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "model").touch()
+    with pytest.raises(NotFoundError):
+        read_record(tmp_path / "model" / CONFIG, Config)
+
+
+@pytest.mark.parametrize("name", ["a", "results/brats-t2.json", "onnx/model.onnx", ".hidden", "a b", "..a"])
+def test_plain_relative_paths_are_safe(name: str) -> None:
+    files = {name: {"sha256": SHA, "bytes": 0}}
+    assert [*Manifest.model_validate(plain(MANIFEST_RECORD) | {"files": files}).files] == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "/etc/passwd", "../x", "a/../../x", "a/..", "./a", "a//b", "a/", "a\\b", "C:/x", "C:x", "//host/x"],
+)
+def test_paths_that_lead_elsewhere_are_refused(name: str) -> None:
+    files = {name: {"sha256": SHA, "bytes": 0}}
+    with pytest.raises(ValidationError):
+        Manifest.model_validate(plain(MANIFEST_RECORD) | {"files": files})
+
+
+@pytest.mark.parametrize("digest", ["", SHA[:-1], SHA + "0", SHA.upper(), SHA[:-1] + "g", SHA + "\n"])
+def test_hashes_have_64_small_hexadecimal_digits(digest: str) -> None:
+    with pytest.raises(ValidationError):
+        FileRecord(sha256=digest, bytes=0)
+
+
+def test_an_untouched_artefact_verifies(artefact: Path) -> None:
+    assert [*verify(artefact).files] == ["calibration.json", "config.json", "onnx/model.onnx"]
+
+
+def test_the_inventory_leaves_out_the_manifest_and_nothing_else(artefact: Path) -> None:
+    (artefact / "onnx" / MANIFEST).write_bytes(b"")
+    found = inventory(artefact)
+    assert [*found] == ["calibration.json", "config.json", "onnx/manifest.json", "onnx/model.onnx"]
+    assert found["onnx/model.onnx"].bytes == 7
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, append, Path.unlink, replace_by_folder])
+def test_damage_is_found(damage: Any, artefact: Path) -> None:
+    damage(artefact / "onnx" / "model.onnx")
+    with pytest.raises(IntegrityError, match=r"onnx/model\.onnx"):
+        verify(artefact)
+    with pytest.raises(IntegrityError):
+        verify(artefact, ["onnx/model.onnx"])
+
+
+def test_only_the_named_files_are_needed(artefact: Path) -> None:
+    (artefact / "onnx" / "model.onnx").unlink()
+    assert verify(artefact, [CONFIG, CALIBRATION]) == read_record(artefact / MANIFEST, Manifest)
+
+
+def test_a_file_outside_the_manifest_is_not_found(artefact: Path) -> None:
+    (artefact / "other").touch()
+    with pytest.raises(NotFoundError, match="has no other"):
+        verify(artefact, ["other"])
+
+
+def test_a_folder_without_manifest_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"manifest\.json"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize(("difference", "span", "passed"), [(1e-5, 0.5, True), (1.1e-5, 0.5, False), (1.1e-5, 2, True)])
+def test_parity_is_relative_to_wide_maps_only(difference: float, span: float, passed: bool) -> None:
+    for which in ("map_difference", "score_difference"):
+        parity = Parity.model_validate(plain(PARITY) | {which: difference, "map_range": span})
+        assert parity.passed is passed
+
+
+@pytest.mark.parametrize(
+    ("value", "percentile"),
+    [(-1, 0), (0, 0), (0.5, 12.5), (1, 25), (1.5, 62.5), (2, 75), (4, 87.5), (6, 100), (7, 100)],
+)
+def test_percentiles_are_interpolated(value: float, percentile: float) -> None:
+    assert QUANTILES.percentile(value) == pytest.approx(percentile)
+
+
+def test_a_distribution_of_one_value_has_everything_above_it() -> None:
+    constant = Quantiles(count=9, levels=[0, 0.5, 1], values=[3, 3, 3])
+    assert [constant.percentile(value) for value in (2.9, 3, 3.1)] == [0, 0, 100]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_percentiles_rise_with_the_value(values: list[float], low: float, high: float) -> None:
+    levels = [index / (len(values) - 1) for index in range(len(values))]
+    quantiles = Quantiles(count=len(values), levels=levels, values=sorted(values))
+    low, high = sorted((low, high))
+    assert 0 <= quantiles.percentile(low) <= quantiles.percentile(high) <= 100
+
+
+@pytest.mark.parametrize(
+    ("levels", "values"),
+    [([], []), ([0, 1], [1]), ([0], [1, 2]), ([0, 1], [2, 1]), ([1, 0], [1, 2])],
+    ids=["empty", "too few values", "too few levels", "falling values", "falling levels"],
+)
+def test_lists_that_are_no_distribution_are_refused(levels: list[float], values: list[float]) -> None:
+    with pytest.raises(ValidationError):
+        Quantiles(count=2, levels=levels, values=values)

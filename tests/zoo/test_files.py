@@ -1,0 +1,101 @@
+"""Files and folders appear whole or not at all."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from upd_zoo.files import replacing, replacing_folder, sha256_of, to_json, write_text
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    (tmp_path / "a").write_bytes(content)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "image.nii.gz"
+    for content in ("old", "new"):
+        with replacing(target) as temporary:
+            assert temporary.name.endswith("image.nii.gz"), "writers choose the format by it"
+            temporary.write_text(content)
+    assert target.read_text() == "new"
+    assert names_in(target.parent) == ["image.nii.gz"]
+
+
+def test_a_failed_file_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old")
+
+    def fail_half_way() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert target.read_text() == "old"
+    assert names_in(tmp_path) == ["a.json"]
+
+
+def test_while_a_file_is_written_the_old_one_stands(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with replacing(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+
+
+def test_a_folder_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    for name in ("old", "new"):
+        with replacing_folder(target) as temporary:
+            (temporary / name).write_text(name)
+    assert names_in(target) == ["new"]
+    assert names_in(tmp_path) == ["store"]
+
+
+def test_a_folder_may_be_entered_by_others(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "store"):
+        pass
+    assert (tmp_path / "store").stat().st_mode & 0o055 == 0o055
+
+
+def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "old").touch()
+
+    def fail_half_way() -> None:
+        with replacing_folder(target) as temporary:
+            (temporary / "half").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert names_in(target) == ["old"]
+    assert names_in(tmp_path) == ["store"]
+
+
+def test_text_has_the_same_bytes_on_every_system(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "⌈Dice⌉\n")
+    assert (tmp_path / "a").read_bytes() == "⌈Dice⌉\n".encode()
+
+
+def test_json_keeps_order_letters_and_every_digit() -> None:
+    value = {"b": 0.1 + 0.2, "a": "⌈Dice⌉"}
+    assert to_json(value, indent=None) == '{"b": 0.30000000000000004, "a": "⌈Dice⌉"}'
+    assert json.loads(to_json(value)) == value
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_has_no_numbers_that_are_none(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        to_json({"a": [number]})

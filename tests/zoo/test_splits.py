@@ -1,0 +1,54 @@
+"""Promises of the split: by name alone, stable for ever, fair on average."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upd_zoo.data.splits import part_of, position
+from upd_zoo.errors import UsageError
+
+SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
+
+
+@given(st.text(), st.text())
+def test_a_position_lies_in_the_unit_interval(subject: str, salt: str) -> None:
+    assert 0 <= position(subject, salt) < 1
+
+
+def test_positions_are_the_same_in_every_version() -> None:
+    # A change of these numbers moves people who were trained on into the test.
+    assert position("B/a/IDRiD_001", "upd-zoo/idrid") == pytest.approx(0.06664214045979899, abs=1e-15)
+    assert position("", "") == pytest.approx(0.4304816492364817, abs=1e-15)
+
+
+def test_salt_and_subject_are_kept_apart() -> None:
+    assert position("ab", "c") != position("b", "ca")
+
+
+def test_the_shares_are_met_on_average() -> None:
+    parts = [part_of(f"subject-{number}", SHARES, "salt") for number in range(4000)]
+    for part, share in SHARES.items():
+        assert parts.count(part) / len(parts) == pytest.approx(share, abs=0.03)
+
+
+def test_another_salt_is_another_split() -> None:
+    subjects = [f"subject-{number}" for number in range(50)]
+    assert [part_of(s, SHARES, "one") for s in subjects] != [part_of(s, SHARES, "two") for s in subjects]
+
+
+@given(st.text())
+def test_the_parts_cut_the_interval_in_their_order(subject: str) -> None:
+    place = position(subject, "salt")
+    expected = "train" if place < 0.6 else "validation" if place < 0.75 else "test"
+    assert part_of(subject, SHARES, "salt") == expected
+
+
+@given(st.text())
+def test_a_share_of_nothing_gets_nobody(subject: str) -> None:
+    assert part_of(subject, {"none": 0.0, "all": 1.0, "rest": 0.0}, "salt") == "all"
+
+
+@pytest.mark.parametrize("shares", [{"a": 0.5, "b": 0.4}, {"a": 1.5, "b": -0.5}, {"a": 2.0}])
+def test_shares_that_divide_no_whole_are_refused(shares: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="add up to 1"):
+        part_of("subject", shares, "salt")

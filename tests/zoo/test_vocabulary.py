@@ -1,0 +1,159 @@
+"""The words of the study: names are read, resolved to what is stored, and refused with a hint."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upd_zoo import vocabulary
+from upd_zoo.errors import UsageError
+from upd_zoo.vocabulary import (
+    BRAIN_MRI,
+    CHEST_XRAY,
+    DOMAINS,
+    FUNDUS,
+    MODALITIES,
+    TEST_SETS,
+    Foreground,
+    Framing,
+    ModelId,
+    ScoreRule,
+    get_domain,
+    get_test_set,
+)
+
+METHODS = ("vae", "r-vae", "f-anogan", "h-tae-s", "fae", "padim", "cflow-ad", "rd", "amcons", "ccd")
+TARGETS = sorted({*DOMAINS, *TEST_SETS})
+BACKBONES = (None, "resnet18", "mobilenetv2_100", "wide_resnet50_2", "resnet18.tv_in1k")
+REVISIONS = ("main", "seed-1", "0a1b2c3", "v1.0")
+
+
+@given(
+    st.builds(
+        ModelId,
+        st.sampled_from(METHODS),
+        st.sampled_from(BACKBONES),
+        st.sampled_from(TARGETS),
+        st.booleans(),
+        st.sampled_from(REVISIONS),
+    )
+)
+def test_a_written_name_is_read_back(model: ModelId) -> None:
+    assert ModelId.parse(str(model)) == model
+
+
+@given(st.text(st.sampled_from("abrdt-.@_/ 12\n"), max_size=24))
+def test_a_name_is_read_exactly_or_refused(text: str) -> None:
+    try:
+        model = ModelId.parse(text)
+    except UsageError:
+        return
+    assert str(model) == text.removesuffix("@main")
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("rd-brats-t2", "rd-camcan-t2"),
+        ("rd-brats-t1", "rd-camcan-t1"),
+        ("rd-atlas", "rd-camcan-t1"),
+        ("rd-msd-brats-t1", "rd-ixi-t1"),
+        ("rd-open-ms-t2", "rd-ixi-t2"),
+        ("vae-chexpert-effusion-ccd", "vae-chexpert-ccd"),
+        ("h-tae-s-idrid-lesions", "h-tae-s-idrid"),
+        ("rd.mobilenetv2_100-phantom-stroke", "rd.mobilenetv2_100-phantom-t1"),
+        ("rd-brats-t2@seed-1", "rd-camcan-t2@seed-1"),
+        ("cflow-ad-ddr@main", "cflow-ad-ddr"),
+    ],
+)
+def test_names_of_test_sets_lead_to_the_stored_weights(text: str, stored: str) -> None:
+    assert str(ModelId.parse(text).canonical) == stored
+
+
+def test_a_canonical_name_is_its_own_canonical_name() -> None:
+    for target in TARGETS:
+        canonical = ModelId("rd", None, target).canonical
+        assert canonical.canonical == canonical
+        assert canonical.target in DOMAINS
+
+
+def test_the_longest_target_wins() -> None:
+    assert ModelId.parse("vae-msd-brats-t2") == ModelId("vae", None, "msd-brats-t2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rd",
+        "-brats-t2",
+        "brats-t2",
+        "rd-brats",
+        "rd-brats-t3",
+        "RD-brats-t2",
+        "rd brats-t2",
+        "rd--brats-t2",
+        "rd.-brats-t2",
+        "rd.resnet18.a.b-brats-t2",
+        "rd/../x-brats-t2",
+        "rd-brats-t2-ccd-ccd",
+        "rd-brats-t2@",
+        "rd-brats-t2@../main",
+        "rd-brats-t2@seed 1",
+        "rd-brats-t2@a@b",
+        "rd-brats-t2@" + "a" * 65,
+        "rd-brats-t2\n",
+        "rd-brats-t2@main\n",
+    ],
+)
+def test_other_names_are_refused_with_the_grammar(text: str) -> None:
+    with pytest.raises(UsageError, match=r"<method>\[\.<backbone>\]-<domain or test set>"):
+        ModelId.parse(text)
+
+
+def test_the_name_of_the_repository_leaves_the_revision_out() -> None:
+    assert ModelId.parse("rd.resnet18-idrid-ccd@seed-2").name == "rd.resnet18-idrid-ccd"
+
+
+def test_every_test_set_has_a_domain_and_every_domain_a_modality() -> None:
+    assert all(test_set.domain in DOMAINS for test_set in TEST_SETS.values())
+    assert all(MODALITIES[domain.modality.id] is domain.modality for domain in DOMAINS.values())
+    assert all(vocabulary.test_sets_of(domain) for domain in DOMAINS), "a model that nothing scores"
+
+
+def test_identifiers_are_their_keys() -> None:
+    for table in (MODALITIES, DOMAINS, TEST_SETS):
+        assert all(key == record.id for key, record in table.items())
+
+
+def test_a_test_set_that_shares_its_name_with_a_domain_belongs_to_it() -> None:
+    assert all(TEST_SETS[name].domain == name for name in {*DOMAINS} & {*TEST_SETS})
+
+
+def test_the_study_scores_brains_and_eyes_by_the_maximum_and_chests_by_the_mean() -> None:
+    rules = {modality: (modality.score_rule, modality.foreground) for modality in (BRAIN_MRI, CHEST_XRAY, FUNDUS)}
+    assert rules == {
+        BRAIN_MRI: (ScoreRule.MAXIMUM, Foreground.ABOVE_MINIMUM),
+        CHEST_XRAY: (ScoreRule.MEAN, Foreground.EVERYWHERE),
+        FUNDUS: (ScoreRule.MAXIMUM, Foreground.EVERYWHERE),
+    }
+    assert [modality.channels for modality in rules] == [1, 1, 3]
+    assert [modality.framing for modality in rules] == [Framing.SQUARE_SLICES, Framing.STRETCH, Framing.CENTRE_CROP]
+
+
+def test_only_phantoms_are_synthetic() -> None:
+    assert {domain.id for domain in DOMAINS.values() if domain.synthetic} == {
+        name for name in DOMAINS if name.startswith("phantom-")
+    }
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match="camcan-t2"):
+        get_domain("camcam-t2")
+    with pytest.raises(UsageError, match="brats-t1"):
+        get_test_set("bratz-t1")
+
+
+def test_a_domain_is_no_test_set_unless_it_is_called_one() -> None:
+    assert get_test_set("ddr").domain == "ddr"
+    with pytest.raises(UsageError):
+        get_test_set("camcan-t1")

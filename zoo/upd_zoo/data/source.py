@@ -1,0 +1,217 @@
+"""What a source of images is: where it comes from, which stores it fills, and how one of its inputs becomes samples.
+
+A source is a record and a function. A reader of a new data set is one file with a `FolderSource`, and one line in
+`upd_zoo.data.sources`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from upd_zoo.data.framing import axial_geometry, axial_slices, frame, frame_mask, scale_volume
+from upd_zoo.data.store import Sample
+from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
+from upd_zoo.vocabulary import Framing
+
+
+class Part(StrEnum):
+    """What the images of a store are for; no subject is in two parts."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    """Healthy images that no weight has seen, for calibration."""
+    TEST = "test"
+
+
+class StoreName(NamedTuple):
+    """The name of a prepared store, which is also its place in the data folder: `idrid/train`.
+
+    Attributes:
+        target: A domain (train, validation) or a test set (test).
+        part: What its images are for.
+    """
+
+    target: str
+    part: Part
+
+    def __str__(self) -> str:
+        return f"{self.target}/{self.part}"
+
+
+Inputs: TypeAlias = Mapping[str, Callable[[], Iterable[Sample]]]
+"""The inputs of one store, in order: the name of each, and what reads it or raises `InputError`.
+
+The name of a file is its path relative to the data set's folder.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a store is to be filled, as far as a source leaves it open.
+
+    Attributes:
+        root: Folder of the data set; None where images are made on this machine.
+        seed: Which population of phantoms, 0 or more.
+        subjects: Phantoms to train on; None for the default.
+    """
+
+    root: Path | None = None
+    seed: int = 0
+    subjects: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source(ABC):
+    """Where the images of some domains and test sets come from.
+
+    Attributes:
+        id: Its name in provenance.
+        title: The data set as its authors call it.
+        serves: Identifiers of the domains and test sets that it fills.
+        label: What a reader of any number computed on its images must be told.
+        licence: Under which terms the images come.
+        citation: Whom to cite; empty for phantoms.
+        generator: Version of the reader, raised whenever the same input gives other samples.
+    """
+
+    id: str
+    _: KW_ONLY
+    title: str
+    serves: tuple[str, ...]
+    label: str
+    licence: str
+    citation: str
+    generator: int
+
+    @abstractmethod
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        """Return what lists the inputs of each store, after checking that the request can be met.
+
+        Raises:
+            UsageError: The request names what this source does not take, or lacks what it needs.
+            NotFoundError: The data set is not where the request says.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticSource(Source):
+    """A source that makes its images.
+
+    Attributes:
+        draw: Lists the inputs of a store for a seed and a number of subjects (None for the default).
+    """
+
+    _: KW_ONLY
+    draw: Callable[[StoreName, int, int | None], Inputs]
+
+    @override
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        if request.root is not None:
+            raise UsageError(f"{self.title} are made here and read no folder", "", "leave out --root")
+        if request.seed < 0:
+            raise UsageError(f"the seed {request.seed} chooses no phantoms", "a whole number from 0")
+        return lambda store: self.draw(store, request.seed, request.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource(Source):
+    """A source that reads a data set in its original layout.
+
+    Attributes:
+        origin: Where to get it.
+        expected: Patterns, relative to the root, of which each must match something.
+        find: Lists the inputs of a store below a root that has passed `check`.
+    """
+
+    _: KW_ONLY
+    origin: str
+    expected: tuple[str, ...]
+    find: Callable[[StoreName, Path], Inputs]
+
+    def check(self, root: Path) -> None:
+        """Make sure that the data set is in `root`.
+
+        Raises:
+            NotFoundError: Something of its layout is missing; the message says what, and where to get it.
+        """
+        if not root.is_dir():
+            raise NotFoundError(f"there is no folder {root}", f"the folder of {self.title}", self.origin)
+        missing = [pattern for pattern in self.expected if not any(root.glob(pattern))]
+        if missing:
+            raise NotFoundError(
+                f"{root} is not the folder of {self.title}: it lacks {_quoted(missing)}",
+                f"the original layout, with {_quoted(self.expected)}",
+                self.origin,
+            )
+
+    @override
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        if request.seed or request.subjects is not None:
+            raise UsageError(f"{self.title} has its own subjects in a fixed split", "", "leave out --seed, --subjects")
+        root = request.root
+        if root is None:
+            raise UsageError(f"the folder of {self.title} is not given", "--root FOLDER", self.origin)
+        self.check(root)
+        return lambda store: self.find(store, root)
+
+
+def _quoted(patterns: Iterable[str]) -> str:
+    return ", ".join(f"'{pattern}'" for pattern in patterns)
+
+
+def slices_of(
+    volume: npt.NDArray[np.float32],
+    affine: npt.NDArray[np.float64],
+    subject: str,
+    mask: npt.NDArray[np.uint8] | None = None,
+) -> list[Sample]:
+    """Return the axial slices of a brain scan at model size, from feet to head; empty ones are left out.
+
+    The scan is scaled by its own smallest and largest value. A slice is anomalous where its mask at model size has a
+    pixel set (study, section V-A); its number counts from the lowest slice of the scan.
+
+    Args:
+        volume: (X, Y, Z) float32 of any range, the background constant and lowest.
+        affine: (4, 4) from voxel to RAS+ millimetres.
+        subject: Whose scan it is.
+        mask: (X, Y, Z), anything not zero is pathological; None if it is not known or the scan is healthy.
+
+    Raises:
+        InputError: The mask has another shape than the volume (`geometry`).
+    """
+    if mask is not None and mask.shape != volume.shape:
+        raise grids_differ(f"the mask of {subject}", mask.shape, volume.shape)
+    geometry = axial_geometry((volume.shape[0], volume.shape[1], volume.shape[2]), affine)
+    truth = np.zeros_like(volume) if mask is None else (mask != 0).astype(np.float32)
+    pairs = zip(axial_slices(scale_volume(volume), geometry), axial_slices(truth, geometry), strict=True)
+    return [
+        _slice(pixels, diseased, geometry.spacing, subject, number)
+        for number, (pixels, diseased) in enumerate(pairs)
+        if pixels.any()
+    ]
+
+
+def _slice(
+    pixels: npt.NDArray[np.float32],
+    diseased: npt.NDArray[np.float32],
+    spacing: tuple[float, float],
+    subject: str,
+    number: int,
+) -> Sample:
+    image = frame(pixels[None], Framing.SQUARE_SLICES, spacing)
+    mask = frame_mask(diseased, Framing.SQUARE_SLICES, spacing)
+    return Sample(image, bool(mask.any()), subject, number, mask=mask)
+
+
+def grids_differ(name: str, shape: tuple[int, ...], image: tuple[int, ...]) -> InputError:
+    """Return the error for a mask that does not lie on the grid of its image."""
+    return InputError(
+        InputErrorCode.GEOMETRY, f"{name} has shape {shape}", f"the shape of its image, {image}", "fetch both again"
+    )

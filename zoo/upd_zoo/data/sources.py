@@ -1,0 +1,231 @@
+"""Preparation: from a data set, or from nothing, to the stores that training and evaluation read.
+
+    DATA/<domain>/train         healthy
+    DATA/<domain>/validation    healthy, other subjects
+    DATA/<test set>/test        healthy and diseased, other subjects again
+
+To add a data set, write one file with a source (see `upd_zoo.data.source`) and list it in `SOURCES`.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from upd_zoo.artefact import Setting
+from upd_zoo.data.idrid import IDRID
+from upd_zoo.data.phantoms import PHANTOMS
+from upd_zoo.data.source import Inputs, Part, Request, Source, StoreName
+from upd_zoo.data.store import Facts, Sample, Store, write_store
+from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
+from upd_zoo.vocabulary import TEST_SETS, Domain, TestSet, get_domain, test_sets_of
+
+SOURCES: Final[tuple[Source, ...]] = (
+    PHANTOMS,
+    IDRID,
+)
+
+DATA_VARIABLE: Final = "UPD_ZOO_DATA"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one store is."""
+
+    store: StoreName
+    done: int
+    inputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One input that a store had to do without.
+
+    Attributes:
+        store: The store.
+        input: Name of the input: a file, relative to the data set's folder.
+        error: Why it cannot be used.
+    """
+
+    store: StoreName
+    input: str
+    error: InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a preparation came to.
+
+    Attributes:
+        stores: What each store holds, in the order train, validation, test sets.
+        failures: Inputs left out; empty if all were used.
+    """
+
+    stores: tuple[Facts, ...]
+    failures: tuple[Failure, ...]
+
+
+def data_folder(option: Path | None = None) -> Path:
+    """Return the folder of the prepared stores.
+
+    It is `option`, or else the environment variable `UPD_ZOO_DATA`, or else `data` in the user's own folder for
+    upd-zoo's data.
+    """
+    if option is not None:
+        return option
+    variable = os.environ.get(DATA_VARIABLE)
+    return Path(variable) if variable else platformdirs.user_data_path("upd-zoo", appauthor=False) / "data"
+
+
+def store_path(data: Path, target: str, part: str) -> Path:
+    """Return where a store is.
+
+    Args:
+        data: Folder of the prepared stores.
+        target: Identifier of a domain (for `train` and `validation`) or of a test set (for `test`).
+        part: `train`, `validation` or `test`.
+
+    Raises:
+        ValueError: There is no such part.
+    """
+    return data / target / Part(part)
+
+
+def source_of(target: str) -> Source:
+    """Return the source that fills the stores of a domain or test set.
+
+    Raises:
+        NotFoundError: No source serves it.
+    """
+    for source in SOURCES:
+        if target in source.serves:
+            return source
+    served = {name for source in SOURCES for name in source.serves}
+    raise NotFoundError(f"no reader fills the stores of '{target}'", closest(target, served))
+
+
+def stores_of(target: Domain | TestSet) -> tuple[StoreName, ...]:
+    """Return the stores that a preparation fills.
+
+    Of a domain, these are its train and validation images and those test sets of its models that come from the same
+    source; of a test set, it is its own store.
+
+    Raises:
+        NotFoundError: No source serves the target.
+    """
+    if isinstance(target, TestSet):
+        return (StoreName(target.id, Part.TEST),)
+    source = source_of(target.id)
+    tests = (StoreName(test.id, Part.TEST) for test in test_sets_of(target.id) if test.id in source.serves)
+    return (StoreName(target.id, Part.TRAIN), StoreName(target.id, Part.VALIDATION), *tests)
+
+
+def prepare(
+    target: Domain | TestSet,
+    data: Path,
+    root: Path | None = None,
+    *,
+    seed: int = 0,
+    subjects: int | None = None,
+    force: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Preparation:
+    """Fill the stores of a domain or of a test set.
+
+    An input that cannot be used is reported and left out. A store that stands, made in the same way from the same
+    inputs, is left as it is; whether a file changed under its old name is not looked at.
+
+    Args:
+        target: What to prepare; see `stores_of`.
+        data: Folder of the prepared stores.
+        root: Folder of the data set; None for phantoms.
+        seed: Which population of phantoms.
+        subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
+        force: Whether to make again what stands.
+        on_progress: Called after every input.
+
+    Raises:
+        UsageError: The source takes no such option, or lacks one.
+        NotFoundError: No source serves the target, or the data set is not in `root`.
+        InputError: No input of a store can be used, or a table of the data set is damaged.
+        MissingExtraError: The phantoms' own requirements are not installed.
+    """
+    source = source_of(target.id)
+    inputs_of = source.opened(Request(root, seed, subjects))
+    report = on_progress or _say_nothing
+    facts: list[Facts] = []
+    failures: list[Failure] = []
+    for name in stores_of(target):
+        inputs = inputs_of(name)
+        provenance = _provenance(source, seed, len(inputs))
+        standing = None if force else _standing(store_path(data, *name), inputs, provenance)
+        if standing is None:
+            samples = _samples(name, inputs, failures, report)
+            standing = _write(store_path(data, *name), name, samples, source, provenance)
+        else:
+            report(Progress(name, len(inputs), len(inputs)))
+        facts.append(standing)
+    return Preparation(tuple(facts), tuple(failures))
+
+
+def _say_nothing(_: Progress) -> None:
+    """Stand in for a caller that does not ask for progress."""
+
+
+def _provenance(source: Source, seed: int, inputs: int) -> dict[str, Setting]:
+    return {
+        "source": source.id,
+        "generator": source.generator,
+        "seed": seed,
+        "inputs": inputs,
+        "upd_zoo": importlib.metadata.version("upd-zoo"),
+    }
+
+
+def _standing(folder: Path, inputs: Inputs, provenance: dict[str, Setting]) -> Facts | None:
+    """Return the facts of the store in `folder` if it was made in this way and lacks no input."""
+    try:
+        store = Store(folder)
+    except (NotFoundError, IntegrityError):
+        return None
+    whole = {row["source"] for row in store.index} == set(inputs)
+    return store.facts if whole and store.facts.provenance == provenance else None
+
+
+def _samples(
+    name: StoreName, inputs: Inputs, failures: list[Failure], report: Callable[[Progress], None]
+) -> Iterator[Sample]:
+    """Read the inputs one after the other; what fails is added to `failures`."""
+    unusable: list[Failure] = []
+    for done, (file, read) in enumerate(inputs.items(), start=1):
+        try:
+            samples = list(read())
+        except InputError as error:
+            unusable.append(Failure(name, file, error))
+        else:
+            yield from (replace(sample, source=file) for sample in samples)
+        report(Progress(name, done, len(inputs)))
+    if unusable and len(unusable) == len(inputs):
+        first = unusable[0].error
+        raise InputError(first.code, f"none of {len(inputs)} inputs of {name} can be used. {first}") from first
+    failures.extend(unusable)
+
+
+def _write(
+    folder: Path, name: StoreName, samples: Iterator[Sample], source: Source, provenance: dict[str, Setting]
+) -> Facts:
+    first = list(islice(samples, 1))  # what stops every input stops here, before a file is opened
+    return write_store(
+        folder,
+        str(name),
+        chain(first, samples),
+        channels=get_domain(name.target).modality.channels,
+        has_masks=name.part is Part.TEST and TEST_SETS[name.target].has_masks,
+        labels=[source.label],
+        provenance=provenance,
+    )
