@@ -6,7 +6,6 @@
 A run that was stopped, however hard, goes on with --continue and ends as if it had not been.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,9 +36,7 @@ def main(
 ) -> None:
     """Train one model."""
     name = ModelId.parse(model)
-    recipe = load_recipe(name, protocol, profile)
-    changed = {"steps": steps, "batch_size": batch_size}
-    recipe = replace(recipe, **{field: value for field, value in changed.items() if value is not None})
+    recipe = load_recipe(name, protocol, profile, steps, batch_size)
     store = Store(store_path(data_folder(data), name.domain.id, "train"))
     terminal = Terminal(progress=not no_progress)
     with terminal.bar(f"training {name}") as advance:

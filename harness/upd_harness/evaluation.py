@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from upd_harness.metrics import ScoreTally, image_metrics
 from upd_harness.provenance import describe_run, utc_now
-from upd_harness.report import GalleryItem, thumbnail, write_evaluation_report
-from upd_zoo.artefact import RESULTS, Calibration, Config, Metrics, Result, write_record
+from upd_harness.report import GalleryItem, colour_range, thumbnail, write_evaluation_report
+from upd_zoo.artefact import RESULTS, Config, Metrics, Result, write_record
 from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
@@ -121,7 +121,7 @@ def evaluate(
     scores = np.array(contenders["model"].scores)
     _write_scores(output / "scores.csv", store, scores)
     run = describe_run("evaluate", model, revision, arguments or {}, started, time.monotonic() - began)
-    low, high = _colours(model.calibration)
+    low, high = colour_range(model.calibration)
     run |= {"test_set": test_set.id, "store": store.facts.provenance, "colours": {"low": low, "high": high}}
     write_json(output / "run.json", run)
     report = write_evaluation_report(
@@ -218,14 +218,9 @@ def _write_scores(path: Path, store: Store, scores: Floats) -> None:
             writer.writerow((row["subject"], row["slice"], row["source"], row["anomalous"], score))
 
 
-def _colours(calibration: Calibration) -> tuple[float, float]:
-    values = dict(zip(calibration.map_values.levels, calibration.map_values.values, strict=True))
-    return values[0.5], values[0.999]
-
-
 def _gallery(model: Model, store: Store, scores: Floats) -> list[GalleryItem]:
     """Return strips of the cases that say most: best and worst found, and the healthy one that scores highest."""
-    low, high = _colours(model.calibration)
+    low, high = colour_range(model.calibration)
     items = []
     for title, row in _telling(scores, store.anomalous):
         image = np.array(store.images[row])

@@ -25,8 +25,7 @@ import numpy as np
 from upd_harness.images import Case, find_images, open_case
 from upd_harness.journal import SCHEMA, Row, in_order, read_rows, still_good, write_csv, write_rows
 from upd_harness.provenance import describe_run, utc_now
-from upd_harness.report import thumbnail, write_score_report
-from upd_zoo.artefact import Calibration
+from upd_harness.report import colour_range, thumbnail, write_score_report
 from upd_zoo.data.gate import VOLUME_SUFFIXES, suffix_of
 from upd_zoo.errors import InputError, InputErrorCode, UpdZooError, UsageError
 from upd_zoo.files import replacing, sha256_of, to_json, write_json
@@ -34,8 +33,6 @@ from upd_zoo.runtime import Array, Model
 
 RESULT_FILES: Final = ("results.jsonl", "results.csv", "run.json", "report.html")
 RESULT_FOLDERS: Final = ("maps", "overlays", "thumbnails")
-_LOW, _HIGH = 0.5, 0.999
-"""Healthy quantiles of the map at which overlays begin to colour and are brightest."""
 _AHEAD: Final = 2
 """Groups of files that are read before their turn, and that may wait to be written."""
 
@@ -130,7 +127,8 @@ def score_folder(
         scorer = _Scorer(model, revision, base, output, settings)
         _score(scorer, groups, finished, len(mine), on_progress)
         run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
-        return _conclude(output, settings.shard, run, mine, len(finished), _colours(model.calibration))
+        run["colours"] = dict(zip(("low", "high"), colour_range(model.calibration), strict=True))
+        return _conclude(output, settings.shard, run, mine, len(finished))
     except OSError as error:
         raise UpdZooError(
             f"the results cannot be written: {error.strerror or error}",
@@ -216,7 +214,7 @@ class _Scorer:
         self.model, self.inputs, self.output, self.settings = model, inputs, output, settings
         self.journal = output / settings.shard.named("results.jsonl")
         self.identity = {"id": model.config.id, "revision": revision, "sha256": model.manifest_sha256}
-        self.low, self.high = _colours(model.calibration).values()
+        self.low, self.high = colour_range(model.calibration)
 
     def rows(self, groups: list[list[str]]) -> Iterator[Row]:
         """Yield one row per input, in order."""
@@ -320,15 +318,7 @@ def _failed(error: InputError | None) -> Row:
     return {"status": "failed", "error": told, **nothing, "warnings": []}
 
 
-def _colours(calibration: Calibration) -> dict[str, float]:
-    """Return the map values at which overlays begin to colour and are brightest: the same for every input."""
-    values = dict(zip(calibration.map_values.levels, calibration.map_values.values, strict=True))
-    return {"low": values[_LOW], "high": values[_HIGH]}
-
-
-def _conclude(
-    output: Path, shard: Shard, run: dict[str, Any], names: list[str], reused: int, colours: dict[str, float]
-) -> Summary:
+def _conclude(output: Path, shard: Shard, run: dict[str, Any], names: list[str], reused: int) -> Summary:
     """Put the journal in order and write the table, the run and the report."""
     journal = output / shard.named("results.jsonl")
     write_rows(journal, in_order(journal, names))
@@ -337,7 +327,7 @@ def _conclude(
     for row in read_rows(journal):
         counts[row["status"]] += 1
         counts["anomalous"] += bool(row["is_anomalous"])
-    run |= {"counts": counts, "results_sha256": sha256_of(journal), "colours": colours, "shard": asdict(shard)}
+    run |= {"counts": counts, "results_sha256": sha256_of(journal), "shard": asdict(shard)}
     write_json(output / shard.named("run.json"), run)
     report = write_score_report(output, run, read_rows(journal), name=shard.named("report.html"))
     return Summary(len(names), counts["ok"], counts["failed"], reused, counts["anomalous"], report)

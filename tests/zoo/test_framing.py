@@ -38,7 +38,8 @@ CASES = [(Framing.SQUARE_SLICES, size, spacing) for size in SIZES for spacing in
 def blob(height: int, width: int, row: float, column: float, radius: tuple[float, float]) -> Array:
     """Return (height, width), a Gaussian spot of the given standard deviations in pixels."""
     rows, columns = np.mgrid[0:height, 0:width]
-    return np.exp(-(((rows - row) / radius[0]) ** 2) / 2 - ((columns - column) / radius[1]) ** 2 / 2).astype(np.float32)
+    exponent = ((rows - row) / radius[0]) ** 2 + ((columns - column) / radius[1]) ** 2
+    return np.asarray(np.exp(-exponent / 2), np.float32)
 
 
 def centre_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
@@ -146,7 +147,7 @@ def test_a_round_thing_in_anisotropic_pixels_becomes_round() -> None:
     disc = ((rows - 40) * 3.0) ** 2 + (columns - 120.0) ** 2 <= 60**2
     found = np.argwhere(frame_mask(disc, Framing.SQUARE_SLICES, (3.0, 1.0)))
     height, width = found.max(axis=0) - found.min(axis=0) + 1
-    assert (height, width) == pytest.approx((64, 64), abs=1)
+    assert (height, width) == pytest.approx((65, 65), abs=1)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_a_tilted_volume_goes_by_its_nearest_axes() -> None:
     assert (geometry.rows, geometry.columns) == (5, 4)
 
 
-@given(st.lists(st.floats(-1e30, 1e30, width=32), min_size=2, max_size=8, unique=True))
+@given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=2, max_size=8, unique=True))
 def test_a_scaled_volume_fills_the_range(values: list[float]) -> None:
     volume = np.array(values, np.float32).reshape(-1, 1, 1)
     scaled = scale_volume(volume)

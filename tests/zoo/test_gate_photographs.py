@@ -242,6 +242,15 @@ def test_a_photograph_that_cannot_be_scored_is_refused(photo: Path, content: byt
     assert refusal(photo, content) == code
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("JPEG with two frames", "2 frames"), ("TIFF without rows in a strip", "dimension of zero")]
+)
+def test_what_would_mislead_a_decoder_is_refused_before_it(photo: Path, name: str, reason: str) -> None:
+    photo.write_bytes(REFUSED_PHOTOGRAPHS[name][0])
+    with pytest.raises(InputError, match=reason):
+        read_photograph(photo)
+
+
 def test_an_empty_mask_is_read_where_it_is_expected(photo: Path) -> None:
     photo.write_bytes(pillow(np.zeros((4, 4), bool)))
     assert not read_photograph(photo, constant_ok=True).data.any()

@@ -134,6 +134,10 @@ class Quantiles(Record):
     levels: list[Fraction]
     values: list[float]
 
+    def at(self, level: float) -> float:
+        """Return the quantile at one of the levels."""
+        return self.values[self.levels.index(level)]
+
     def percentile(self, value: float) -> float:
         """Return the percentage in [0, 100] of the distribution that lies below `value`, interpolated."""
         if value <= self.values[0]:

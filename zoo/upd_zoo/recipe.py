@@ -44,8 +44,21 @@ class Recipe:
     pretrain: Pretrain
 
 
-def load_recipe(model: ModelId, protocol: Protocol = Protocol.SOUND, profile: str = FULL_PROFILE) -> Recipe:
+def load_recipe(
+    model: ModelId,
+    protocol: Protocol = Protocol.SOUND,
+    profile: str = FULL_PROFILE,
+    steps: int | None = None,
+    batch_size: int | None = None,
+) -> Recipe:
     """Return the recipe of a model.
+
+    Args:
+        model: Its name.
+        protocol: `study` repeats the study's quirks.
+        profile: The study's budget, or a named smaller one.
+        steps: Optimiser steps instead of the recipe's; the profile's name then says so.
+        batch_size: Images per step instead of the recipe's.
 
     Raises:
         NotFoundError: The method has no recipe.
@@ -70,11 +83,11 @@ def load_recipe(model: ModelId, protocol: Protocol = Protocol.SOUND, profile: st
         method=model.method,
         domain=model.domain,
         protocol=protocol,
-        profile=profile,
+        profile=profile if steps is None else f"{profile} ({steps} steps)",
         settings=settings,
         optimiser=dict(merged.get("optimiser", {})),
-        steps=merged["steps"],
-        batch_size=merged["batch_size"],
+        steps=steps or merged["steps"],
+        batch_size=batch_size or merged["batch_size"],
         centred=merged.get("centred", False),
         pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
     )

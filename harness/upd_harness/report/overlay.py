@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from upd_zoo.artefact import Calibration
 from upd_zoo.errors import UsageError
 
 Array = NDArray[Any]
@@ -76,6 +77,14 @@ def colour_map(values: Array) -> NDArray[np.uint8]:
     """
     within = np.clip(np.nan_to_num(np.asarray(values, dtype=np.float64)), 0, 1)
     return np.asarray(_COLOURS[np.rint(255 * within).astype(np.intp)])
+
+
+def colour_range(calibration: Calibration) -> tuple[float, float]:
+    """Return the map values at which overlays begin to colour and are brightest: the same for every image of a model.
+
+    They are the median of healthy pixels, and the value that one healthy pixel in a thousand exceeds.
+    """
+    return calibration.map_values.at(0.5), calibration.map_values.at(0.999)
 
 
 def overlay(image: Array, anomaly_map: Array, low: float, high: float, mask: Array | None = None) -> Image.Image:

@@ -58,7 +58,7 @@ def brain_phantom(weighting: Weighting, seed: int, subject: int, lesion: Lesion 
         lesion: Kind of pathology, or None for a healthy scan of the same person.
 
     Returns:
-        A scan of 128 x 128 x 90 voxels of 1.875 mm, the brain filling about three quarters of an axial slice.
+        A scan of 128 x 128 x 94 voxels of 1.875 mm, the brain filling about three quarters of an axial slice.
 
     Raises:
         MissingExtraError: SciPy or nilearn is not installed.

@@ -22,11 +22,11 @@ from upd_zoo.data.phantoms.brain_templates import HEAD_CENTRE, HEAD_RADII, Float
 
 VOXEL_SIZE: Final = 1.875
 """Millimetres; SRI24's 240 mm field of view over 128 pixels."""
-SHAPE: Final = (128, 128, 90)
+SHAPE: Final = (128, 128, 94)
 _CENTRE: Final = (0.0, -16.5, 6.0)  # of the template's brain, mm
-BOX: Final = (slice(17, 111), slice(8, 120), slice(0, 90))
-"""The part of the scan that is computed; no brain reaches its sides."""
-_BOX_SHAPE: Final = (94, 112, 90)
+BOX: Final = (slice(17, 111), slice(6, 120), slice(0, 94))
+"""The part of the scan that is computed; at most the cut end of a brain stem leaves it."""
+_BOX_SHAPE: Final = (94, 114, 94)
 _KNOT_SPACING: Final = 18.0
 
 

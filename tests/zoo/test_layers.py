@@ -1,0 +1,283 @@
+"""The bricks, against torch's own operators and against the formulas written out in float64."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
+from upd_zoo.layers.backbone import STRIDES, FeatureBackbone, initialise, tensors_sha256
+from upd_zoo.layers.resize import Resize, interpolation_matrix
+from upd_zoo.layers.similarity import SSIMResidual
+
+Float64 = npt.NDArray[np.float64]
+LIGHT = "test_resnet"
+"""timm's smallest network with strides 4, 8 and 16."""
+
+
+def random_images(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(
+    ("source", "target"), [(32, 128), (16, 128), (8, 128), (128, 32), (7, 128), (5, 5), (1, 9), (9, 1)]
+)
+def test_resize_is_torchs_bilinear_interpolation(source: int, target: int, align_corners: bool) -> None:
+    maps = random_images(2, 3, source, source)
+    expected = F.interpolate(maps.double(), (target, target), mode="bilinear", align_corners=align_corners)
+    found = Resize(source, target, align_corners=align_corners)(maps)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_interpolation_keeps_constants(align_corners: bool) -> None:
+    rows = interpolation_matrix(13, 57, align_corners=align_corners).sum(dim=1)
+    torch.testing.assert_close(rows, torch.ones(57), rtol=0, atol=1e-6)
+
+
+def test_what_can_be_looked_up_is_not_stored() -> None:
+    assert not Resize(8, 128, align_corners=True).state_dict()
+    assert not SSIMResidual(1.0).state_dict()
+
+
+def local_mean(image: Float64, window: int = 11, sigma: float = 1.5) -> Float64:
+    """Return the Gaussian-weighted mean around each pixel, one shifted copy of the padded image per window pixel."""
+    half = window // 2
+    offsets = np.arange(-half, half + 1)
+    line = np.exp(-(offsets**2) / (2 * sigma**2))
+    weights = np.outer(line, line) / line.sum() ** 2
+    padded = np.pad(image, half)
+    height, width = image.shape
+    mean = np.zeros_like(image)
+    for row in range(window):
+        for column in range(window):
+            mean += weights[row, column] * padded[row : row + height, column : column + width]
+    return mean
+
+
+def one_minus_ssim(x: Float64, y: Float64, dynamic_range: float) -> Float64:
+    """Return 1 − SSIM of two images as Wang et al. print it in equation 13, clamped to [0, 1]."""
+    c1, c2 = (0.01 * dynamic_range) ** 2, (0.03 * dynamic_range) ** 2
+    mean_x, mean_y = local_mean(x), local_mean(y)
+    variance_x, variance_y = local_mean(x * x) - mean_x**2, local_mean(y * y) - mean_y**2
+    covariance = local_mean(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return np.asarray(np.clip(1 - luminance * structure, 0, 1))
+
+
+@pytest.mark.parametrize("dynamic_range", [1.0, 2.0, 255.0])
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_ssim_is_the_printed_formula(dynamic_range: float, low: float) -> None:
+    x, y = random_images(2, 3, 128, 128) * (1 - low) + low, random_images(2, 3, 128, 128, seed=1) * (1 - low) + low
+    expected = np.stack(
+        [
+            np.mean([one_minus_ssim(a, b, dynamic_range) for a, b in zip(first, second, strict=True)], axis=0)
+            for first, second in zip(x.double().numpy(), y.double().numpy(), strict=True)
+        ]
+    )
+    found = SSIMResidual(dynamic_range)(x, y)
+    assert found.dtype == torch.float32
+    assert found.shape == (2, 1, 128, 128)
+    assert found[:, 0].numpy() == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def test_a_shift_too_small_for_float32_is_still_seen() -> None:
+    x = random_images(1, 1, 128, 128) * 0.01 + 0.5
+    y = x + 2e-4
+    expected = one_minus_ssim(x[0, 0].double().numpy(), y[0, 0].double().numpy(), 255.0)
+    inner = (slice(16, -16), slice(16, -16))
+    assert expected[inner].max() < np.finfo(np.float32).eps, "else the plain formula could see it too"
+    assert SSIMResidual(255.0)(x, y)[0, 0].numpy()[inner] == pytest.approx(expected[inner], rel=0.02)
+
+
+def test_the_range_of_the_data_decides_how_different_images_are() -> None:
+    black, grey = torch.zeros(1, 1, 128, 128), torch.full((1, 1, 128, 128), 0.5)
+    sound, study = SSIMResidual(1.0)(black, grey)[0, 0], SSIMResidual(255.0)(black, grey)[0, 0]
+    assert sound.min() > 0.99
+    assert study[64, 64].item() == pytest.approx(0.25 / (0.25 + 2.55**2), rel=1e-5)
+
+
+def test_an_image_does_not_differ_from_itself() -> None:
+    images = random_images(2, 3, 128, 128)
+    assert SSIMResidual(1.0)(images, images).abs().max() < 1e-9
+
+
+def test_ssim_reaches_as_far_as_its_window() -> None:
+    x = random_images(1, 1, 128, 128)
+    y = x.clone()
+    y[0, 0, 60, 70] += 0.5
+    touched = torch.nonzero(SSIMResidual(1.0)(x, y)[0, 0] > 1e-9)
+    assert touched.amin(dim=0).tolist() == [55, 65]
+    assert touched.amax(dim=0).tolist() == [65, 75]
+
+
+def test_ssim_of_one_image_does_not_depend_on_its_neighbours() -> None:
+    x, y = random_images(5, 3, 128, 128), random_images(5, 3, 128, 128, seed=1)
+    residual = SSIMResidual(1.0)
+    torch.testing.assert_close(residual(x[2:3], y[2:3]), residual(x, y)[2:3], rtol=0, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> FeatureBackbone:
+    """A light backbone with random weights."""
+    torch.manual_seed(0)
+    return FeatureBackbone(LIGHT)
+
+
+@pytest.mark.parametrize("name", [LIGHT, "test_efficientnet", "mobilenetv2_100", "resnet18", "convnext_atto"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_levels_have_the_shapes_that_are_promised(name: str, channels: int) -> None:
+    backbone = FeatureBackbone(name)
+    levels = backbone(random_images(2, channels, 128, 128))
+    assert [level.shape for level in levels] == [
+        (2, width, side, side) for width, side in zip(backbone.channels, backbone.sides, strict=True)
+    ]
+    assert backbone.sides == tuple(128 // stride for stride in STRIDES)
+
+
+def test_wide_resnet_has_the_studys_levels() -> None:
+    assert FeatureBackbone("wide_resnet50_2").channels == (256, 512, 1024)
+
+
+def test_grey_is_repeated_to_three_channels(backbone: FeatureBackbone) -> None:
+    grey = random_images(1, 1, 128, 128)
+    assert all(map(torch.equal, backbone(grey), backbone(grey.repeat(1, 3, 1, 1))))
+
+
+def test_a_backbone_is_frozen_and_stays_in_evaluation_mode(backbone: FeatureBackbone) -> None:
+    before = tensors_sha256(backbone.state_dict())
+    torch.nn.Sequential(backbone).train()
+    assert not any(module.training for module in backbone.modules())
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    backbone(random_images(4, 3, 128, 128))
+    assert tensors_sha256(backbone.state_dict()) == before, "running statistics moved"
+
+
+def test_a_gradient_passes_through_a_frozen_backbone(backbone: FeatureBackbone) -> None:
+    images = random_images(1, 1, 128, 128).requires_grad_()
+    sum(level.mean() for level in backbone(images)).backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+
+
+def test_a_wrong_name_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"did you mean .*wide_resnet50_2"):
+        FeatureBackbone("wide_resnet_50_2")
+
+
+def test_a_name_near_to_nothing_gets_a_short_answer() -> None:
+    with pytest.raises(UsageError) as caught:
+        FeatureBackbone("!!!")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "inception_v3", "swin_tiny_patch4_window7_224"])
+def test_a_network_without_the_three_levels_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        FeatureBackbone(name)
+
+
+def test_random_weights_are_those_of_the_seed() -> None:
+    torch.manual_seed(0)
+    first = FeatureBackbone(LIGHT)
+    origin = initialise(first, "random")
+    torch.manual_seed(0)
+    assert initialise(FeatureBackbone(LIGHT), "random") == origin
+    torch.manual_seed(1)
+    assert initialise(FeatureBackbone(LIGHT), "random").sha256 != origin.sha256
+    assert (origin.backbone, origin.source, origin.name) == (LIGHT, "random", "")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A whole classifier, as timm's weights are distributed."""
+    torch.manual_seed(7)
+    classifier = timm.create_model(LIGHT, pretrained=False)
+    safetensors.torch.save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_weights_come_from_a_file(weights: Path, backbone: FeatureBackbone) -> None:
+    first, second = FeatureBackbone(LIGHT), FeatureBackbone(LIGHT)
+    origin = initialise(first, str(weights))
+    assert initialise(second, str(weights)) == origin
+    assert (origin.source, origin.name) == ("file", "weights.safetensors")
+    tensors = safetensors.torch.load_file(weights)
+    loaded = first.network.state_dict()
+    assert loaded
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in loaded.items())
+    assert not torch.equal(first(random_images(1, 1, 128, 128))[2], backbone(random_images(1, 1, 128, 128))[2])
+
+
+def test_the_weights_beside_the_project_fit(backbone_weights: Path) -> None:
+    origin = initialise(FeatureBackbone("mobilenetv2_100"), str(backbone_weights))
+    assert (origin.backbone, origin.source, origin.name) == ("mobilenetv2_100", "file", backbone_weights.name)
+
+
+def test_a_file_that_is_not_there_is_not_found(backbone: FeatureBackbone, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="does not exist"):
+        initialise(backbone, str(tmp_path / "no.safetensors"))
+    with pytest.raises(NotFoundError):
+        initialise(backbone, str(tmp_path))
+
+
+def test_a_file_that_lacks_a_tensor_is_refused_and_nothing_loaded(weights: Path, backbone: FeatureBackbone) -> None:
+    before = tensors_sha256(backbone.state_dict())
+    tensors = safetensors.torch.load_file(weights)
+    name = next(name for name in tensors if name.startswith("layer1") and name.endswith("weight"))
+    del tensors[name]
+    safetensors.torch.save_file(tensors, weights)
+    with pytest.raises(IntegrityError, match=name):
+        initialise(backbone, str(weights))
+    assert tensors_sha256(backbone.state_dict()) == before
+
+
+def test_a_file_of_another_network_is_refused(weights: Path) -> None:
+    with pytest.raises(IntegrityError, match="lacks"):
+        initialise(FeatureBackbone("test_efficientnet"), str(weights))
+
+
+def test_tensors_of_another_shape_are_refused(weights: Path) -> None:
+    tensors = safetensors.torch.load_file(weights)
+    tensors["conv1.0.weight"] = torch.zeros(1, 2, 3, 4)
+    safetensors.torch.save_file(tensors, weights)
+    with pytest.raises(IntegrityError, match=r"conv1\.0\.weight"):
+        initialise(FeatureBackbone(LIGHT), str(weights))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_truncated_file_is_refused(weights: Path, backbone: FeatureBackbone, share: float) -> None:
+    content = weights.read_bytes()
+    weights.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(IntegrityError, match="not a safetensors file"):
+        initialise(backbone, str(weights))
+
+
+def test_garbage_is_refused(weights: Path, backbone: FeatureBackbone) -> None:
+    weights.write_bytes(b"\x80\x04garbage" * 1000)
+    with pytest.raises(IntegrityError, match="not a safetensors file"):
+        initialise(backbone, str(weights))
+
+
+def test_the_hash_of_tensors_sees_every_change_but_their_order() -> None:
+    tensors = {"a": torch.arange(6.0), "b": torch.tensor(3)}
+    same = {"b": torch.tensor(3), "a": torch.arange(6.0)}
+    others = [
+        {"a": torch.arange(6.0)},
+        tensors | {"b": torch.tensor(4)},
+        tensors | {"a": torch.arange(6.0).view(2, 3)},
+        tensors | {"a": torch.arange(6.0).half()},
+        {"c": torch.arange(6.0), "b": torch.tensor(3)},
+    ]
+    assert tensors_sha256(same) == tensors_sha256(tensors)
+    assert len({tensors_sha256(other) for other in (tensors, *others)}) == 1 + len(others)
+    assert tensors_sha256({"a": torch.eye(3)[:, :2].T}) == tensors_sha256({"a": torch.eye(3)[:, :2].T.contiguous()})
