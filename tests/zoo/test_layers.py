@@ -218,6 +218,13 @@ def test_weights_come_from_a_file(weights: Path, backbone: FeatureBackbone) -> N
     assert not torch.equal(first(random_images(1, 1, 128, 128))[2], backbone(random_images(1, 1, 128, 128))[2])
 
 
+@pytest.mark.parametrize("name", ["convnext_atto", "test_efficientnet"])
+def test_any_classifier_of_timm_fits_its_backbone(name: str, tmp_path: Path) -> None:
+    classifier = timm.create_model(name, pretrained=False)
+    safetensors.torch.save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
+    assert initialise(FeatureBackbone(name), str(tmp_path / "weights.safetensors")).source == "file"
+
+
 def test_the_weights_beside_the_project_fit(backbone_weights: Path) -> None:
     origin = initialise(FeatureBackbone("mobilenetv2_100"), str(backbone_weights))
     assert (origin.backbone, origin.source, origin.name) == ("mobilenetv2_100", "file", backbone_weights.name)

@@ -1,0 +1,83 @@
+"""Every method, trained for a moment; made once and shared by all promises."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fake.stores import write_tiny_store
+from upd_zoo.artefact import Config
+from upd_zoo.data.store import Store
+from upd_zoo.method import Method
+from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.training import LOG, Batches, Trainer, prepare_method, seed_everything
+from upd_zoo.vocabulary import ModelId
+
+LIGHT_BACKBONE = "test_resnet"
+"""timm's smallest network with strides 4, 8 and 16."""
+GREY, COLOUR = "phantom-t2", "phantom-fundus"
+_STEPS = {GREY: 40, COLOUR: 2}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method that has learnt from a tiny store.
+
+    Attributes:
+        method: In evaluation mode.
+        start: Its state before training.
+        log: The lines of its training log.
+    """
+
+    method: Method
+    config: Config
+    start: dict[str, torch.Tensor]
+    log: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """Healthy grey and colour images."""
+    folder = tmp_path_factory.mktemp("stores")
+    return {
+        GREY: write_tiny_store(folder / GREY, 1, 32, name=f"{GREY}/train"),
+        COLOUR: write_tiny_store(folder / COLOUR, 3, 8, name=f"{COLOUR}/train"),
+    }
+
+
+def light_recipe(method: str, domain: str) -> Recipe:
+    """Return a recipe of a few steps, with the smallest backbone where the method reads one."""
+    recipe = load_recipe(ModelId(method, None, domain), profile="quick", steps=_STEPS[domain], batch_size=8)
+    backbone = {"backbone": LIGHT_BACKBONE} if "backbone" in recipe.settings else {}
+    return replace(recipe, settings={**recipe.settings, **backbone})
+
+
+@pytest.fixture(scope="session")
+def fitted(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Fitted]:
+    """Give a method, trained on a domain."""
+
+    @cache
+    def fit(name: str, domain: str = GREY) -> Fitted:
+        run: Path = tmp_path_factory.mktemp(name)
+        recipe, store = light_recipe(name, domain), stores[domain]
+        seed_everything(0)
+        trainer = Trainer(run, recipe, "cpu")
+        method, config = prepare_method(
+            ModelId(name, None, domain),
+            recipe,
+            store,
+            seed=0,
+            weights="random" if "backbone" in recipe.settings else None,
+            device="cpu",
+        )
+        start = {key: tensor.clone() for key, tensor in method.state_dict().items()}
+        method.fit(Batches(store, recipe.batch_size, 0, centred=recipe.centred), trainer)
+        log = [json.loads(line) for line in (run / LOG).read_text().splitlines()] if (run / LOG).exists() else []
+        return Fitted(method.eval(), config, start, log)
+
+    return fit

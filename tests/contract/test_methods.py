@@ -1,0 +1,232 @@
+"""The gauntlet: what every method promises, whatever it is called."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fake.stores import draw_image, draw_mask, plant
+from upd_zoo.detector import Detector
+from upd_zoo.errors import NotFoundError, UsageError
+from upd_zoo.method import create, register, registered, trainable
+from upd_zoo.vocabulary import Foreground, ScoreRule
+
+GREY, COLOUR = "phantom-t2", "phantom-fundus"
+METHODS = sorted(registered())
+every_method = pytest.mark.parametrize("name", METHODS)
+every_kind = pytest.mark.parametrize("domain", [GREY, COLOUR])
+
+
+def images_for(fitted: Any, count: int, seed: int = 100) -> Tensor:
+    """Return new healthy images, in [0, 1]."""
+    generator = np.random.default_rng(seed)
+    channels = fitted.config.input.channels
+    return torch.from_numpy(np.stack([draw_image(channels, generator) for _ in range(count)]))
+
+
+def pixels_for(fitted: Any, images: Tensor) -> Tensor:
+    """Return images in the method's own pixel convention."""
+    return images * 2 - 1 if fitted.config.centred else images
+
+
+def map_of(fitted: Any, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        anomaly_map: Tensor = fitted.method.anomaly_map(pixels_for(fitted, images))
+    return anomaly_map
+
+
+def detector_of(fitted: Any, **changes: Any) -> Detector:
+    config = fitted.config
+    rules = {"centred": config.centred, "foreground": config.foreground, "score_rule": config.score_rule}
+    return Detector(fitted.method, **{**rules, **changes}).eval()
+
+
+@every_kind
+@every_method
+def test_a_map_is_a_finite_value_for_every_pixel(name: str, domain: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, domain)
+    anomaly_map = map_of(model, images_for(model, 3))
+    assert anomaly_map.shape == (3, 1, 128, 128)
+    assert anomaly_map.dtype == torch.float32
+    assert anomaly_map.isfinite().all()
+    assert anomaly_map.std() > 0, "the map says nothing"
+
+
+@every_kind
+@every_method
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_blank_image_has_a_finite_map(name: str, domain: str, value: float, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, domain)
+    prediction = detector_of(model)(torch.full((1, model.config.input.channels, 128, 128), value))
+    assert prediction.anomaly_map.isfinite().all()
+    assert prediction.score.isfinite().all()
+
+
+@every_method
+def test_a_map_is_drawn_twice_alike(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    images = images_for(model, 2)
+    first = map_of(model, images)
+    torch.manual_seed(12345)
+    np.random.seed(12345)
+    assert torch.equal(map_of(model, images), first)
+
+
+@every_method
+def test_a_map_does_not_depend_on_its_neighbours(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    detector, images = detector_of(model), images_for(model, 5)
+    together = detector(images)
+    alone = [detector(image[None]) for image in images]
+    tolerance = 1e-5 * max(1.0, float(together.anomaly_map.max() - together.anomaly_map.min()))
+    for whole, parts in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=tolerance)
+
+
+@every_method
+def test_neither_image_nor_method_is_changed_by_looking(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    images = images_for(model, 2)
+    pixels, state = images.clone(), {key: tensor.clone() for key, tensor in model.method.state_dict().items()}
+    detector_of(model)(pixels)
+    assert torch.equal(pixels, images)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.method.state_dict().items())
+
+
+@every_method
+def test_training_leaves_its_images_alone(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    method = create(name, 1, model.config.settings).train()
+    images = pixels_for(model, images_for(model, 4))
+    before = images.clone()
+    method.training_step(images)
+    assert torch.equal(images, before)
+
+
+@every_kind
+@every_method
+def test_one_image_is_a_batch_to_learn_from(name: str, domain: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, domain)
+    method = create(name, model.config.input.channels, model.config.settings).train()
+    losses = method.training_step(pixels_for(model, images_for(model, 1)))
+    assert "loss" in losses
+    assert all(loss.isfinite() and loss.shape == () for loss in losses.values()), "the last batch of an epoch"
+
+
+@every_method
+def test_no_gradient_reaches_what_is_frozen(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    method = create(name, 1, model.config.settings).train()
+    if not any(True for _ in trainable(method)):
+        pytest.skip(f"{name} learns without gradients")
+    method.training_step(pixels_for(model, images_for(model, 4)))["loss"].backward()
+    assert all(parameter.grad is None for parameter in method.parameters() if not parameter.requires_grad)
+    reached = [parameter.grad for parameter in trainable(method) if parameter.grad is not None]
+    assert reached
+    assert all(gradient.isfinite().all() for gradient in reached)
+
+
+@every_kind
+@every_method
+def test_training_moves_every_trainable_parameter_and_no_other(
+    name: str, domain: str, fitted: Callable[..., Any]
+) -> None:
+    model = fitted(name, domain)
+    for key, parameter in model.method.named_parameters():
+        moved = not torch.equal(parameter.detach(), model.start[key])
+        assert moved is parameter.requires_grad, key
+
+
+@every_kind
+@every_method
+def test_state_and_settings_are_the_whole_method(name: str, domain: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, domain)
+    torch.manual_seed(999)
+    fresh = create(name, model.config.input.channels, model.config.settings).eval()
+    fresh.load_state_dict(model.method.state_dict())
+    images = images_for(model, 2)
+    expected, found = detector_of(model)(images), Detector.from_config(model.config)
+    found.method.load_state_dict(model.method.state_dict())
+    assert torch.equal(fresh.anomaly_map(pixels_for(model, images)), map_of(model, images))
+    assert all(map(torch.equal, found(images), expected))
+
+
+@every_method
+def test_a_few_steps_lower_the_loss(name: str, fitted: Callable[..., Any]) -> None:
+    log = fitted(name, GREY).log
+    if not log:
+        pytest.skip(f"{name} learns without gradients")
+    losses = [line["losses"]["loss"] for line in log if line["phase"] == log[-1]["phase"]]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+@every_method
+def test_an_anomaly_shows_where_it_is(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    generator = np.random.default_rng(7)
+    healthy = [draw_image(1, generator) for _ in range(6)]
+    masks = [draw_mask(generator) for _ in healthy]
+    sick = [plant(image, mask) for image, mask in zip(healthy, masks, strict=True)]
+    rise = map_of(model, torch.from_numpy(np.stack(sick))) - map_of(model, torch.from_numpy(np.stack(healthy)))
+    inside = torch.from_numpy(np.stack(masks)).bool().unsqueeze(1)
+    assert rise[inside].mean() > 0
+    assert rise[inside].mean() > 2 * rise[~inside].abs().mean()
+
+
+@every_method
+def test_outside_of_the_foreground_nothing_is_anomalous(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    images = images_for(model, 3)
+    anomaly_map = detector_of(model, foreground=Foreground.ABOVE_MINIMUM)(images).anomaly_map
+    background = images == 0
+    assert (anomaly_map[background] == 0).all()
+    torch.testing.assert_close(anomaly_map[~background], map_of(model, images)[~background], rtol=0, atol=0)
+    everywhere = detector_of(model, foreground=Foreground.EVERYWHERE)(images).anomaly_map
+    assert torch.equal(everywhere, map_of(model, images))
+
+
+@pytest.mark.parametrize("rule", ScoreRule)
+@every_method
+def test_the_score_is_the_methods_own_or_the_domains_rule(
+    name: str, rule: ScoreRule, fitted: Callable[..., Any]
+) -> None:
+    model = fitted(name, GREY)
+    images = images_for(model, 3)
+    prediction = detector_of(model, score_rule=rule)(images)
+    own = model.method.score(pixels_for(model, images), prediction.anomaly_map)
+    ruled = {ScoreRule.MAXIMUM: lambda each: each.max(), ScoreRule.MEAN: lambda each: each.mean()}[rule]
+    expected = torch.stack([ruled(each) for each in prediction.anomaly_map]) if own is None else own
+    assert prediction.score.shape == (3,)
+    assert prediction.score.dtype == torch.float32
+    torch.testing.assert_close(prediction.score, expected)
+
+
+@every_method
+def test_every_setting_has_a_default(name: str) -> None:
+    assert registered()[name](1).id == name
+
+
+@every_method
+def test_an_unknown_setting_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="surprise"):
+        create(name, 1, {"surprise": 1})
+
+
+def test_an_unknown_method_gets_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match="did you mean vae"):
+        create("vaee", 1, {})
+
+
+def test_two_methods_cannot_share_an_id() -> None:
+    with pytest.raises(UsageError, match="two methods"):
+        register(type("Again", (registered()[METHODS[0]],), {}))
+
+
+def test_each_method_lives_in_the_file_of_its_name() -> None:
+    for name, method in registered().items():
+        assert method.__module__ == f"upd_zoo.methods.{name.replace('-', '_')}"
+        assert Path(method.__module__.replace(".", "/")).name == name.replace("-", "_")

@@ -1,0 +1,397 @@
+"""Training: the same seed gives the same bits, a kill costs nothing but time, and nothing is overwritten."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from fake.stores import write_tiny_store
+from upd_zoo.artefact import CONFIG, WEIGHTS, Config, read_record
+from upd_zoo.data.store import Store
+from upd_zoo.eager import load_detector
+from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
+from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.method import Method
+from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.training import CHECKPOINT, LOG, Batches, Progress, Trainer, seed_everything, train
+from upd_zoo.vocabulary import ModelId
+
+MODEL = ModelId.parse("vae-phantom-t2")
+RECIPE = replace(
+    load_recipe(MODEL, profile="quick"),
+    settings={"width": 2, "bottleneck": 2, "latent": 4},
+    steps=45,  # a checkpoint every second step, so that a kill can fall between two
+    batch_size=3,
+)
+KILLED_AFTER = 23
+TRAIN_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+import test_training as test
+def die(progress):
+    if progress.step == test.KILLED_AFTER:
+        os.kill(os.getpid(), signal.SIGKILL)
+test.torch.set_num_threads(int(sys.argv[3]))
+test.train(test.MODEL, test.RECIPE, test.Store(Path(sys.argv[1])), Path(sys.argv[2]), device="cpu", on_progress=die)
+"""
+
+
+class AbortError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def weights_of(run: Path) -> dict[str, Tensor]:
+    return safetensors.torch.load_file(run / WEIGHTS)
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    """Return the log without its clock."""
+    lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def stop_after(step: int, phase: str = "main") -> Callable[[Progress], None]:
+    def stop(progress: Progress) -> None:
+        if (progress.phase, progress.step) == (phase, step):
+            raise AbortError
+
+    return stop
+
+
+def run_training(store: Store, run: Path, recipe: Recipe = RECIPE, **options: Any) -> Config:
+    return train(MODEL, recipe, store, run, device="cpu", **options)
+
+
+def abort_training(store: Store, run: Path, step: int) -> None:
+    with pytest.raises(AbortError):
+        run_training(store, run, on_progress=stop_after(step))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Eight images: batches of three leave a smaller one at the end of each epoch."""
+    return write_tiny_store(tmp_path_factory.mktemp("training") / "store")
+
+
+@pytest.fixture(scope="module")
+def finished(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("training") / "finished"
+    run_training(store, run)
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Where a new run goes."""
+    return tmp_path / "run"
+
+
+def test_a_run_leaves_its_four_files(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == sorted([CONFIG, LOG, CHECKPOINT, WEIGHTS])
+
+
+def test_the_same_seed_gives_the_same_bits(store: Store, finished: Path, run: Path) -> None:
+    torch.rand(3), np.random.default_rng().random(3)
+    run_training(store, run)
+    assert same(weights_of(run), weights_of(finished))
+    assert log_of(run) == log_of(finished)
+    assert (run / CONFIG).read_bytes() == (finished / CONFIG).read_bytes()
+
+
+def test_another_seed_gives_other_weights(store: Store, finished: Path, run: Path) -> None:
+    run_training(store, run, replace(RECIPE, steps=1), seed=1)
+    first = log_of(finished)[0]["losses"]["loss"]
+    assert log_of(run)[0]["losses"]["loss"] != first
+
+
+def test_training_lowers_the_loss(finished: Path) -> None:
+    losses = [line["losses"]["loss"] for line in log_of(finished)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_every_step_is_reported(store: Store, run: Path) -> None:
+    seen: list[Progress] = []
+    run_training(store, run, replace(RECIPE, steps=4), on_progress=seen.append)
+    assert [(progress.phase, progress.step, progress.steps) for progress in seen] == [
+        ("main", step, 4) for step in (1, 2, 3, 4)
+    ]
+    assert [dict(progress.losses) for progress in seen] == [line["losses"] for line in log_of(run)]
+
+
+def test_the_weights_are_those_of_a_detector(store: Store, finished: Path) -> None:
+    anomaly_map, score = load_detector(finished)(torch.from_numpy(np.array(store.images)))
+    assert anomaly_map.isfinite().all()
+    assert score.shape == (8,)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(store: Store, finished: Path, run: Path) -> None:
+    here = Path(__file__).parent
+    killed = subprocess.run(
+        [sys.executable, "-c", TRAIN_AND_DIE, store.folder, run, str(torch.get_num_threads())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
+        check=False,
+        capture_output=True,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert [line["step"] for line in log_of(run)][-1] == KILLED_AFTER, "the log is ahead of the checkpoint"
+    assert not (run / WEIGHTS).exists()
+    run_training(store, run, resume=True)
+    assert same(weights_of(run), weights_of(finished))
+    assert log_of(run) == log_of(finished)
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_starts_again(store: Store, finished: Path, run: Path) -> None:
+    abort_training(store, run, step=1)
+    assert log_of(run), "something was logged"
+    assert not (run / CHECKPOINT).exists()
+    run_training(store, run, resume=True)
+    assert same(weights_of(run), weights_of(finished))
+    assert log_of(run) == log_of(finished)
+
+
+@pytest.mark.parametrize("cut", [2, 25, -1])
+def test_half_a_line_in_the_log_is_forgotten(store: Store, finished: Path, run: Path, cut: int) -> None:
+    abort_training(store, run, step=21)
+    line = (run / LOG).read_text().splitlines()[-1]
+    ends_like_a_line = line.index("}") + 1
+    with (run / LOG).open("a") as stream:
+        stream.write(line[: ends_like_a_line if cut < 0 else cut])
+    run_training(store, run, resume=True)
+    assert log_of(run) == log_of(finished)
+
+
+def test_a_finished_run_is_left_alone(store: Store, finished: Path, run: Path) -> None:
+    shutil.copytree(finished, run)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert run_training(store, run, resume=True) == read_record(finished / CONFIG, Config)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_that_lost_its_weights_writes_them_again(store: Store, finished: Path, run: Path) -> None:
+    shutil.copytree(finished, run)
+    (run / WEIGHTS).unlink()
+    run_training(store, run, resume=True)
+    assert same(weights_of(run), weights_of(finished))
+    assert log_of(run) == log_of(finished)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"recipe": replace(RECIPE, steps=46)},
+        {"recipe": replace(RECIPE, batch_size=4)},
+        {"recipe": replace(RECIPE, settings={**RECIPE.settings, "latent": 5})},
+        {"recipe": replace(RECIPE, optimiser={**RECIPE.optimiser, "lr": 2e-3})},
+    ],
+)
+def test_another_configuration_does_not_go_on(store: Store, finished: Path, run: Path, change: dict[str, Any]) -> None:
+    shutil.copytree(finished, run)
+    with pytest.raises(UsageError, match="another configuration"):
+        run_training(store, run, resume=True, **change)
+
+
+def test_other_data_do_not_go_on(finished: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, run)
+    with pytest.raises(UsageError, match="another configuration"):
+        run_training(write_tiny_store(tmp_path / "other", seed=1), run, resume=True)
+
+
+def test_a_run_is_not_overwritten(store: Store, run: Path) -> None:
+    run.mkdir()
+    (run / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        run_training(store, run)
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_is_no_run(store: Store, run: Path) -> None:
+    run.touch()
+    with pytest.raises(UsageError):
+        run_training(store, run)
+
+
+def test_a_checkpoint_that_is_none_is_refused(store: Store, run: Path) -> None:
+    abort_training(store, run, step=5)
+    (run / CHECKPOINT).write_bytes(b"not a checkpoint")
+    with pytest.raises(IntegrityError, match=CHECKPOINT):
+        run_training(store, run, resume=True)
+
+
+def test_divergence_ends_the_run(store: Store, run: Path) -> None:
+    recipe = replace(RECIPE, optimiser={"name": "SGD", "lr": 1e30})
+    with pytest.raises(UpdZooError, match=r"the loss is (nan|inf) at step \d"):
+        run_training(store, run, recipe)
+    assert not (run / WEIGHTS).exists()
+
+
+def test_an_unknown_device_is_refused(store: Store, run: Path) -> None:
+    with pytest.raises(UsageError, match="tpu"):
+        train(MODEL, replace(RECIPE, steps=1), store, run, device="tpu")
+
+
+def test_the_configuration_says_how_the_model_was_made(finished: Path, store: Store) -> None:
+    config = read_record(finished / CONFIG, Config)
+    assert (config.id, config.settings, config.weights_origin) == ("vae-phantom-t2", RECIPE.settings, None)
+    assert config.training.model_dump() == {
+        "profile": "quick",
+        "seed": 0,
+        "steps": 45,
+        "batch_size": 3,
+        "optimiser": RECIPE.optimiser,
+        "images": 8,
+        "subjects": 4,
+        "store": store.sha256,
+        "device": "cpu",
+    }
+    assert config.labels == ["tiny test store", "quick profile"]
+
+
+def test_weights_that_nothing_takes_are_refused(store: Store, run: Path, tmp_path: Path) -> None:
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(UsageError):
+        run_training(store, run, replace(RECIPE, steps=1), weights=str(tmp_path / "weights.safetensors"))
+
+
+def test_a_pretrained_model_needs_its_weights(store: Store, run: Path) -> None:
+    model = ModelId.parse("vae-phantom-t2-ccd")
+    with pytest.raises(UsageError, match="--weights"):
+        train(model, load_recipe(model, profile="quick"), store, run, device="cpu")
+
+
+def test_a_random_backbone_is_said_in_the_labels(store: Store, run: Path) -> None:
+    model = ModelId.parse("rd.test_resnet-phantom-t2")
+    recipe = replace(load_recipe(model, profile="quick"), steps=1, batch_size=2)
+    config = train(model, recipe, store, run, device="cpu", weights="random")
+    assert "random backbone" in config.labels
+    assert config.weights_origin is not None
+    assert (config.weights_origin.backbone, config.weights_origin.source) == ("test_resnet", "random")
+    assert config.pretrain == "none"
+
+
+def test_a_backbone_from_a_file_is_trained_on(store: Store, run: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    backbone = FeatureBackbone("test_resnet")
+    safetensors.torch.save_file(backbone.network.state_dict(), tmp_path / "teacher.safetensors")
+    model = ModelId.parse("rd.test_resnet-phantom-t2")
+    recipe = replace(load_recipe(model, profile="quick"), steps=2, batch_size=2)
+    config = train(model, recipe, store, run, device="cpu", weights=str(tmp_path / "teacher.safetensors"))
+    assert config.weights_origin is not None
+    assert (config.weights_origin.source, config.weights_origin.name) == ("file", "teacher.safetensors")
+    assert (config.pretrain, config.labels) == ("imagenet", ["tiny test store", "quick profile"])
+    trained = weights_of(run)
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(trained[f"backbone.{name}"], tensor), "training moved the frozen backbone"
+
+
+def rows_of(batches: Batches, epoch: int) -> list[int]:
+    steps = range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch)
+    return [int(row) for step in steps for row in batches.rows(step)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 8, 9, 100])
+def test_every_image_is_seen_once_per_epoch(store: Store, batch_size: int) -> None:
+    batches = Batches(store, batch_size, seed=0, centred=False)
+    orders = [rows_of(batches, epoch) for epoch in range(3)]
+    assert all(sorted(order) == [*range(8)] for order in orders)
+    assert len({tuple(order) for order in orders}) == 3, "every epoch has its own order"
+
+
+def test_the_order_depends_on_the_seed_and_the_epoch_alone(store: Store) -> None:
+    one, other = Batches(store, 3, seed=5, centred=False), Batches(store, 4, seed=5, centred=True)
+    list(map(one.rows, (7, 2, 11)))
+    np.random.default_rng(0).random(3)
+    assert [rows_of(one, epoch) for epoch in (0, 1)] == [rows_of(other, epoch) for epoch in (0, 1)]
+    assert rows_of(one, 0) != rows_of(Batches(store, 3, seed=6, centred=False), 0)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_the_shares_of_the_processes_make_the_batch(store: Store, processes: int) -> None:
+    batches = Batches(store, 3, seed=0, centred=False)
+    for step in range(batches.per_epoch):
+        shares = torch.cat([batches.at(step, process, processes) for process in range(processes)])
+        whole = torch.from_numpy(store.images[batches.rows(step)])
+        assert sorted(image.sum().item() for image in shares) == sorted(image.sum().item() for image in whole)
+
+
+def test_pixels_come_in_the_convention_of_the_method(store: Store) -> None:
+    plain, centred = (Batches(store, 3, seed=0, centred=flag).at(0) for flag in (False, True))
+    assert (plain.dtype, plain.shape) == (torch.float32, (3, 1, 128, 128))
+    assert torch.equal(centred, plain * 2 - 1)
+
+
+class TwoPhases(Method):
+    """Learns in two phases, each with its own draws, and looks something up in between."""
+
+    id, title = "two-phases", "Two phases"
+    seen: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(channels))
+        self.register_buffer("seen", torch.zeros(()))
+
+    @override
+    def fit(self, batches: Batches, trainer: Trainer) -> None:
+        trainer.minimise(self, batches, phase="first")
+        self.seen.fill_(7)
+        trainer.minimise(self, batches, phase="second")
+
+    @override
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        return {"loss": ((self.weight - torch.randn_like(self.weight)) ** 2).mean()}
+
+    @override
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        return images
+
+
+def fit_in_phases(
+    store: Store, run: Path, on_progress: Callable[[Progress], None] | None = None, steps: int = 6
+) -> TwoPhases:
+    run.mkdir(exist_ok=True)
+    seed_everything(0)
+    method = TwoPhases(1)
+    trainer = Trainer(run, replace(RECIPE, steps=steps), "cpu", on_progress)
+    method.fit(Batches(store, 3, 0, centred=False), trainer)
+    return method
+
+
+def test_what_is_set_between_phases_stays(store: Store, run: Path) -> None:
+    assert fit_in_phases(store, run).seen == 7
+    assert [line["phase"] for line in log_of(run)] == ["first"] * 6 + ["second"] * 6
+
+
+@pytest.mark.parametrize(("phase", "step"), [("first", 4), ("first", 6), ("second", 1), ("second", 4)])
+def test_a_run_of_two_phases_goes_on_from_either(store: Store, tmp_path: Path, phase: str, step: int) -> None:
+    whole = fit_in_phases(store, tmp_path / "whole")
+    with pytest.raises(AbortError):
+        fit_in_phases(store, tmp_path / "run", stop_after(step, phase))
+    resumed = fit_in_phases(store, tmp_path / "run")
+    assert same(resumed.state_dict(), whole.state_dict())
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+
+
+def test_a_long_run_logs_a_few_hundred_lines_and_its_end(store: Store, run: Path) -> None:
+    fit_in_phases(store, run, steps=401)
+    steps = [line["step"] for line in log_of(run) if line["phase"] == "first"]
+    assert steps == [*range(2, 401, 2), 401]
