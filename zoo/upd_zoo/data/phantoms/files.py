@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from upd_zoo.data.phantoms.brain import Lesion, Weighting, brain_phantom
 from upd_zoo.data.phantoms.chest import Finding, chest_phantom
@@ -41,10 +42,11 @@ def write_phantom_files(domain: str, folder: Path, count: int) -> Iterator[Path]
     if domain not in _WRITERS:
         raise UsageError(f"there are no phantoms for '{domain}'", closest(domain, _WRITERS))
     write = _WRITERS[domain]
-    for number in range(count):
-        kind = "diseased" if number % 2 else "healthy"
-        yield write(_FIRST_SUBJECT + number, bool(number % 2), folder / f"subject-{number:02d}-{kind}")
-    yield _cut_short(write(_FIRST_SUBJECT + count, False, folder / f"subject-{count:02d}-broken"))
+    with threadpool_limits(1, "blas"):
+        for number in range(count):
+            kind = "diseased" if number % 2 else "healthy"
+            yield write(_FIRST_SUBJECT + number, bool(number % 2), folder / f"subject-{number:02d}-{kind}")
+        yield _cut_short(write(_FIRST_SUBJECT + count, False, folder / f"subject-{count:02d}-broken"))
 
 
 def _cut_short(path: Path) -> Path:

@@ -1,0 +1,69 @@
+# upd-zoo. `make` alone prints this menu. Every target makes .venv first if it is not there.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= out
+READY  := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types arrows schemas bench prepare train export publish score evaluate clean
+
+help:  ## print this menu
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,prepare,dev]'
+	@touch $@
+
+demo: $(READY)  ## the whole chain on phantoms, from nothing to reports, in under five minutes
+	@rm -rf $(OUT)/demo
+	@$(BIN)/python scripts/demo.py $(OUT)/demo
+
+test: $(READY)  ## all tests
+	@$(BIN)/python -m pytest
+
+check: lint types arrows schemas test  ## format, lint, types, arrows, schemas, tests
+
+format: $(READY)  ## put the code into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(READY)  ## format and lint, changing nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(READY)  ## static types
+	@$(BIN)/mypy zoo harness scripts tests
+
+arrows: $(READY)  ## who may import whom
+	@$(BIN)/lint-imports
+
+schemas: $(READY)  ## whether the published JSON Schemas are current
+	@$(BIN)/python scripts/schemas.py --check
+
+bench: $(READY)  ## speed, as ratios in one run
+	@$(BIN)/python scripts/bench.py
+
+prepare: $(READY)  ## fill a prepared store: make prepare DOMAIN=phantom-t2 [ROOT=folder]
+	@$(BIN)/python scripts/prepare.py $(DOMAIN) $(if $(ROOT),--root '$(ROOT)')
+
+train: $(READY)  ## train a model: make train MODEL=vae-phantom-t2 [PROFILE=quick] [WEIGHTS=file]
+	@$(BIN)/python scripts/train.py $(MODEL) --out $(OUT)/runs/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+export: $(READY)  ## make the artefact of a run: make export MODEL=vae-phantom-t2
+	@$(BIN)/python scripts/export.py $(OUT)/runs/$(MODEL) --out $(OUT)/artefacts/$(MODEL)
+
+publish: $(READY)  ## publish an artefact: make publish MODEL=vae-phantom-t2 HUB=folder
+	@$(BIN)/python scripts/publish.py $(OUT)/artefacts/$(MODEL) --hub '$(HUB)'
+
+score: $(READY)  ## score a folder: make score MODEL=vae-phantom-t2 INPUT=folder [HUB=folder]
+	@$(BIN)/upd-zoo score '$(INPUT)' -m $(MODEL) -o $(OUT)/scores/$(MODEL) $(if $(HUB),--hub '$(HUB)')
+
+evaluate: $(READY)  ## measure on a test set: make evaluate MODEL=vae-phantom-t2 [HUB=folder]
+	@$(BIN)/upd-zoo evaluate -m $(MODEL) -o $(OUT)/evaluation/$(MODEL) $(if $(HUB),--hub '$(HUB)')
+
+clean:  ## remove everything that was made here
+	@rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
