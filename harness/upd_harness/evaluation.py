@@ -27,6 +27,8 @@ from upd_zoo.vocabulary import Foreground, ScoreRule, TestSet
 
 _BATCH: Final = 16
 _RESAMPLES: Final = 1000
+_DRAWS: Final = 100
+"""Random scores per image; on a small test one draw is often far from chance."""
 _SEED: Final = 0
 """Of the random baseline and of the bootstrap."""
 
@@ -147,21 +149,13 @@ def _gather(
         maps, scores = model(images)
         contenders["model"].update(maps[:, 0], scores, masks)
         grey = images.mean(axis=1)
-        contenders["random"].update(*_random(images, model.config, generator), masks)
+        noise = generator.random((len(images), *images.shape[2:]), np.float32)
+        contenders["random"].update(*_by_the_rules(noise, images, model.config), masks)
         contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
         contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
         if on_progress is not None:
             on_progress(rows.stop, len(store))
     return contenders
-
-
-def _random(images: Array, config: Config, generator: np.random.Generator) -> tuple[Array, Array]:
-    """Return noise as maps (B, H, W) within the foreground, and as scores (B,) that know nothing of the maps.
-
-    The highest value of a noise map would tell how large the foreground is.
-    """
-    noise, _ = _by_the_rules(generator.random((len(images), *images.shape[2:]), np.float32), images, config)
-    return noise, generator.random(len(images), np.float32)
 
 
 def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
@@ -175,6 +169,7 @@ def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Ar
 def _result(model: Model, test_set: TestSet, store: Store, revision: str, contenders: dict[str, Contender]) -> Result:
     has_masks = store.masks is not None
     metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in contenders.items()}
+    metrics["random"] = metrics["random"].model_copy(update=_chance(store.anomalous))
     scores = np.array(contenders["model"].scores)
     return Result(
         model=model.config.id,
@@ -192,6 +187,14 @@ def _result(model: Model, test_set: TestSet, store: Store, revision: str, conten
         baselines=metrics,
         labels=list(dict.fromkeys([*model.config.labels, *store.facts.labels])),
     )
+
+
+def _chance(anomalous: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    """Return the image-level metrics of scores that know nothing, averaged over many draws."""
+    generator = np.random.default_rng(_SEED)
+    draws = [image_metrics(generator.random(len(anomalous)), anomalous) for _ in range(_DRAWS)]
+    values = {"ap_image": [draw.average_precision for draw in draws], "auroc": [draw.auroc for draw in draws]}
+    return {name: None if None in drawn else float(np.mean(drawn)) for name, drawn in values.items()}  # type: ignore[arg-type]
 
 
 def _intervals(scores: Floats, anomalous: npt.NDArray[np.bool_], subjects: list[str]) -> dict[str, tuple[float, float]]:

@@ -17,7 +17,7 @@ An error speaks in three beats: what was wrong with the value, what is accepted,
 import difflib
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class UpdZooError(Exception):
@@ -33,8 +33,18 @@ class UpdZooError(Exception):
 
     def __init__(self, problem: str, accepted: str = "", next_step: str = "") -> None:
         self.problem, self.accepted, self.next_step = problem, accepted, next_step
-        beats = (beat.strip().rstrip(".") for beat in (problem, accepted, next_step))
-        super().__init__(". ".join(" ".join(beat.split()) for beat in beats if beat) + ".")
+        beats = (" ".join(beat.split()).rstrip(".") for beat in (problem, accepted, next_step))
+        super().__init__(" ".join(beat if beat.endswith("?") else f"{beat}." for beat in beats if beat))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error cross to another process, whatever arguments its class takes."""
+        return _restored, (type(self), str(self), self.__dict__)
+
+
+def _restored(kind: type[UpdZooError], message: str, state: dict[str, Any]) -> UpdZooError:
+    error = kind.__new__(kind, message)
+    error.__dict__ |= state
+    return error
 
 
 class UsageError(UpdZooError):

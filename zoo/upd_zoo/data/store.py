@@ -197,9 +197,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         if not (folder / FACTS).is_file():
             raise NotFoundError(
-                f"there is no prepared store in {folder.name}",
-                f"a folder with {FACTS}",
-                "python scripts/prepare.py --help says how to make one",
+                f"there is no prepared store in {folder}",
+                f"a folder with {FACTS}; --data or UPD_ZOO_DATA says where the stores are",
+                f"make prepare DOMAIN={folder.parent.name}",
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)

@@ -1,0 +1,3 @@
+import time
+def test_x(artefact, colour_artefact):
+    pass
