@@ -4,6 +4,8 @@ Nothing heavy is imported before a command needs it, so that `--help` and `list`
 """
 
 import os
+import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -61,6 +63,21 @@ def _named(model: str, revision: str | None) -> str:
     if "@" in model:
         raise UsageError(f"{model} names a revision, and so does --revision", "one of the two")
     return f"{model}@{revision}"
+
+
+_LOCAL: Final = "local"
+
+
+def _is_folder(model: str) -> bool:
+    """Return whether a model is given as the folder of an artefact."""
+    from upd_zoo.artefact import MANIFEST
+
+    return (Path(model) / MANIFEST).is_file()
+
+
+def _revision_of(name: str) -> str:
+    """Return the revision that a name asks for; a folder, whose path may hold an @, has none."""
+    return _LOCAL if _is_folder(name) else name.partition("@")[2] or "main"
 
 
 @app.command("list")
@@ -147,13 +164,12 @@ def _fetch(
     force: bool = False,
 ) -> Any:
     """Return files of a model, pulled from its hub or verified in its folder."""
-    from upd_zoo.artefact import MANIFEST, verify
+    from upd_zoo.artefact import verify
     from upd_zoo.hub import Pulled, open_hub
     from upd_zoo.vocabulary import ModelId
 
-    folder = Path(model)
-    if (folder / MANIFEST).is_file():
-        return Pulled(folder, "local", verify(folder, names))
+    if _is_folder(model):
+        return Pulled(Path(model), _LOCAL, verify(Path(model), names))
     with terminal.bar(f"pulling {model}") as advance:
         return open_hub(hub, cache_dir, offline, token).fetch(
             ModelId.parse(model), names, lambda _name, done, total: advance(done, total), force=force
@@ -197,13 +213,12 @@ def verify(
     token: Token = None,
     cache_dir: CacheDir = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """Check every file of a model against its manifest, and each format's recorded parity."""
     from upd_zoo.errors import ToleranceError
 
     pulled = _fetch(_named(model, revision), None, hub, offline, token, cache_dir, Terminal(as_json))
     manifest = pulled.manifest
-    failed = [row for row in manifest.parity if not row.passed]
     rows = [
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}", f"{row.tolerance:.0e}")
         for row in manifest.parity
@@ -212,7 +227,13 @@ def verify(
     text += table(("format", "batch", "map", "score", "tolerance"), rows)
     answer = {"files": len(manifest.files), "parity": [row.model_dump() for row in manifest.parity]}
     Terminal(as_json).data(answer, text)
-    return ToleranceError.exit_code if failed else 0
+    failed = sorted({row.format for row in manifest.parity if not row.passed})
+    if failed:
+        raise ToleranceError(
+            f"{manifest.id} was published with {', '.join(failed)} outside its tolerance",
+            "every format within the tolerance of its manifest",
+            "upd-zoo pull --force, or tell who published it",
+        )
 
 
 @app.command()
@@ -262,7 +283,7 @@ def score(
             inputs,
             output,
             settings,
-            revision=name.partition("@")[2] or "main",
+            revision=_revision_of(name),
             arguments=arguments,
             on_progress=lambda done, total, _name: advance(done, total),
         )
@@ -322,6 +343,8 @@ def evaluate(
     from upd_zoo.vocabulary import ModelId, get_test_set
 
     name = _named(model, revision)
+    if test_set is None and _is_folder(name):
+        raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "--test-set phantom-t2")
     chosen = get_test_set(test_set or ModelId.parse(name).target)
     if output.is_dir() and any(output.iterdir()) and not overwrite:
         raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
@@ -335,7 +358,7 @@ def evaluate(
             chosen,
             store,
             output,
-            revision=name.partition("@")[2] or "main",
+            revision=_revision_of(name),
             batch_size=batch_size,
             arguments={"model": model, "test_set": chosen.id, "output": output, "batch_size": batch_size},
             on_progress=advance,
@@ -368,4 +391,6 @@ def doctor(hub: HubOption = None, cache_dir: CacheDir = None, as_json: Json = Fa
 
 def main() -> None:
     """Run the program."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what no encoding has
     app()

@@ -23,7 +23,7 @@ from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
 from upd_zoo.runtime import Array, Model
-from upd_zoo.vocabulary import Foreground, ScoreRule, TestSet
+from upd_zoo.vocabulary import DOMAINS, Foreground, ScoreRule, TestSet
 
 _BATCH: Final = 16
 _RESAMPLES: Final = 1000
@@ -115,6 +115,12 @@ def evaluate(
         raise UsageError(
             f"{store.facts.name} has {store.facts.channels} channels, {model.config.id} takes "
             f"{model.config.input.channels}",
+            f"a model of the domain {test_set.domain}",
+        )
+    modality, tested = (DOMAINS[domain].modality for domain in (model.config.domain, test_set.domain))
+    if modality is not tested:
+        raise UsageError(
+            f"{test_set.id} holds images of the kind '{tested.title}', {model.config.id} knows '{modality.title}'",
             f"a model of the domain {test_set.domain}",
         )
     contenders = _gather(model, store, batch_size, on_progress)

@@ -24,8 +24,17 @@ from upd_zoo.data.framing import (
     from_axial_slices,
     scale_volume,
     unframe,
+    window,
 )
-from upd_zoo.data.gate import PHOTOGRAPH_SUFFIXES, VOLUME_SUFFIXES, read_photograph, read_volume, suffix_of
+from upd_zoo.data.gate import (
+    PHOTOGRAPH_SUFFIXES,
+    VOLUME_SUFFIXES,
+    max_input_bytes,
+    read_photograph,
+    read_volume,
+    suffix_of,
+)
+from upd_zoo.data.nifti import Volume
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.files import replacing
 from upd_zoo.runtime import Array
@@ -51,7 +60,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
         path
         for path in folder.rglob("*")
         if suffix_of(path) in suffixes
-        and path.is_file()
+        and not path.is_dir()  # a dangling link stays, to be reported
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and (leave_out is None or not path.resolve().is_relative_to(leave_out.resolve()))
     )
@@ -184,6 +193,7 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
     volume = read_volume(path)
     depth, rows, columns = volume.data.shape
     geometry = axial_geometry((depth, rows, columns), volume.affine)
+    _check_volume(volume, geometry, path.name)
     slices = axial_slices(scale_volume(volume.data), geometry)
     positions = [index for index in range(len(slices)) if slices[index].any()]
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
@@ -193,13 +203,35 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
     return VolumeCase(images, positions, len(slices), geometry, volume.affine, warnings)
 
 
+def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
+    """Refuse a volume whose slices would take more memory than an input may, however few bytes its file has."""
+    if float(volume.data.max()) - float(volume.data.min()) > np.finfo(np.float32).max:
+        raise InputError(InputErrorCode.NOT_FINITE, f"{name}: its values span more than float32 holds")
+    slices, limit = volume.data.size // (geometry.rows * geometry.columns), max_input_bytes()
+    if 4 * slices * IMAGE_SIZE**2 > limit:
+        problem, most = f"{name}: it has {slices} axial slices", limit // (4 * IMAGE_SIZE**2)
+        raise InputError(InputErrorCode.TOO_LARGE, problem, f"at most {most}", "raise UPD_ZOO_MAX_INPUT_BYTES")
+    square = window(Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing)
+    if max(square.height, square.width) > _LONGEST_SIDE:
+        problem = f"{name}: made square, its slices have {square.height} x {square.width} pixels"
+        accepted = f"at most {_LONGEST_SIDE} along a side"
+        raise InputError(InputErrorCode.GEOMETRY, problem, accepted, "resample the volume to a regular grid")
+
+
+_LONGEST_SIDE = 8192
+"""A slice of so many pixels squared takes 256 MiB; voxels a thousand times longer than wide would ask for more."""
 _HAS_NO_BACKGROUND = "no constant background: is the skull stripped? The model has seen stripped brains only"
 
 
 def _open_photograph(path: Path, config: Config) -> PhotographCase:
     photograph = read_photograph(path)
     source, warnings = _with_channels(photograph.data, config.input.channels, path.name)
+    if config.framing is Framing.SQUARE_SLICES:
+        warnings.append(_TAKEN_FOR_A_SLICE)
     return PhotographCase(frame(source, config.framing)[None], source, config.framing, warnings)
+
+
+_TAKEN_FOR_A_SLICE = "a picture without geometry, taken for one axial slice: skull stripped, anterior at the top"
 
 
 def _with_channels(image: Array, channels: int, name: str) -> tuple[Array, list[str]]:

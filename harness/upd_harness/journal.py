@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TextIO
 
 from upd_zoo.files import replacing, sha256_of, to_json
 
@@ -28,7 +28,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a journal; a last line that a kill cut short, or a file that is not there, yields nothing."""
     if not path.is_file():
         return
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
             try:
                 row = json.loads(line)
@@ -53,11 +53,22 @@ def still_good(row: Row, inputs: Path, output: Path, model_sha256: str) -> bool:
     )
 
 
+def open_journal(path: Path, mode: Literal["w", "a"]) -> TextIO:
+    """Open a journal for writing; undecodable bytes of a file name become the escapes that JSON has for them."""
+    return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def write_row(stream: TextIO, row: Row) -> None:
+    """Append a row and hand it to the operating system, so that a kill cannot take it back."""
+    stream.write(to_json(row, indent=None) + "\n")
+    stream.flush()
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write a journal, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+    with replacing(path) as temporary, open_journal(temporary, "w") as stream:
         for row in rows:
-            stream.write(to_json(row, indent=None) + "\n")
+            write_row(stream, row)
 
 
 def in_order(path: Path, names: Iterable[str]) -> Iterator[Row]:
@@ -79,7 +90,10 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
     A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
         writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
@@ -91,4 +105,8 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Beginnings that a spreadsheet takes for a formula; it skips white space before one."""

@@ -48,7 +48,7 @@ def describe_run(
     return {
         "schema": SCHEMA,
         "command": command,
-        "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
+        "arguments": {name: _legible(value) for name, value in arguments.items()},
         "model": describe_model(model, revision),
         "versions": versions(),
         "device": model.device,
@@ -56,3 +56,8 @@ def describe_run(
         "started": started,
         "seconds": round(seconds, 3),
     }
+
+
+def _legible(value: Any) -> Any:
+    """Return a path as text, undecodable bytes of its name spelled out, and anything else as it is."""
+    return str(value).encode(errors="backslashreplace").decode() if isinstance(value, Path) else value

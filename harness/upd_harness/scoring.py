@@ -23,16 +23,27 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from upd_harness.images import Case, find_images, open_case
-from upd_harness.journal import SCHEMA, Row, in_order, read_rows, still_good, write_csv, write_rows
+from upd_harness.journal import (
+    SCHEMA,
+    Row,
+    in_order,
+    open_journal,
+    read_rows,
+    still_good,
+    write_csv,
+    write_row,
+    write_rows,
+)
 from upd_harness.provenance import describe_run, utc_now
 from upd_harness.report import colour_range, thumbnail, write_score_report
 from upd_zoo.data.gate import VOLUME_SUFFIXES, suffix_of
 from upd_zoo.errors import InputError, InputErrorCode, UpdZooError, UsageError
-from upd_zoo.files import replacing, sha256_of, to_json, write_json
+from upd_zoo.files import replacing, sha256_of, write_json
 from upd_zoo.runtime import Array, Model
 
 RESULT_FILES: Final = ("results.jsonl", "results.csv", "run.json", "report.html")
 RESULT_FOLDERS: Final = ("maps", "overlays", "thumbnails")
+_HALF_WRITTEN: Final = ".[0-9]*.tmp.*"
 _AHEAD: Final = 2
 """Groups of files that are read before their turn, and that may wait to be written."""
 
@@ -113,17 +124,20 @@ def score_folder(
 
     Raises:
         NotFoundError: There is no image.
-        UsageError: `output` is not empty and the mode is `new`.
+        UsageError: `output` is not empty and the mode is `new`, or it holds the inputs.
         UpdZooError: The results cannot be written; what was written stays valid.
     """
     settings = settings or Settings()
     began, started = time.monotonic(), utc_now()
     base = inputs if inputs.is_dir() else inputs.parent
+    if inputs.resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
     names = [path.relative_to(base).as_posix() for path in find_images(inputs, output)]
     groups = _groups(names, settings.batch_size)[settings.shard.part :: settings.shard.parts]
-    mine = [name for group in groups for name in group]
+    grouped = {name for group in groups for name in group}
+    mine = [name for name in names if name in grouped]
     try:
-        finished = _open_output(output, base, settings, model)
+        finished = _open_output(output, base, settings, model).intersection(mine)
         scorer = _Scorer(model, revision, base, output, settings)
         _score(scorer, groups, finished, len(mine), on_progress)
         run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
@@ -148,7 +162,7 @@ def _open_output(output: Path, inputs: Path, settings: Settings, model: Model) -
     """Make the output folder ready; return the inputs whose results are already there and still good."""
     journal = output / settings.shard.named("results.jsonl")
     if settings.mode == "overwrite":
-        _clear(output)
+        _clear(output, settings.shard)
     occupied = output.is_dir() and any(
         path for path in output.iterdir() if settings.shard.parts == 1 or path.name == journal.name
     )
@@ -159,6 +173,8 @@ def _open_output(output: Path, inputs: Path, settings: Settings, model: Model) -
             "add --continue to finish what is there, or --overwrite to start again",
         )
     output.mkdir(parents=True, exist_ok=True)
+    if settings.shard.parts == 1:
+        _sweep(output)
     earlier = sorted(output.glob("results*.jsonl")) if settings.shard.parts == 1 else [journal]
     good = {
         row["input"]: row
@@ -170,14 +186,25 @@ def _open_output(output: Path, inputs: Path, settings: Settings, model: Model) -
     return set(good)
 
 
-def _clear(output: Path) -> None:
-    """Remove what an earlier run wrote, and nothing else."""
+def _clear(output: Path, shard: Shard) -> None:
+    """Remove what an earlier run wrote, and nothing else; of a part, only what no other part may be writing."""
+    for name in RESULT_FILES:
+        (output / shard.named(name)).unlink(missing_ok=True)
+    if shard.parts > 1:
+        return
     for name in RESULT_FILES:
         stem, suffix = name.split(".")
-        for path in (*output.glob(name), *output.glob(f"{stem}-*-of-*.{suffix}")):
+        for path in output.glob(f"{stem}-*-of-*.{suffix}"):
             path.unlink()
     for name in RESULT_FOLDERS:
         shutil.rmtree(output / name, ignore_errors=True)
+
+
+def _sweep(output: Path) -> None:
+    """Remove the half-written files of a run that was killed."""
+    folders = [output / name for name in RESULT_FOLDERS]
+    for path in (*output.glob(_HALF_WRITTEN), *(path for folder in folders for path in folder.rglob(_HALF_WRITTEN))):
+        path.unlink()
 
 
 def _score(
@@ -186,11 +213,10 @@ def _score(
     """Score what is not finished, appending each row to the journal as it is done."""
     waiting = [group for group in groups if not finished.issuperset(group)]
     done = total - sum(len(group) for group in waiting)
-    with scorer.journal.open("a", encoding="utf-8") as stream:
+    with open_journal(scorer.journal, "a") as stream:
         for row in scorer.rows(waiting):
             if row["input"] not in finished:
-                stream.write(to_json(row, indent=None) + "\n")
-                stream.flush()
+                write_row(stream, row)
             done += 1
             if on_progress is not None:
                 on_progress(done, total, row["input"])
@@ -246,7 +272,14 @@ class _Scorer:
             case = open_case(path, self.model.config)
             return _Opened(name, sha256_of(path), case, None, time.monotonic() - began)
         except InputError as error:
-            return _Opened(name, None, None, error, time.monotonic() - began)
+            refusal = error
+        except MemoryError:
+            problem = f"{path.name}: it needs more memory than there is"
+            refusal = InputError(InputErrorCode.TOO_LARGE, problem, "", "lower UPD_ZOO_MAX_INPUT_BYTES or add memory")
+        except OSError as error:
+            problem = f"{path.name}: it went away while it was read ({error.strerror})"
+            refusal = InputError(InputErrorCode.UNREADABLE, problem, "", "add --continue to try it again")
+        return _Opened(name, None, None, refusal, time.monotonic() - began)
 
     def _predict(self, pool: ThreadPoolExecutor, group: list[_Opened]) -> list[Future[Row]]:
         """Run the network over a group and leave the writing of its results to the pool."""

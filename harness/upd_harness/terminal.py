@@ -66,7 +66,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Arguments, None]:
-    """Turn the errors that upd-zoo raises on purpose into one line and an exit code; a bug keeps its traceback."""
+    """Turn the errors that upd-zoo raises on purpose into one line and an exit code; a bug keeps its traceback.
+
+    So do those of the operating system, such as a full disk: they are nobody's bug.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -82,6 +85,10 @@ def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Argumen
             # The reader of our output has gone, as `upd-zoo list | head` does; the rest is nobody's.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            sys.stderr.write(f"error: {where}{error.strerror or error}.\n")
+            code = UpdZooError.exit_code
         raise SystemExit(code or 0)
 
     return wrapped

@@ -158,7 +158,7 @@ def test_images_in_any_memory_order_are_written_alike(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_store_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"prepare\.py"):
+    with pytest.raises(NotFoundError, match="make prepare DOMAIN="):
         Store(tmp_path)
 
 

@@ -13,10 +13,11 @@ The JSON Schemas of these records are published beside this module, in `schemas/
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import sha256_of, write_json
@@ -43,9 +44,15 @@ class Record(BaseModel):
 
 def _safe_path(text: str) -> str:
     path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) != text:
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) != text:
         raise ValueError("a file of an artefact has a plain relative path")
     return text
+
+
+def _rising(numbers: list[float]) -> list[float]:
+    if any(after < before for before, after in pairwise(numbers)):
+        raise ValueError("quantiles rise with their level")
+    return numbers
 
 
 SafePath = Annotated[str, AfterValidator(_safe_path)]
@@ -131,8 +138,14 @@ class Quantiles(Record):
     """An empirical distribution: `values[i]` is its quantile at `levels[i]`, from `count` observations."""
 
     count: int
-    levels: list[Fraction]
-    values: list[float]
+    levels: Annotated[list[Fraction], Field(min_length=1), AfterValidator(_rising)]
+    values: Annotated[list[float], Field(min_length=1), AfterValidator(_rising)]
+
+    @model_validator(mode="after")
+    def _as_long_as_each_other(self) -> Self:
+        if len(self.levels) != len(self.values):
+            raise ValueError(f"{len(self.levels)} levels have {len(self.values)} values")
+        return self
 
     def at(self, level: float) -> float:
         """Return the quantile at one of the levels."""
@@ -277,7 +290,7 @@ def read_record(path: Path, kind: type[RecordType]) -> RecordType:
     """
     try:
         return kind.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(
             f"{path.parent.name}/{path.name} does not exist", f"an artefact holds a {path.name}"
         ) from None

@@ -123,10 +123,17 @@ class ToleranceError(UpdZooError):
     exit_code = 8
 
 
+_NAMED = 16
+"""How many known names an error lists where none is near."""
+
+
 def closest(value: str, known: Iterable[str]) -> str:
     """Return the known names nearest to `value` as a phrase such as "did you mean a or b?", or the whole list."""
     names = sorted(known)
     near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"known: {', '.join(names)}" if names else "none is known"
+    if not names:
+        return "none is known"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"known: {', '.join(names[:_NAMED])}{more}"

@@ -62,8 +62,12 @@ def load_recipe(
 
     Raises:
         NotFoundError: The method has no recipe.
-        UsageError: The method has no such profile, or takes no backbone where the name gives one.
+        UsageError: The method has no such profile, takes no backbone where the name gives one, or the budget
+            is nothing.
     """
+    for what, number in {"steps": steps, "images per step": batch_size}.items():
+        if number is not None and number < 1:
+            raise UsageError(f"{number} {what} train nothing", "at least 1")
     document = _read(model.method)
     profiles = {FULL_PROFILE, *document.get("profile", {})}
     if profile not in profiles:

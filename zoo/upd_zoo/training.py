@@ -11,7 +11,7 @@ A run is a folder:
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +20,13 @@ import numpy as np
 import safetensors.torch
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from upd_zoo.artefact import CONFIG, WEIGHTS, Config, PixelConvention, Training, read_record, write_record
 from upd_zoo.data.store import Store
 from upd_zoo.detector import Detector
-from upd_zoo.errors import UpdZooError, UsageError
+from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
 from upd_zoo.files import replacing, to_json, write_text
 from upd_zoo.layers.backbone import FeatureBackbone, initialise
 from upd_zoo.method import Method, registered, trainable
@@ -39,6 +39,7 @@ _LOGGED_STEPS = 200
 """About how many lines a log gets."""
 _CHECKPOINTS = 20
 """About how many times a run saves itself; a kill costs at most that share of it."""
+_DEVICES: Final = ("auto", "cpu", "cuda")
 _LAYOUT: Final = torch.channels_last
 """1.4 x faster than the default layout for the VAE and 1.2 x for RD on two cores."""
 
@@ -95,7 +96,9 @@ class Trainer:
     def __init__(
         self, run: Path, recipe: Recipe, device: str = "auto", on_progress: Callable[[Progress], None] | None = None
     ) -> None:
-        if device.startswith("cuda") and not torch.cuda.is_available():
+        if device not in _DEVICES:
+            raise UsageError(f"no device is called '{device}'", f"devices: {', '.join(_DEVICES)}")
+        if device == "cuda" and not torch.cuda.is_available():
             raise UsageError("no CUDA device can be used", "auto or cpu", "upd-zoo doctor says what is found")
         self.run, self.recipe, self.on_progress = run, recipe, on_progress
         self.accelerator = Accelerator(cpu=device == "cpu")
@@ -172,18 +175,17 @@ class Trainer:
 
     def _restore(self, method: Method, optimiser: torch.optim.Optimizer, phase: str) -> int:
         """Put method, optimiser and random state where the checkpoint left them; return the step to go on from."""
-        path = self.run / CHECKPOINT
-        if not path.is_file():
-            method.to(self.device)
-            return 0
-        with safe_open(path, "pt", device="cpu") as file:
-            position = json.loads(file.metadata()["position"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        self.finished = position["finished"]
-        method.load_state_dict(_below(tensors, "method."))
         method.to(self.device)
-        if position["phase"] != phase or phase in self.finished:
+        if not (self.run / CHECKPOINT).is_file():
+            self._forget_log_after(phase, 0)
             return 0
+        position, tensors = _read_checkpoint(self.run / CHECKPOINT)
+        self.finished = position["finished"]
+        if position["phase"] != phase:
+            if phase not in self.finished:
+                self._forget_log_after(phase, 0)
+            return 0
+        method.load_state_dict(_below(tensors, "method."))
         optimiser.load_state_dict({"state": _slots(tensors), "param_groups": position["groups"]})
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self.device.type == "cuda":
@@ -192,10 +194,32 @@ class Trainer:
         return int(position["step"])
 
     def _forget_log_after(self, phase: str, step: int) -> None:
-        path = self.run / LOG
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if line["phase"] != phase or line["step"] <= step]
-        write_text(path, "".join(to_json(line, indent=None) + "\n" for line in kept))
+        """Keep of the log what lies before a step of a phase; a line that a kill cut short goes too."""
+        if (self.run / LOG).is_file():
+            kept = [line for line in _whole_lines(self.run / LOG) if line["phase"] != phase or line["step"] <= step]
+            write_text(self.run / LOG, "".join(to_json(line, indent=None) + "\n" for line in kept))
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return where training stood, and its tensors by name.
+
+    Raises:
+        IntegrityError: The file is no checkpoint.
+    """
+    try:
+        with safe_open(path, "pt", device="cpu") as file:
+            position: dict[str, Any] = json.loads(file.metadata()["position"])
+            return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise IntegrityError(f"{path.name} is not a checkpoint: {error}", "", "start again in a new folder") from error
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -261,6 +285,8 @@ def train(
         UsageError: `run` is not empty and `resume` is off, or holds another run.
         UpdZooError: Training diverged.
     """
+    if run.is_file():
+        raise UsageError(f"{run} is a file", "a new folder")
     if run.is_dir() and any(run.iterdir()) and not resume:
         raise UsageError(f"the run folder {run} is not empty", "a new folder", "add --continue to go on with it")
     run.mkdir(parents=True, exist_ok=True)
@@ -286,6 +312,8 @@ def prepare_method(
     method = Detector.from_config(draft).method
     backbone = getattr(method, "backbone", None)
     if not isinstance(backbone, FeatureBackbone):
+        if weights is not None:
+            raise UsageError(f"{recipe.method} has no backbone that takes weights", "no --weights")
         return method, draft
     origin = initialise(backbone, source)
     if origin.source != "random":

@@ -67,7 +67,7 @@ def frame(image: Array, framing: Framing, spacing: tuple[float, float] = (1.0, 1
         (C, IMAGE_SIZE, IMAGE_SIZE) float32 in [0, 1].
     """
     part = window(framing, image.shape[1], image.shape[2], spacing)
-    cut = _cut(image, part)
+    cut = _cut(image, part, float(image.min()))
     square = np.stack([_resize(channel, IMAGE_SIZE, IMAGE_SIZE, _FILTERS[framing]) for channel in cut])
     return np.clip(square, 0, 1, out=square)
 
@@ -87,7 +87,7 @@ def frame_mask(
     """
     binary = (mask != 0).astype(np.float32)
     part = window(framing, binary.shape[0], binary.shape[1], spacing)
-    square = _resize(_cut(binary[None], part)[0], IMAGE_SIZE, IMAGE_SIZE, Image.Resampling.BOX)
+    square = _resize(_cut(binary[None], part, 0.0)[0], IMAGE_SIZE, IMAGE_SIZE, Image.Resampling.BOX)
     return (square >= 0.5).astype(np.uint8)
 
 
@@ -109,19 +109,19 @@ def unframe(
     part = window(framing, height, width, spacing)
     full = _resize(anomaly_map, part.height, part.width, Image.Resampling.BILINEAR)
     whole = Window(-part.top, -part.left, height, width)
-    restored: Array = _cut(full[None], whole)[0]
+    restored: Array = _cut(full[None], whole, float(full.min()))[0]
     return restored
 
 
-def _cut(image: Array, part: Window) -> Array:
-    """Return the window of a (C, H, W) image, with the image's minimum where the window reaches beyond it."""
+def _cut(image: Array, part: Window, beyond: float) -> Array:
+    """Return the window of a (C, H, W) image, with the value `beyond` where the window reaches beyond it."""
     _, height, width = image.shape
     top, left = max(part.top, 0), max(part.left, 0)
     bottom, right = min(part.top + part.height, height), min(part.left + part.width, width)
     inside = image[:, top:bottom, left:right]
     if inside.shape[1:] == (part.height, part.width):
         return inside
-    result = np.full((image.shape[0], part.height, part.width), image.min(), np.float32)
+    result = np.full((image.shape[0], part.height, part.width), beyond, np.float32)
     row, column = top - part.top, left - part.left
     result[:, row : row + inside.shape[1], column : column + inside.shape[2]] = inside
     return result

@@ -203,9 +203,9 @@ class Store:
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)
-        self.images: npt.NDArray[np.float32] = self._map(IMAGES, (self.facts.channels, IMAGE_SIZE, IMAGE_SIZE))
+        self.images: npt.NDArray[np.float32] = self._map(IMAGES, (self.facts.channels, IMAGE_SIZE, IMAGE_SIZE), "<f4")
         self.masks: npt.NDArray[np.uint8] | None = (
-            self._map(MASKS, (IMAGE_SIZE, IMAGE_SIZE)) if self.facts.has_masks else None
+            self._map(MASKS, (IMAGE_SIZE, IMAGE_SIZE), "|u1") if self.facts.has_masks else None
         )
 
     def __len__(self) -> int:
@@ -214,8 +214,14 @@ class Store:
     @cached_property
     def index(self) -> list[dict[str, str]]:
         """One row per image, with the columns of `index.csv`."""
-        with (self.folder / INDEX).open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+        try:
+            with (self.folder / INDEX).open(newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+        except FileNotFoundError:
+            rows = []
+        if len(rows) != len(self) or not all(row.keys() == {*_COLUMNS} and None not in row.values() for row in rows):
+            raise self._broken(INDEX, f"does not have {len(self)} whole rows")
+        return rows
 
     @cached_property
     def subjects(self) -> list[str]:
@@ -232,17 +238,14 @@ class Store:
         """Hash of the images, by which results and models name their data."""
         return self.facts.sha256[IMAGES]
 
-    def _map(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def _map(self, name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
         try:
             array: npt.NDArray[Any] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise IntegrityError(
-                f"{name} of the store {self.facts.name} cannot be read: {error}", "", "prepare it again"
-            ) from error
-        if array.shape != (self.facts.images, *shape):
-            raise IntegrityError(
-                f"{name} of the store {self.facts.name} has shape {array.shape}",
-                f"{(self.facts.images, *shape)}, as its {FACTS} says",
-                "prepare it again",
-            )
+        except (OSError, ValueError, EOFError) as error:
+            raise self._broken(name, f"cannot be read: {error}") from error
+        if array.shape != (self.facts.images, *shape) or array.dtype != np.dtype(dtype):
+            raise self._broken(name, f"holds {array.dtype} of shape {array.shape}")
         return array
+
+    def _broken(self, name: str, how: str) -> IntegrityError:
+        return IntegrityError(f"{name} of the store {self.facts.name} {how}", f"what {FACTS} says", "prepare it again")

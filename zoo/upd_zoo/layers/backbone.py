@@ -1,6 +1,7 @@
 """Frozen feature backbones, any of timm's, and the record of where their weights came from."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import safetensors.torch
@@ -17,6 +18,9 @@ from upd_zoo.vocabulary import IMAGE_SIZE
 
 STRIDES = (4, 8, 16)
 """Strides of the three levels that the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
+
+
+_LEVEL = re.compile(r"^([A-Za-z]+)\.(\d+)\.")
 
 
 class FeatureBackbone(nn.Module):
@@ -41,6 +45,18 @@ class FeatureBackbone(nn.Module):
         self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in STRIDES)
         self.requires_grad_(False)
         self.eval()
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        """Refuse networks whose levels are not maps of the sides that their strides promise."""
+        try:
+            with torch.no_grad():
+                found = [tuple(level.shape[1:]) for level in self(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))]
+        except (AssertionError, RuntimeError) as error:
+            raise UsageError(f"{self.name} cannot take images of {IMAGE_SIZE} pixels: {error}") from error
+        expected = [(channels, side, side) for channels, side in zip(self.channels, self.sides, strict=True)]
+        if found != expected:
+            raise UsageError(f"the levels of {self.name} have shapes {found}", f"shapes {expected}")
 
     @override
     def train(self, mode: bool = True) -> "FeatureBackbone":
@@ -113,10 +129,15 @@ def _load_from_file(backbone: FeatureBackbone, path: Path) -> str:
     except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{path.name} is not a safetensors file: {error}") from error
     expected = backbone.network.state_dict()
+    # timm calls a level `stages_0` where the whole network has `stages.0`.
+    tensors = {_LEVEL.sub(r"\1_\2.", name) if name not in expected else name: tensors[name] for name in tensors}
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
     if missing:
         raise IntegrityError(f"{path.name} lacks {len(missing)} tensors of {backbone.name}, the first {missing[0]}")
-    backbone.network.load_state_dict({name: tensors.get(name, value) for name, value in expected.items()})
+    try:
+        backbone.network.load_state_dict({name: tensors.get(name, value) for name, value in expected.items()})
+    except RuntimeError as error:
+        raise IntegrityError(f"{path.name} does not fit {backbone.name}: {error}") from error
     return path.name
 
 

@@ -1,0 +1,169 @@
+"""What documents say of the repository is there: links, paths, names of the code, targets of the Makefile."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from upd_zoo.data.sources import SOURCES
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("cards", "harness", "scripts", "tests", "zoo")
+"""Folders of the repository; a path that begins with another word, such as `out/demo`, is made by a command."""
+PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.md"))])
+METHODS = {path.stem.replace("_", "-") for path in (ROOT / "zoo/upd_zoo/methods").glob("[!_]*.py")}
+"""Each method lives in the file of its id, as the contract tests insist."""
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+ELSEWHERE = re.compile(r"[a-z]+:")
+PLACEHOLDER = re.compile(r"[<>{}*$…]|NNNN")
+TARGET = re.compile(r"^(?:\$ )?make((?: +[\w=./-]+)*)")
+ABSOLUTE = re.compile(r"(?:^|[\s`'\"(=])(/[A-Za-z][^\s`'\")]*|[A-Za-z]:\\\S*|~/\S*|file:/\S*)", re.MULTILINE)
+
+
+def code_of(text: str) -> list[str]:
+    """Return the lines of code blocks and the spans between backticks."""
+    lines = [line for block in FENCE.findall(text) for line in block.splitlines()]
+    return [*lines, *SPAN.findall(FENCE.sub("", text))]
+
+
+def words_of(text: str) -> Iterator[str]:
+    """Yield what stands between blanks and punctuation in the code of a document, placeholders left out."""
+    for code in code_of(text):
+        for word in re.split(r"[\s,;:()='\"]+", code):
+            if not PLACEHOLDER.search(word):
+                yield word.rstrip(".")
+
+
+def broken_links(text: str, path: Path) -> Iterator[str]:
+    for link in LINK.findall(SPAN.sub("", FENCE.sub("", text))):
+        file, _, fragment = link.partition("#")
+        target = path.parent / file if file else path
+        if ELSEWHERE.match(link):
+            continue
+        if not target.exists() or (fragment and fragment not in anchors_of(target)):
+            yield link
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that a document's headings get."""
+    headings = HEADING.findall(FENCE.sub("", document.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def missing_paths(text: str, _: Path) -> Iterator[str]:
+    for word in words_of(text):
+        room, slash, _rest = word.partition("/")
+        base = PACKAGES.get(room, ROOT if room in ROOMS else None)
+        if slash and base is not None and not (base / word).exists():
+            yield word
+
+
+def unknown_names(text: str, _: Path) -> Iterator[str]:
+    for word in words_of(text):
+        first, *others = word.split(".")
+        if first in PACKAGES and all(part.isidentifier() for part in others) and not is_in_the_code(first, *others):
+            yield word
+
+
+def is_in_the_code(package: str, *parts: str) -> bool:
+    """Return whether a dotted name leads to a module, or to a word of one; nothing is imported."""
+    place = PACKAGES[package] / package
+    for number, part in enumerate(parts):
+        if (place / part).is_dir():
+            place = place / part
+        elif place.joinpath(f"{part}.py").is_file():
+            place = place / f"{part}.py"
+        else:
+            source = (place if place.is_file() else place / "__init__.py").read_text(encoding="utf-8")
+            return all(re.search(rf"\b{name}\b", source) for name in parts[number:])
+    return True
+
+
+def unknown_targets(text: str, _: Path) -> Iterator[str]:
+    for code in code_of(text):
+        found = TARGET.match(code)
+        words = found[1].split() if found else []
+        yield from (word for word in words if "=" not in word and word not in TARGETS)
+
+
+def absolute_paths(text: str, _: Path) -> Iterator[str]:
+    yield from ABSOLUTE.findall(text)
+
+
+Check = Callable[[str, Path], Iterator[str]]
+CHECKS = (broken_links, missing_paths, unknown_names, unknown_targets, absolute_paths)
+every_check = pytest.mark.parametrize("check", CHECKS, ids=[check.__name__ for check in CHECKS])
+
+
+@every_check
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_document_says_nothing_that_is_not_there(path: Path, check: Check) -> None:
+    assert list(check(path.read_text(encoding="utf-8"), path)) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (broken_links, "see [there](cards/nowhere.md)"),
+        (broken_links, "see [there](CONTRIBUTING.md#nowhere)"),
+        (broken_links, "![picture](nowhere.png)"),
+        (missing_paths, "in `zoo/upd_zoo/nowhere.py`."),
+        (missing_paths, "in `upd_harness/nowhere.py`."),
+        (missing_paths, "```\npython scripts/nowhere.py --out out/demo\n```"),
+        (unknown_names, "in `upd_zoo.nowhere`"),
+        (unknown_names, "call `upd_zoo.nothing(1)`"),
+        (unknown_targets, "run `make nothing`"),
+        (unknown_targets, "```\n$ make DOMAIN=idrid nothing  # a reason\n```"),
+        (absolute_paths, "in `/anywhere/else`"),
+        (absolute_paths, "put it into ~/data"),
+        (absolute_paths, "file:/anywhere"),
+        (absolute_paths, "C:\\data"),
+    ],
+)
+def test_what_is_not_there_is_seen(check: Check, text: str) -> None:
+    assert list(check(text, ROOT / "README.md"))
+
+
+@every_check
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[up](SECURITY.md#limits), [down](cards/), [out](https://example.org/x) and/or `map[0](x)`",
+        "`zoo/upd_zoo/method.py`, `upd_zoo/method.py`, `cards/methods/<id>.md`, `out/demo`, `onnx/model.onnx`",
+        "`upd_zoo.load`, `upd_zoo.data.gate`; make nothing of it",
+        "```\n$ make test  # all tests\nmake prepare DOMAIN=idrid ROOT=path/to/IDRiD\nmake\n```",
+    ],
+)
+def test_what_is_there_is_left_alone(check: Check, text: str) -> None:
+    assert list(check(text, ROOT / "README.md")) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [("methods", METHODS), ("data", {source.title.lower() for source in SOURCES})],
+    ids=["methods", "data sources"],
+)
+def test_every_method_and_every_data_source_has_its_card(folder: str, names: set[str]) -> None:
+    assert {path.stem for path in (ROOT / "cards" / folder).glob("*.md")} == names
+
+
+def test_every_card_is_listed() -> None:
+    cards = ROOT / "cards"
+    listed = set(LINK.findall((cards / "README.md").read_text(encoding="utf-8")))
+    assert {path.relative_to(cards).as_posix() for path in cards.rglob("*.md")} - {"README.md"} == listed
+
+
+def test_decisions_are_numbered_without_a_gap_and_say_their_number() -> None:
+    decisions = sorted((ROOT / "cards" / "decisions").glob("*.md"))
+    assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    for path in decisions:
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith(f"# {path.name[:4]} ")
+        assert HEADING.findall(text)[1:] == ["Context", "Decision", "Consequences"], path.name

@@ -1,0 +1,31 @@
+"""The installed program, and what it answers."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).with_name("upd-zoo")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def is_one_error(self, code: int) -> bool:
+        """Return whether the command said exactly one line, an error, and ended with this exit code."""
+        lines = self.err.strip().splitlines()
+        return self.code == code and len(lines) == 1 and lines[0].startswith("error: ") and not self.out
+
+
+Command = Callable[..., Answer]

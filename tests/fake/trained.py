@@ -1,0 +1,31 @@
+"""Real artefacts of a moment's training, made once per session for every room of the tests."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from fake.stores import write_tiny_store
+from upd_zoo.export import export_artefact
+from upd_zoo.recipe import load_recipe
+from upd_zoo.training import train
+from upd_zoo.vocabulary import ModelId
+
+GREY, COLOUR = "vae-phantom-t2", "vae-phantom-fundus"
+_SETTINGS = {"width": 4, "bottleneck": 4, "latent": 8}
+
+
+def trained_artefact(base: Path, name: str) -> Path:
+    """Return the artefact of a model below a folder of the session, making it where it is not there yet.
+
+    Beside it, in `run`, `train` and `validation`, lies what it was made of.
+    """
+    work = base / "trained" / name
+    if not (work / "artefact").is_dir():
+        model = ModelId.parse(name)
+        recipe = load_recipe(model, profile="quick", steps=6, batch_size=4)
+        recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS})
+        channels, domain = model.domain.modality.channels, model.domain.id
+        store = write_tiny_store(work / "train", channels, 8, seed=1, name=f"{domain}/train")
+        train(model, recipe, store, work / "run", device="cpu")
+        validation = write_tiny_store(work / "validation", channels, 24, seed=2, name=f"{domain}/validation")
+        export_artefact(work / "run", validation, work / "artefact")
+    return work / "artefact"

@@ -1,0 +1,278 @@
+"""Images in and maps out: what the model sees, and that every map lies where its image lies."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from PIL import Image
+
+from fake.artefact import write_artefact
+from fake.inputs import head, write_picture, write_volume
+from upd_harness.images import PhotographCase, VolumeCase, find_images, open_case
+from upd_harness.scoring import score_folder
+from upd_zoo.artefact import CONFIG, Config, PixelConvention, read_record
+from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.runtime import Model
+from upd_zoo.vocabulary import Framing
+
+Affine = npt.NDArray[np.float64]
+
+
+@pytest.fixture
+def brain(tmp_path: Path) -> Config:
+    """A model of brain slices."""
+    return read_record(write_artefact(tmp_path / "artefact") / CONFIG, Config)
+
+
+@pytest.fixture
+def fundus(brain: Config) -> Config:
+    """A model of colour photographs."""
+    return brain.model_copy(update={"input": PixelConvention(channels=3), "framing": Framing.CENTRE_CROP})
+
+
+@pytest.fixture
+def chest(brain: Config) -> Config:
+    """A model of grey photographs."""
+    return brain.model_copy(update={"framing": Framing.STRETCH})
+
+
+def volume_case(path: Path, config: Config) -> VolumeCase:
+    case = open_case(path, config)
+    assert isinstance(case, VolumeCase)
+    return case
+
+
+def photograph_case(path: Path, config: Config) -> PhotographCase:
+    case = open_case(path, config)
+    assert isinstance(case, PhotographCase)
+    return case
+
+
+def refusal(path: Path, config: Config) -> InputError:
+    with pytest.raises(InputError) as caught:
+        open_case(path, config)
+    assert path.name in str(caught.value)
+    return caught.value
+
+
+# Which files
+
+
+def test_images_are_found_in_the_order_of_their_names_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("b/z.nii.gz", "a.PNG", "b/a.tiff", "c.NII.GZ", "notes.txt", ".hidden.png", ".cache/x.png", "d.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    names = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert names == ["a.PNG", "b/a.tiff", "b/z.nii.gz", "c.NII.GZ"]
+
+
+def test_a_dangling_link_is_found_so_that_it_is_reported(tmp_path: Path, brain: Config) -> None:
+    (tmp_path / "gone.nii.gz").symlink_to(tmp_path / "nowhere")
+    (path,) = find_images(tmp_path)
+    assert refusal(path, brain).code is InputErrorCode.MISSING
+
+
+def test_the_output_of_the_run_is_no_input(tmp_path: Path) -> None:
+    write_picture(tmp_path / "scan.png", 0)
+    write_picture(tmp_path / "out" / "overlays" / "scan.png.png", 0)
+    assert find_images(tmp_path, tmp_path / "out") == [tmp_path / "scan.png"]
+
+
+def test_a_single_file_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
+    (tmp_path / "scan.dcm").touch()
+    assert find_images(tmp_path / "scan.dcm") == [tmp_path / "scan.dcm"]
+
+
+def test_a_missing_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="does not exist"):
+        find_images(tmp_path / "nowhere")
+    with pytest.raises(NotFoundError, match="there is no image"):
+        find_images(tmp_path)
+
+
+# Volumes
+
+
+def affine_of(axes: str, sizes: tuple[float, float, float], turn: float = 0.0) -> Affine:
+    """Return voxel to RAS+ mm: axes towards these directions, sizes in mm, turned about the patient's long axis."""
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, (direction, size) in enumerate(zip(axes, sizes, strict=True)):
+        row = next(index for index, pair in enumerate(("LR", "PA", "IS")) if direction in pair)
+        affine[row, axis] = size if direction in "RAS" else -size
+    turned = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    affine[:3, :3] = turned @ affine[:3, :3]
+    affine[:3, 3] = -90.5, 126, -72.25
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "shape", "turn"),
+    [
+        ("RAS", (1, 1, 1), (40, 48, 20), 0.0),
+        ("LPS", (0.9, 0.9, 5), (150, 180, 12), 0.0),
+        ("PIR", (1.5, 0.7, 3), (60, 70, 40), 0.0),
+        ("ASL", (0.5, 4, 1.2), (200, 16, 90), 0.0),
+        ("SRA", (6, 1, 2), (14, 120, 70), 0.0),
+        ("IPL", (2, 0.8, 2.5), (30, 160, 50), 0.3),
+    ],
+)
+def test_a_bright_blob_comes_back_at_its_place(
+    tmp_path: Path, brain: Config, axes: str, sizes: tuple[float, ...], shape: tuple[int, int, int], turn: float
+) -> None:
+    place = tuple(round(part * length) for part, length in zip((0.35, 0.55, 0.6), shape, strict=True))
+    volume = head(0, shape) * 0.2
+    near = [abs(np.arange(length) - centre) * size for length, centre, size in zip(shape, place, sizes, strict=True)]
+    volume[np.ix_(*(distance <= 6 for distance in near))] = 1000
+    affine = affine_of(axes, sizes, turn)
+    path = write_volume(tmp_path / "scan.nii.gz", volume, affine)
+
+    case = volume_case(path, brain)
+    case.write(tmp_path, path.name, case.images[:, 0], 0, 1)
+
+    written = nib.load(tmp_path / "maps" / "scan.nii.gz")
+    assert written.shape == volume.shape
+    assert nib.aff2axcodes(written.affine) == nib.aff2axcodes(affine)
+    np.testing.assert_allclose(written.affine, affine, atol=1e-4)
+    np.testing.assert_allclose(written.get_qform(), affine, atol=1e-3)
+    restored = np.asarray(written.dataobj)
+    found = np.argwhere(restored > 0.6).mean(axis=0)
+    assert np.abs(found - place).max() <= 1
+    assert np.abs(np.array(np.unravel_index(restored.argmax(), shape)) - place).max() <= max(2, 6 / min(sizes))
+
+
+def test_slices_run_from_feet_to_head_with_anterior_at_the_top_and_right_at_the_left(
+    tmp_path: Path, brain: Config
+) -> None:
+    volume = head(0, (40, 40, 10)) * 0.1
+    volume[34:38, 18:22, 5] = 500  # right
+    volume[18:22, 34:38, 7] = 500  # anterior
+    case = volume_case(write_volume(tmp_path / "scan.nii", volume), brain)
+    right, anterior = (case.images[case.positions.index(position), 0] for position in (5, 7))
+    assert np.unravel_index(right.argmax(), right.shape)[1] < 32
+    assert np.unravel_index(anterior.argmax(), anterior.shape)[0] < 32
+
+
+def test_empty_slices_are_not_shown_to_the_model_and_their_map_is_zero(tmp_path: Path, brain: Config) -> None:
+    volume = np.zeros((20, 20, 9), np.float32)
+    volume[6:14, 6:14, 3:6] = 7
+    case = volume_case(write_volume(tmp_path / "scan.nii", volume), brain)
+    assert (case.positions, case.depth, case.images.shape) == ([3, 4, 5], 9, (3, 1, 128, 128))
+    restored = case.restore(np.ones((3, 128, 128), np.float32))
+    assert (restored[..., 3:6] == 1).all()
+    assert (restored[..., :3] == 0).all()
+    assert (restored[..., 6:] == 0).all()
+
+
+def test_images_lie_within_zero_and_one_whatever_the_unit(tmp_path: Path, brain: Config) -> None:
+    path = write_volume(tmp_path / "scan.nii", (head(3) * 37 - 1024).astype(np.int16))
+    images = volume_case(path, brain).images
+    assert images.dtype == np.float32
+    assert (images.min(), images.max()) == (0, pytest.approx(1, abs=0.05))
+
+
+def test_a_volume_without_background_is_taken_with_a_warning(tmp_path: Path, brain: Config) -> None:
+    noise = np.random.default_rng(0).normal(100, 20, (20, 20, 10)).astype(np.float32)
+    (warning,) = volume_case(write_volume(tmp_path / "skull.nii", noise), brain).warnings
+    assert "skull" in warning
+    assert volume_case(write_volume(tmp_path / "brain.nii", head(0)), brain).warnings == []
+
+
+def test_the_geometry_that_is_told_is_that_of_the_file(tmp_path: Path, brain: Config) -> None:
+    path = write_volume(tmp_path / "scan.nii", head(0), affine_of("PIR", (1.5, 0.75, 3)))
+    told = volume_case(path, brain).describe()
+    assert told == {"shape": [24, 28, 12], "spacing_mm": [1.5, 0.75, 3.0], "orientation": "PIR"}
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz", "SCAN.NII.GZ", "scan.Nii"])
+def test_a_map_has_the_name_of_its_volume(tmp_path: Path, brain: Config, name: str) -> None:
+    case = volume_case(write_volume(tmp_path / name.lower(), head(0)).rename(tmp_path / name), brain)
+    outputs = case.write(tmp_path / "out", name, case.images[:, 0], 0, 1)
+    assert outputs == {"map": f"maps/{name}"}
+    assert nib.load(tmp_path / "out" / "maps" / name).shape == (24, 28, 12)
+
+
+def test_a_volume_of_many_slices_is_no_bomb(tmp_path: Path, brain: Config) -> None:
+    path = write_volume(tmp_path / "bomb.nii.gz", np.arange(40_000, dtype=np.uint16).reshape(1, 1, -1))
+    assert path.stat().st_size < 100_000
+    assert refusal(path, brain).code is InputErrorCode.TOO_LARGE
+
+
+def test_voxels_far_longer_than_wide_are_no_bomb(tmp_path: Path, brain: Config) -> None:
+    path = write_volume(tmp_path / "needles.nii.gz", head(0), np.diag([1e-3, 100, 1, 1]))
+    assert refusal(path, brain).code is InputErrorCode.GEOMETRY
+
+
+def test_values_from_end_to_end_of_float32_are_refused(tmp_path: Path, brain: Config) -> None:
+    volume = head(0)
+    volume[0, 0, 0], volume[-1, -1, -1] = 3e38, -3e38
+    path = write_volume(tmp_path / "extremes.nii.gz", volume)
+    assert refusal(path, brain).code is InputErrorCode.NOT_FINITE
+
+
+# Photographs
+
+
+def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundus: Config) -> None:
+    pixels = np.full((90, 200, 3), 40, np.uint8)
+    pixels[60:68, 120:128] = 250
+    Image.fromarray(pixels).save(tmp_path / "eye.png")
+    case = photograph_case(tmp_path / "eye.png", fundus)
+    assert case.images.shape == (1, 3, 128, 128)
+    assert case.describe() == {"shape": [90, 200], "channels": 3}
+    outputs = case.write(tmp_path / "out", "eye.png", case.images[:, 0], 0, 1)
+    anomaly_map = tifffile.imread(tmp_path / "out" / outputs["map"])
+    assert (anomaly_map.shape, anomaly_map.dtype) == ((90, 200), np.float32)
+    assert np.abs(np.argwhere(anomaly_map > 0.6).mean(axis=0) - (63.5, 123.5)).max() <= 1
+    assert Image.open(tmp_path / "out" / outputs["overlay"]).size == (200, 90)
+
+
+def test_a_grey_image_stored_in_colour_loses_two_channels_with_a_warning(tmp_path: Path, chest: Config) -> None:
+    write_picture(tmp_path / "grey.png", 0, colour=False)
+    Image.open(tmp_path / "grey.png").convert("RGB").save(tmp_path / "stored.png")
+    plain, stored = (photograph_case(tmp_path / name, chest) for name in ("grey.png", "stored.png"))
+    np.testing.assert_array_equal(plain.images, stored.images)
+    assert plain.warnings == []
+    assert "one channel is used" in stored.warnings[0]
+
+
+def test_colour_and_grey_are_not_taken_for_one_another(tmp_path: Path, chest: Config, fundus: Config) -> None:
+    colour = write_picture(tmp_path / "colour.png", 0)
+    grey = write_picture(tmp_path / "grey.png", 0, colour=False)
+    assert refusal(colour, chest).code is InputErrorCode.CHANNELS
+    assert refusal(grey, fundus).code is InputErrorCode.CHANNELS
+
+
+@pytest.mark.parametrize("kind", ["chest", "fundus"])
+def test_a_volume_is_no_photograph(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    path = write_volume(tmp_path / "scan.nii.gz", head(0))
+    assert refusal(path, request.getfixturevalue(kind)).code is InputErrorCode.UNSUPPORTED
+
+
+def test_a_picture_given_to_a_model_of_slices_is_taken_for_one_with_a_warning(tmp_path: Path, brain: Config) -> None:
+    (warning,) = photograph_case(write_picture(tmp_path / "slice.png", 0, colour=False), brain).warnings
+    assert "axial slice" in warning
+
+
+# Real scans
+
+
+@pytest.mark.real
+def test_maps_of_real_scans_overlay_them(tmp_path: Path, open_images: Path, model: Model) -> None:
+    for scan in sorted((open_images / "ms").glob("*/T2.nii.gz")):
+        (tmp_path / "in" / scan.parent.name).mkdir(parents=True)
+        (tmp_path / "in" / scan.parent.name / scan.name).symlink_to(scan)
+    summary = score_folder(model, tmp_path / "in", tmp_path / "out")
+    assert (summary.ok, summary.failed) == (2, 0)
+    for path in find_images(tmp_path / "in"):
+        scan, anomaly_map = nib.load(path), nib.load(tmp_path / "out" / "maps" / path.relative_to(tmp_path / "in"))
+        assert anomaly_map.shape == scan.shape
+        assert nib.aff2axcodes(anomaly_map.affine) == nib.aff2axcodes(scan.affine)
+        np.testing.assert_allclose(anomaly_map.affine, scan.affine, atol=1e-4)
+        brain, marked = np.asarray(scan.dataobj) > 0, np.asarray(anomaly_map.dataobj) > 0
+        assert (marked & brain).sum() >= 0.98 * marked.sum()
+        assert (marked & brain).sum() >= 0.5 * brain.sum()

@@ -1,3 +1,0 @@
-import time
-def test_x(artefact, colour_artefact):
-    pass
