@@ -1,7 +1,7 @@
 """Running a model: ONNX Runtime, TorchScript or eager torch behind one callable, images -> (maps, scores).
 
-ONNX Runtime is the default and needs no torch. The graph is handed over as bytes, so that it cannot name a file of this
-machine as its weights: ONNX Runtime refuses external data of a model without a path.
+ONNX Runtime is the default and needs no torch. A graph may not name files of this machine as its weights: ONNX Runtime
+is told to look for them below the graph's own file, where nothing can lie.
 """
 
 import ctypes
@@ -138,6 +138,7 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
     ort.set_default_logger_severity(3)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
     providers: list[Any] = ["CPUExecutionProvider"]
     if device != "cpu":
         ort.preload_dlls()
@@ -145,7 +146,7 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.split(":")[1]), "use_tf32": 0}))
     try:
         session = ort.InferenceSession(path.read_bytes(), options, providers=providers)
-    except ort.capi.onnxruntime_pybind11_state.OrtException as error:
+    except _ort_errors() as error:
         raise IntegrityError(f"ONNX Runtime cannot load {path.name}: {error}", "a self-contained ONNX graph") from error
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise UsageError(
@@ -157,6 +158,14 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
         return anomaly_map, score
 
     return predict
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises for a graph it cannot load; its errors share no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
+    return (*(getattr(state, name) for name in names), state.RuntimeException)
 
 
 def _torch(folder: Path, backend: str, device: str, threads: int | None) -> Predict:
