@@ -24,7 +24,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from multiprocessing import get_context
@@ -53,7 +53,7 @@ from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
 from upd_zoo.errors import ToleranceError, UpdZooError
 from upd_zoo.files import write_json
 from upd_zoo.recipe import load_recipe
-from upd_zoo.runtime import Model, onnx_predict
+from upd_zoo.runtime import Array, Model, onnx_predict
 from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE, ModelId, Pretrain
 
 SCHEMA: Final = "upd-zoo/bench/1"
@@ -130,9 +130,6 @@ def _progress(text: str) -> None:
     sys.stderr.write(f"  {text}\n")
 
 
-# The command line
-
-
 def commands() -> list[Figure]:
     """Measure how soon the program answers, and that it does so without torch."""
     bare = statistics.median(_seconds(partial(_run, [sys.executable, "-c", "pass"])) for _ in range(_STARTS))
@@ -170,9 +167,6 @@ def _run(command: list[str], **variables: str) -> str:
         command, env=environment | variables, capture_output=True, text=True, check=True
     )
     return answer.stderr
-
-
-# Models with random weights
 
 
 def _config(method: str, profile: str) -> Config:
@@ -213,9 +207,6 @@ def _model(folder: Path) -> Model:
     return Model(read_record(folder / CONFIG, Config), calibration, "0" * 64, "onnx", "cpu", predict)
 
 
-# Scoring
-
-
 def scoring(slices: int, repeats: int) -> list[Figure]:
     """Compare scoring a folder of two volumes, from file to report, with the network alone on the same slices."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -241,17 +232,29 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
         for start in range(0, len(images), _BATCH):
             model.predict(images[start : start + _BATCH])
 
+    def timed(images: Array) -> tuple[Array, Array]:
+        began = time.perf_counter()
+        answer = model.predict(images)
+        inside.append(time.perf_counter() - began)
+        return answer
+
     def whole() -> None:
-        summary = score_folder(model, inputs, folder / "scores", Settings(batch_size=_BATCH, mode="overwrite"))
+        inside.clear()
+        began, settings = time.perf_counter(), Settings(batch_size=_BATCH, mode="overwrite")
+        summary = score_folder(replace(model, predict=timed), inputs, folder / "scores", settings)
+        shares.append(sum(inside) / (time.perf_counter() - began))
         if summary.ok != len(paths):
             raise UpdZooError(f"{summary.failed} of {len(paths)} volumes were not scored", "speed of successes only")
 
+    inside: list[float] = []
+    shares: list[float] = []
     model.predict(images[:_BATCH])
     alone, complete = _shortest(repeats, network, whole)
     return [
         Figure(f"RD, {side} x {side}: network alone", len(images) / alone, "slices/s"),
         Figure(f"RD, {side} x {side}: score, file to report", len(images) / complete, "slices/s"),
         Figure(f"RD, {side} x {side}: score / network alone", alone / complete, "x", 0.85),
+        Figure(f"RD, {side} x {side}: share of that time inside the network", statistics.median(shares), "x"),
     ]
 
 
@@ -265,9 +268,6 @@ def _write_volume(path: Path, side: int, slices: int, seed: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(data, np.diag([240 / side, 240 / side, 1.0, 1.0])), path)
     return path
-
-
-# Metrics
 
 
 def metrics(pixels: int) -> list[Figure]:
@@ -337,9 +337,6 @@ def _resident(field: str) -> int:
     status = Path("/proc/self/status")
     match = re.search(rf"^{field}:\s+(\d+) kB$", status.read_text(), re.MULTILINE) if status.is_file() else None
     return 1024 * int(match[1]) if match else 0
-
-
-# Backends, phantoms, reading
 
 
 def backends(repeats: int) -> list[Figure]:
@@ -413,9 +410,6 @@ def reading(repeats: int) -> list[Figure]:
         Figure("gate and framing, 240 x 240 slices of .nii.gz", slices / by_volume, "slices/s"),
         Figure("gate and framing, 1024 x 1024 photographs of .png", 1 / by_picture, "images/s"),
     ]
-
-
-# What is said in the end
 
 
 def hardware() -> dict[str, Any]:

@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Models for unsupervised pathology detection: find, pull, score, evaluate. Research only.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # halves the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 done, 1 error, 2 usage, 3 some inputs failed, 4 not found, 5 integrity, 6 offline, "
