@@ -16,12 +16,13 @@ from upd_zoo.data.store import Store
 from upd_zoo.method import Method
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.training import LOG, Batches, Trainer, prepare_method, seed_everything
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.vocabulary import ModelId, Protocol
 
 LIGHT_BACKBONE = "test_resnet"
 """timm's smallest network with strides 4, 8 and 16."""
 GREY, COLOUR = "phantom-t2", "phantom-fundus"
 _STEPS = {GREY: 20, COLOUR: 2}
+_PROTOCOLS = {GREY: Protocol.SOUND, COLOUR: Protocol.STUDY}
 _BATCH_SIZE = 4
 
 
@@ -43,7 +44,7 @@ class Fitted:
 
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
-    """Healthy grey and colour images."""
+    """Healthy images: grey ones for the sound protocol, coloured ones for that of the study."""
     folder = tmp_path_factory.mktemp("stores")
     return {
         GREY: write_tiny_store(folder / GREY, 1, 32, name=f"{GREY}/train"),
@@ -53,7 +54,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
 
 def light_recipe(method: str, domain: str) -> Recipe:
     """Return a recipe of a few steps, with the smallest backbone where the method reads one."""
-    recipe = load_recipe(ModelId(method, None, domain), profile="quick", steps=_STEPS[domain], batch_size=_BATCH_SIZE)
+    model = ModelId(method, None, domain)
+    recipe = load_recipe(model, _PROTOCOLS[domain], "quick", _STEPS[domain], _BATCH_SIZE)
     backbone = {"backbone": LIGHT_BACKBONE} if "backbone" in recipe.settings else {}
     return replace(recipe, settings={**recipe.settings, **backbone})
 

@@ -38,17 +38,18 @@ class Detector(nn.Module):
         """Return the prediction for images (B, C, 128, 128) float32 in [0, 1]."""
         pixels = self.pixels(image)
         anomaly_map = self.method.anomaly_map(pixels)
+        highest = anomaly_map
         if self.foreground is Foreground.ABOVE_MINIMUM:
-            anomaly_map = anomaly_map * above_minimum(image)
+            inside = above_minimum(image)
+            # The background is 0 in the map, but no candidate for its maximum: a map may be negative.
+            highest = torch.where(inside, anomaly_map, anomaly_map.amin(dim=(1, 2, 3), keepdim=True))
+            anomaly_map = torch.where(inside, anomaly_map, 0.0)
         score = self.method.score(pixels, anomaly_map)
         if score is None:
-            score = (
-                anomaly_map.flatten(1).amax(1) if self.score_rule is ScoreRule.MAXIMUM else anomaly_map.mean((1, 2, 3))
-            )
+            score = highest.flatten(1).amax(1) if self.score_rule is ScoreRule.MAXIMUM else anomaly_map.mean((1, 2, 3))
         return Prediction(anomaly_map, score)
 
 
 def above_minimum(image: Tensor) -> Tensor:
-    """Return (B, 1, H, W), 1.0 where any channel lies above the smallest value of its own image (B, C, H, W)."""
-    inside = image > image.amin(dim=(1, 2, 3), keepdim=True)
-    return inside.to(torch.float32).amax(dim=1, keepdim=True)
+    """Return (B, 1, H, W), true where any channel lies above the smallest value of its own image (B, C, H, W)."""
+    return image.amax(dim=1, keepdim=True) > image.amin(dim=(1, 2, 3), keepdim=True)

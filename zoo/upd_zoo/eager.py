@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -73,7 +74,7 @@ def as_predict(module: torch.nn.Module, device: str = "cpu", threads: int | None
 
     def predict(images: Array) -> tuple[Array, Array]:
         with torch.inference_mode():
-            anomaly_map, score = module(torch.from_numpy(images).to(device))
+            anomaly_map, score = module(torch.from_numpy(np.array(images, order="C")).to(device))
         return anomaly_map.cpu().numpy(), score.cpu().numpy()
 
     return predict

@@ -102,6 +102,12 @@ class Trainer:
             raise UsageError("no CUDA device can be used", "auto or cpu", "upd-zoo doctor says what is found")
         self.run, self.recipe, self.on_progress = run, recipe, on_progress
         self.accelerator = Accelerator(cpu=device == "cpu")
+        if device != "auto" and self.accelerator.device.type != device:
+            raise UsageError(
+                f"this process already trains on {self.accelerator.device.type}",
+                "one device per process",
+                "start another",
+            )
         self.finished: list[str] = []
 
     @property
@@ -144,10 +150,11 @@ class Trainer:
         self.accelerator.backward(losses["loss"])
         optimiser.step()
         values = {name: float(value.detach()) for name, value in losses.items()}
-        if not np.isfinite(values["loss"]):
-            raise UpdZooError(
-                f"the loss is {values['loss']} at step {step + 1}", "a finite loss", "train with a lower learning rate"
-            )
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise UpdZooError(
+                    f"the {name} is {value} at step {step + 1}", "a finite number", "train with a lower learning rate"
+                )
         return values
 
     def _log(self, phase: str, step: int, losses: Mapping[str, float], seconds: float) -> None:

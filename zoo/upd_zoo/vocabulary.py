@@ -38,7 +38,7 @@ class Framing(StrEnum):
     """How an image of any size becomes a square of `IMAGE_SIZE` pixels."""
 
     SQUARE_SLICES = "square-slices"
-    """Axial slices, centre-cropped or padded with background to a square, then resized (brain MRI)."""
+    """Axial slices, padded with background to a square in millimetres, then resized (brain MRI)."""
     STRETCH = "stretch"
     """Resized to the square whatever its aspect ratio (chest X-ray)."""
     CENTRE_CROP = "centre-crop"

@@ -15,6 +15,7 @@ from nibabel import orientations
 from nibabel.affines import voxel_sizes
 from PIL import Image
 
+from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing
 
 Array = npt.NDArray[np.float32]
@@ -24,6 +25,10 @@ _FILTERS = {
     Framing.STRETCH: Image.Resampling.LANCZOS,
     Framing.CENTRE_CROP: Image.Resampling.LANCZOS,
 }
+
+
+_MOST_ANISOTROPIC = 20
+"""How many times longer than wide a pixel may be; scans reformatted from thick slices reach 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,21 @@ def window(framing: Framing, height: int, width: int, spacing: tuple[float, floa
         height: Rows of the image.
         width: Columns of the image.
         spacing: Size of a pixel along rows and columns, in mm or any common unit.
+
+    Raises:
+        InputError: `geometry`, the sides of a pixel are too unlike for its square to be made.
     """
     if framing is Framing.STRETCH:
         return Window(0, 0, height, width)
     if framing is Framing.CENTRE_CROP:
         side = min(height, width)
         return Window((height - side) // 2, (width - side) // 2, side, side)
+    if not 1 / _MOST_ANISOTROPIC <= spacing[0] / spacing[1] <= _MOST_ANISOTROPIC:
+        raise InputError(
+            InputErrorCode.GEOMETRY,
+            f"pixels of {spacing[0]:g} x {spacing[1]:g} mm",
+            f"one side at most {_MOST_ANISOTROPIC} times the other",
+        )
     side_mm = max(height * spacing[0], width * spacing[1])
     tall, wide = round(side_mm / spacing[0]), round(side_mm / spacing[1])
     return Window((height - tall) // 2, (width - wide) // 2, tall, wide)
@@ -134,7 +148,7 @@ def _resize(channel: Array, height: int, width: int, resampling: Image.Resamplin
     return np.asarray(picture.resize((width, height), resampling), dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SliceGeometry:
     """How the axial slices of a volume lie in its own grid.
 
@@ -201,7 +215,8 @@ def _inverse_orientation(orientation: npt.NDArray[np.float64]) -> npt.NDArray[np
 def scale_volume(volume: Array) -> Array:
     """Scale a volume to [0, 1] by its own smallest and largest value, so that a constant background becomes 0.
 
-    The study divides by the largest value, its background being 0 already.
+    The study divides by the largest value, its background being 0 already. The two values differ: the input gate
+    refuses a volume of one single value.
     """
     low, high = float(volume.min()), float(volume.max())
     return ((volume - np.float32(low)) / np.float32(high - low)).astype(np.float32)

@@ -168,6 +168,8 @@ def _write_arrays(
         index = csv.writer(stream, lineterminator="\n")
         index.writerow(_COLUMNS)
         for sample in samples:
+            if not (sample.image.min() >= 0 and sample.image.max() <= 1):  # NaN is neither
+                raise UpdZooError(f"{sample.source or sample.subject} has pixels outside [0, 1]", "float32 in [0, 1]")
             arrays[IMAGES].append(sample.image)
             if has_masks:
                 arrays[MASKS].append(_mask_of(sample))
@@ -180,6 +182,8 @@ def _write_arrays(
 def _mask_of(sample: Sample) -> npt.NDArray[np.uint8]:
     if sample.mask is None:
         raise UpdZooError(f"{sample.source or sample.subject} has no mask", "a mask for every image of this store")
+    if sample.mask.max() > 1:
+        raise UpdZooError(f"the mask of {sample.source or sample.subject} has other values than 0 and 1")
     return sample.mask
 
 

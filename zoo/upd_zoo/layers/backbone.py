@@ -1,11 +1,12 @@
 """Frozen feature backbones, any of timm's, and the record of where their weights came from."""
 
 import hashlib
+import importlib
 import re
 from pathlib import Path
+from types import ModuleType
 
 import safetensors.torch
-import timm
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
@@ -23,6 +24,11 @@ STRIDES = (4, 8, 16)
 _LEVEL = re.compile(r"^([A-Za-z]+)\.(\d+)\.")
 
 
+def _timm() -> ModuleType:
+    """Return timm, imported when the first backbone is made: with torchvision it takes 9 s that others need not pay."""
+    return importlib.import_module("timm")
+
+
 class FeatureBackbone(nn.Module):
     """The three feature levels of a timm network, frozen and always in evaluation mode.
 
@@ -37,10 +43,10 @@ class FeatureBackbone(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            raise UsageError(f"timm has no backbone called '{name}'", closest(name, timm.list_models()))
+        if not _timm().is_model(name):
+            raise UsageError(f"timm has no backbone called '{name}'", closest(name, _timm().list_models()))
         self.name = name
-        self.network = timm.create_model(name, features_only=True, pretrained=False, out_indices=_levels(name))
+        self.network = _timm().create_model(name, features_only=True, pretrained=False, out_indices=_levels(name))
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in STRIDES)
         self.requires_grad_(False)
@@ -71,7 +77,7 @@ class FeatureBackbone(nn.Module):
 
 def _levels(name: str) -> list[int]:
     """Return the index of the last level of each stride."""
-    reductions = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
+    reductions = _timm().create_model(name, features_only=True, pretrained=False).feature_info.reduction()
     try:
         return [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
     except ValueError:
@@ -108,7 +114,7 @@ def initialise(backbone: FeatureBackbone, source: str) -> WeightsOrigin:
 
 def _load_from_timm(backbone: FeatureBackbone) -> str:
     try:
-        fetched = timm.create_model(
+        fetched = _timm().create_model(
             backbone.name, features_only=True, pretrained=True, out_indices=_levels(backbone.name)
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
