@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 MODELS = {
-    "vae-phantom-t2": ("12", ["--protocol", "study"]),
-    "vae-phantom-cxr": ("240", ["--protocol", "study"]),
-    "rd.mobilenetv2_100-phantom-fundus": ("240", ["--weights", "random"]),
+    "vae-phantom-t2": ("10", ["--protocol", "study"]),
+    "vae-phantom-cxr": ("160", ["--protocol", "study"]),
+    "rd.mobilenetv2_100-phantom-fundus": ("160", ["--weights", "random", "--steps", "40"]),
 }
 """Models of the demonstration, on how many phantom subjects each is trained, and how.
 

@@ -49,8 +49,10 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progres
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    # The Hub's library reads its variables when it is imported, and sends telemetry unless told not to.
+    # The Hub's library reads its variables when it is imported, and sends telemetry unless told not to. It tells of
+    # every new try by a warning; what comes of them is told here, in one line.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if version:
         from upd_zoo import __version__
 

@@ -5,9 +5,10 @@ training data. Maps go back to the file's own grid: NIfTI with its shape, affine
 overlay beside a photograph.
 """
 
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
@@ -29,7 +30,6 @@ from upd_zoo.data.framing import (
 from upd_zoo.data.gate import (
     PHOTOGRAPH_SUFFIXES,
     VOLUME_SUFFIXES,
-    max_input_bytes,
     read_photograph,
     read_volume,
     suffix_of,
@@ -113,8 +113,10 @@ class VolumeCase:
         image = nib.Nifti1Image(self.restore(maps), self.affine)
         image.set_sform(self.affine, code=1)
         image.set_qform(self.affine, code=1)
+        content = image.to_bytes()
         with replacing(folder / target) as temporary:
-            nib.save(image, temporary)
+            # nibabel's own saving takes the name for a hint: it writes a file elsewhere for `.Nii`.
+            temporary.write_bytes(gzip.compress(content, 1, mtime=0) if suffix_of(target) == ".nii.gz" else content)
         return {"map": target.as_posix()}
 
 
@@ -199,27 +201,32 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for row, position in enumerate(positions):
         images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
-    warnings = [] if float((volume.data == volume.data.min()).mean()) > 0.05 else [_HAS_NO_BACKGROUND]
+    warnings = [] if float((slices == 0).mean()) > 0.05 else [_HAS_NO_BACKGROUND]
     return VolumeCase(images, positions, len(slices), geometry, volume.affine, warnings)
 
 
 def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
-    """Refuse a volume whose slices would take more memory than an input may, however few bytes its file has."""
-    if float(volume.data.max()) - float(volume.data.min()) > np.finfo(np.float32).max:
+    """Refuse a volume whose slices would take memory out of all proportion to its file, or cannot be scaled."""
+    if float(volume.data.max()) - float(volume.data.min()) > float(np.finfo(np.float32).max):
         raise InputError(InputErrorCode.NOT_FINITE, f"{name}: its values span more than float32 holds")
-    slices, limit = volume.data.size // (geometry.rows * geometry.columns), max_input_bytes()
-    if 4 * slices * IMAGE_SIZE**2 > limit:
-        problem, most = f"{name}: it has {slices} axial slices", limit // (4 * IMAGE_SIZE**2)
-        raise InputError(InputErrorCode.TOO_LARGE, problem, f"at most {most}", "raise UPD_ZOO_MAX_INPUT_BYTES")
-    square = window(Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing)
+    slices = volume.data.size // (geometry.rows * geometry.columns)
+    if slices > _MOST_SLICES:
+        problem = f"{name}: it has {slices} axial slices"
+        raise InputError(InputErrorCode.TOO_LARGE, problem, f"at most {_MOST_SLICES}", "cut the volume into parts")
+    try:
+        square = window(Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing)
+    except InputError as error:
+        raise InputError(error.code, f"{name}: {error.problem}", error.accepted, error.next_step) from error
     if max(square.height, square.width) > _LONGEST_SIDE:
         problem = f"{name}: made square, its slices have {square.height} x {square.width} pixels"
         accepted = f"at most {_LONGEST_SIDE} along a side"
         raise InputError(InputErrorCode.GEOMETRY, problem, accepted, "resample the volume to a regular grid")
 
 
-_LONGEST_SIDE = 8192
-"""A slice of so many pixels squared takes 256 MiB; voxels a thousand times longer than wide would ask for more."""
+_MOST_SLICES: Final = 8192
+"""At the model's size they take 512 MiB; a file of a hundred bytes can promise as many of one voxel each."""
+_LONGEST_SIDE: Final = 8192
+"""A slice of so many pixels squared takes 256 MiB; one of 2 x 32767 pixels would become sixteen times as large."""
 _HAS_NO_BACKGROUND = "no constant background: is the skull stripped? The model has seen stripped brains only"
 
 

@@ -25,7 +25,8 @@ def head(seed: int, shape: tuple[int, int, int] = (24, 28, 12)) -> Volume:
 def write_volume(path: Path, volume: npt.NDArray[Any], affine: npt.NDArray[np.float64] | None = None) -> Path:
     """Write a NIfTI file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(volume, np.eye(4) if affine is None else affine), path)
+    kind = nib.Nifti1Image if max(volume.shape) < 1 << 15 else nib.Nifti2Image
+    nib.save(kind(volume, np.eye(4) if affine is None else affine), path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Real artefacts of a moment's training, made once per session for every room of the tests."""
+"""Real artefacts of a moment's training, made once per test run for every room of the tests."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ _SETTINGS = {"width": 4, "bottleneck": 4, "latent": 8}
 
 
 def trained_artefact(base: Path, name: str) -> Path:
-    """Return the artefact of a model below a folder of the session, making it where it is not there yet.
+    """Return the artefact of a model below a folder of the test run, making it where it is not there yet.
 
     Beside it, in `run`, `train` and `validation`, lies what it was made of.
     """

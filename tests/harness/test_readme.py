@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,8 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def snippet(marker: str) -> str:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    return next(block for block in blocks if marker in block)
+    found: str = next(block for block in blocks if marker in block)
+    return found
 
 
 def test_plain_onnxruntime_gives_the_score_of_the_program(artefact: Path, model: Model, tmp_path: Path) -> None:
@@ -33,7 +35,7 @@ def test_plain_onnxruntime_gives_the_score_of_the_program(artefact: Path, model:
 
 
 def test_one_line_loads_a_model(hub: Path) -> None:
-    scope = {"images": np.zeros((2, 1, 128, 128), np.float32)}
+    scope: dict[str, Any] = {"images": np.zeros((2, 1, 128, 128), np.float32)}
     exec(snippet("upd_zoo.load").replace('"out/demo/hub"', repr(str(hub))), scope)  # noqa: S102 - the README's own code
     assert scope["anomaly_map"].shape == (2, 1, 128, 128)
     assert scope["score"].shape == (2,)

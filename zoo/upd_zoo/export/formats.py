@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import onnx
 import safetensors.torch
@@ -44,9 +45,23 @@ def write_onnx(detector: Detector, path: Path, channels: int) -> None:
         verbose=False,
     )
     assert program is not None, "the exporter returns a program when it writes no file"  # noqa: S101 - for the types
+    _forget_where_it_was_made(program.model)
     with replacing(path) as temporary:
         program.save(str(temporary), external_data=False)
         onnx.checker.check_model(str(temporary))
+
+
+def _forget_where_it_was_made(model: Any) -> None:
+    """Remove the exporter's notes from a graph: they hold stack traces with the paths of this machine."""
+    model.metadata_props.clear()
+    for graph in model.graphs():
+        graph.metadata_props.clear()
+        for node in graph:
+            node.metadata_props.clear()
+            for value in node.outputs:
+                value.metadata_props.clear()
+        for value in (*graph.inputs, *graph.initializers.values()):
+            value.metadata_props.clear()
 
 
 def _example(channels: int) -> torch.Tensor:

@@ -1,0 +1,146 @@
+"""How good a model is: numbers of an independent reference, beside baselines that no model may hide."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fake.stores import write_tiny_store
+from upd_harness.evaluation import Evaluation, evaluate
+from upd_zoo.artefact import RESULTS, Result, read_record
+from upd_zoo.data.store import Store
+from upd_zoo.errors import UsageError
+from upd_zoo.runtime import Array, Model
+from upd_zoo.vocabulary import get_test_set
+
+PHANTOM = get_test_set("phantom-t2")
+
+
+def brightness(images: Array) -> tuple[Array, Array]:
+    """Find the planted discs, which are brighter than anything healthy."""
+    maps = images.mean(axis=1, keepdims=True)
+    return maps, maps.max(axis=(1, 2, 3))
+
+
+@pytest.fixture
+def clever(model: Model) -> Model:
+    return replace(model, predict=brightness)
+
+
+@pytest.fixture
+def evaluation(model: Model, test_store: Store, tmp_path: Path) -> Evaluation:
+    return evaluate(model, PHANTOM, test_store, tmp_path / "out", revision="seed-1")
+
+
+def test_the_metrics_are_those_of_an_independent_reference(
+    evaluation: Evaluation, model: Model, test_store: Store
+) -> None:
+    assert test_store.masks is not None
+    maps, scores = model(np.ascontiguousarray(test_store.images))
+    found = evaluation.result.metrics
+    np.testing.assert_allclose(evaluation.scores, scores, atol=1e-5)
+    assert found.ap_image == pytest.approx(average_precision_score(test_store.anomalous, evaluation.scores))
+    assert found.auroc == pytest.approx(roc_auc_score(test_store.anomalous, evaluation.scores))
+    expected = average_precision_score(test_store.masks.ravel(), maps.ravel())
+    assert found.ap_pixel == pytest.approx(expected, abs=1e-3)
+    assert found.dice_threshold is not None
+    marked = maps[:, 0] >= found.dice_threshold
+    dice = 2 * (marked & (test_store.masks == 1)).sum() / (marked.sum() + test_store.masks.sum())
+    assert found.dice == pytest.approx(dice, abs=1e-3)
+
+
+def test_a_model_that_finds_everything_scores_one(clever: Model, test_store: Store, tmp_path: Path) -> None:
+    found = evaluate(clever, PHANTOM, test_store, tmp_path / "out").result.metrics
+    values = (found.ap_image, found.auroc, found.ap_pixel, found.dice)
+    assert values == pytest.approx((1, 1, 1, 1))
+
+
+def test_the_brightness_of_pixels_is_no_achievement(clever: Model, test_store: Store, tmp_path: Path) -> None:
+    baselines = evaluate(clever, PHANTOM, test_store, tmp_path / "out").result.baselines
+    assert baselines["intensity"].auroc == 1
+    assert baselines["intensity"].ap_pixel == pytest.approx(1)
+    assert baselines["darkness"].ap_pixel is not None
+    assert baselines["darkness"].ap_pixel < 0.1
+
+
+def test_chance_is_the_share_of_anomalous_pixels_among_the_tissue(evaluation: Evaluation, test_store: Store) -> None:
+    assert test_store.masks is not None
+    tissue = np.asarray(test_store.images[:, 0]) > 0
+    chance = evaluation.result.baselines["random"].ap_pixel
+    assert chance == pytest.approx(test_store.masks.sum() / tissue.sum(), rel=0.15)
+
+
+def test_the_result_names_model_store_and_seed(evaluation: Evaluation, model: Model, test_store: Store) -> None:
+    result = evaluation.result
+    assert (result.model, result.revision, result.seed) == ("vae-phantom-t2", "seed-1", 0)
+    assert (result.manifest, result.store) == (model.manifest_sha256, test_store.sha256)
+    assert (result.images, result.anomalous, result.subjects) == (12, 6, 6)
+    assert "tiny test store" in result.labels
+    for name, (low, high) in result.intervals.items():
+        assert 0 <= low <= getattr(result.metrics, name) <= high <= 1
+
+
+def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, test_store: Store) -> None:
+    out = evaluation.report.parent
+    assert read_record(out / RESULTS / "phantom-t2.json", Result) == evaluation.result
+    with (out / "scores.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["subject"] for row in rows] == test_store.subjects
+    np.testing.assert_array_equal([float(row["score"]) for row in rows], evaluation.scores)
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert (run["command"], run["test_set"], run["model"]["revision"]) == ("evaluate", "phantom-t2", "seed-1")
+    page = evaluation.report.read_text(encoding="utf-8")
+    assert "AUROC" in page
+    assert page.count("data:image/jpeg") == 5
+
+
+def test_the_batch_size_and_the_time_of_day_change_no_number(
+    evaluation: Evaluation, model: Model, test_store: Store, tmp_path: Path
+) -> None:
+    again = evaluate(model, PHANTOM, test_store, tmp_path / "again", revision="seed-1", batch_size=5).result
+    one, two = (result.model_dump() for result in (evaluation.result, again))
+    for name in ("ap_image", "auroc", "ap_pixel", "dice"):
+        assert one["metrics"][name] == pytest.approx(two["metrics"][name], abs=1e-4)
+        assert one["baselines"]["intensity"][name] == two["baselines"]["intensity"][name]
+    assert one["intervals"] == two["intervals"]
+
+
+def test_whole_subjects_are_drawn_for_the_intervals(clever: Model, tmp_path: Path) -> None:
+    narrow = write_tiny_store(tmp_path / "many", images=24, anomalous=12, name="phantom-t2/test")
+    result = evaluate(clever, PHANTOM, narrow, tmp_path / "out").result
+    assert result.intervals["auroc"] == (1, 1)
+
+
+def test_without_masks_there_are_no_pixel_metrics(clever: Model, tmp_path: Path) -> None:
+    store = write_tiny_store(tmp_path / "store", anomalous=4, name="phantom-t2/test")
+    found = evaluate(clever, PHANTOM, store, tmp_path / "out").result.metrics
+    assert found.ap_pixel is found.dice is found.dice_threshold is None
+    assert found.auroc == 1
+
+
+@pytest.mark.parametrize("anomalous", [0, 8])
+def test_without_both_classes_there_are_no_ranks_and_no_nan(clever: Model, tmp_path: Path, anomalous: int) -> None:
+    store = write_tiny_store(tmp_path / "store", masks=True, anomalous=anomalous, name="phantom-t2/test")
+    evaluation = evaluate(clever, PHANTOM, store, tmp_path / "out")
+    assert evaluation.result.metrics.auroc is None
+    for path in evaluation.report.parent.rglob("*.json"):
+        assert "NaN" not in path.read_text(encoding="utf-8")
+
+
+def test_images_of_another_kind_are_refused(model: Model, test_store: Store, tmp_path: Path) -> None:
+    colour = write_tiny_store(tmp_path / "store", 3, name="phantom-fundus/test")
+    with pytest.raises(UsageError, match="3 channels"):
+        evaluate(model, get_test_set("phantom-fundus"), colour, tmp_path / "out")
+    with pytest.raises(UsageError, match="'Chest X-ray'"):
+        evaluate(model, get_test_set("phantom-cxr"), test_store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_ends_with_every_image(clever: Model, test_store: Store, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    evaluate(clever, PHANTOM, test_store, tmp_path / "out", batch_size=5, on_progress=lambda *step: told.append(step))
+    assert told == [(5, 12), (10, 12), (12, 12)]
