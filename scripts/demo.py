@@ -53,7 +53,11 @@ def demonstrate(model: str, subjects: str, options: list[str], out: Path) -> Non
 def main(out: Annotated[Path, typer.Argument(help="A new folder.")] = Path("out/demo")) -> None:
     """Run the whole chain on phantoms."""
     began = time.monotonic()
-    os.environ |= {"UPD_ZOO_DATA": f"{out}/data", "UPD_ZOO_HUB": f"{out}/hub", "XDG_CACHE_HOME": f"{out}/cache"}
+    os.environ |= {
+        "UPD_ZOO_DATA": f"{out}/data",
+        "UPD_ZOO_HUB": f"{out}/hub",
+        "XDG_CACHE_HOME": f"{out.resolve()}/cache",
+    }
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for model, (subjects, options) in MODELS.items():
         demonstrate(model, subjects, options, out)
