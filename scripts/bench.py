@@ -173,8 +173,7 @@ def _config(method: str, profile: str) -> Config:
     recipe = load_recipe(ModelId(method, None, _DOMAIN), profile=profile)
     modality = recipe.domain.modality
     training = Training(
-        profile=profile, seed=0, steps=0, batch_size=_BATCH, optimiser={}, images=0, subjects=0, store="0" * 64,
-        device="cpu",
+        profile=profile, seed=0, phases={}, batch_size=_BATCH, images=0, subjects=0, store="0" * 64, device="cpu",
     )  # fmt: skip
     return Config(
         id=f"{method}-{_DOMAIN}", method=method, title=method, domain=_DOMAIN, pretrain=Pretrain.NONE,

@@ -11,7 +11,7 @@ from torch import Tensor
 from fake.stores import draw_image, draw_mask, plant
 from upd_zoo.detector import Detector
 from upd_zoo.errors import NotFoundError, UsageError
-from upd_zoo.method import Prediction, create, register, registered, trainable
+from upd_zoo.method import Method, Prediction, create, register, registered, trainable
 from upd_zoo.training import seed_everything
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
@@ -106,10 +106,17 @@ def test_neither_image_nor_method_is_changed_by_looking(name: str, domain: str, 
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.method.state_dict().items())
 
 
+def untrained(fitted: Any) -> Method:
+    """Return a new method like a fitted one, to train."""
+    if not fitted.config.training.phases:
+        pytest.skip(f"{fitted.config.method} learns without gradients")
+    return create(fitted.config.method, fitted.config.input.channels, fitted.config.settings).train()
+
+
 @every_method
 def test_training_leaves_its_images_alone(name: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, GREY)
-    method = create(name, 1, model.config.settings).train()
+    method = untrained(model)
     images = pixels_for(model, images_for(model, 4))
     before = images.clone()
     method.training_step(images)
@@ -120,7 +127,7 @@ def test_training_leaves_its_images_alone(name: str, fitted: Callable[..., Any])
 @every_method
 def test_the_last_batch_of_an_epoch_may_be_one_image(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
-    method = create(name, model.config.input.channels, model.config.settings).train()
+    method = untrained(model)
     losses = method.training_step(pixels_for(model, images_for(model, 1)))
     assert "loss" in losses
     assert all(loss.isfinite() and loss.shape == () for loss in losses.values())
@@ -129,9 +136,7 @@ def test_the_last_batch_of_an_epoch_may_be_one_image(name: str, domain: str, fit
 @every_method
 def test_no_gradient_reaches_what_is_frozen(name: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, GREY)
-    method = create(name, 1, model.config.settings).train()
-    if not any(True for _ in trainable(method)):
-        pytest.skip(f"{name} learns without gradients")
+    method = untrained(model)
     loss = method.training_step(pixels_for(model, images_for(model, 4)))["loss"]
     torch.autograd.backward(loss)
     assert all(parameter.grad is None for parameter in method.parameters() if not parameter.requires_grad)
@@ -196,21 +201,39 @@ def test_outside_of_the_foreground_nothing_is_anomalous(name: str, fitted: Calla
     assert torch.equal(everywhere, map_of(model, images))
 
 
-@pytest.mark.parametrize("rule", ScoreRule)
 @every_method
-def test_the_score_is_the_methods_own_or_the_domains_rule(
-    name: str, rule: ScoreRule, fitted: Callable[..., Any]
-) -> None:
+def test_the_score_follows_the_domains_rule_or_is_the_methods_own(name: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, GREY)
     images = images_for(model, 3)
-    prediction = look(detector_of(model, score_rule=rule), images)
+    pixels, everywhere = pixels_for(model, images), Foreground.EVERYWHERE
+    for rule, reduce in ((ScoreRule.MAXIMUM, torch.amax), (ScoreRule.MEAN, torch.mean)):
+        prediction = look(detector_of(model, foreground=everywhere, score_rule=rule), images)
+        with torch.no_grad():
+            expected = model.method.score(pixels, reduce(prediction.anomaly_map, dim=(1, 2, 3)))
+        assert prediction.score.shape == (3,)
+        assert prediction.score.dtype == torch.float32
+        torch.testing.assert_close(prediction.score, expected)
+
+
+@every_kind
+@every_method
+def test_a_reconstruction_is_an_image(name: str, domain: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, domain)
+    images = images_for(model, 2)
     with torch.no_grad():
-        own = model.method.score(pixels_for(model, images), prediction.anomaly_map)
-    reduce = torch.amax if rule is ScoreRule.MAXIMUM else torch.mean
-    expected = reduce(prediction.anomaly_map, dim=(1, 2, 3)) if own is None else own
-    assert prediction.score.shape == (3,)
-    assert prediction.score.dtype == torch.float32
-    torch.testing.assert_close(prediction.score, expected)
+        drawn = model.method.reconstruct(pixels_for(model, images))
+    assert drawn is None or (drawn.shape == images.shape and drawn.isfinite().all() and drawn.std() > 0)
+
+
+@every_kind
+@every_method
+def test_synthetic_anomalies_are_pictures_of_the_same_size(name: str, domain: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, domain)
+    images = images_for(model, 2)
+    for picture in model.method.synthetic(pixels_for(model, images)).values():
+        assert picture.shape[0] == 2
+        assert picture.shape[1] in (1, model.config.input.channels)
+        assert picture.isfinite().all()
 
 
 @every_method

@@ -23,7 +23,7 @@ from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, ScoreRul
 def write_artefact(folder: Path, onnx: bytes = b"graph", name: str = "vae-phantom-t1") -> Path:
     """Write a whole artefact of a few bytes per file."""
     training = Training(
-        profile="smoke", seed=0, steps=1, batch_size=1, optimiser={}, images=1, subjects=1, store="0" * 64, device="cpu"
+        profile="smoke", seed=0, phases={}, batch_size=1, images=1, subjects=1, store="0" * 64, device="cpu"
     )
     config = Config(
         id=name,

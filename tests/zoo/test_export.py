@@ -152,8 +152,8 @@ def test_the_manifest_lists_every_file_and_its_parity(artefact: Path) -> None:
     assert set(manifest.files) == expected
     assert manifest.files == inventory(artefact)
     measured = {(row.format, row.batch) for row in manifest.parity}
-    assert measured == {(name, batch) for name in ("onnx", "torchscript", "safetensors") for batch in (1, 16)}
-    assert all(row.passed and row.map_difference <= 1e-4 and row.score_difference <= 1e-4 for row in manifest.parity)
+    assert measured == {(name, batch) for name in ("onnx", "torchscript", "safetensors") for batch in (1, 3, 16)}
+    assert all(row.passed and row.rank_correlation > 0.999 for row in manifest.parity)
     assert manifest.versions.keys() >= {"python", "upd-zoo", "torch", "onnx", "numpy"}
     assert all(path.stat().st_size for path in artefact.rglob("*") if path.is_file())
     assert not [path for path in artefact.rglob(".*") if path.is_file()]

@@ -2,6 +2,7 @@
 
 import inspect
 import tomllib
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import upd_zoo
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.method import registered
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_recipe
+from upd_zoo.schedule import rate_factor
 from upd_zoo.vocabulary import DOMAINS, MODALITIES, ModelId, Pretrain, Protocol
 
 METHODS = sorted(registered())
@@ -20,7 +22,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
     for path in (Path(upd_zoo.__file__).parent / "recipes").glob("*.toml")
 }
-VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "settings"}
+VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase", "score_rule"}
 LAYERS = {"modality": {*MODALITIES}, "domain": {*DOMAINS}, "protocol": {*Protocol}}
 
 
@@ -39,29 +41,37 @@ def test_every_recipe_can_be_used(method: str) -> None:
     for domain, protocol, profile in product(DOMAINS, Protocol, profiles):
         recipe = recipe_of(f"{method}-{domain}", protocol, profile)
         assert {*recipe.settings} <= {*taken} - {"channels"}
-        assert recipe.steps > 0
         assert recipe.batch_size > 0
         assert (recipe.domain.id, recipe.protocol, recipe.profile) == (domain, protocol, profile)
-        if recipe.optimiser:
-            arguments = {name: value for name, value in recipe.optimiser.items() if name != "name"}
-            getattr(torch.optim, str(recipe.optimiser["name"]))([torch.nn.Parameter(torch.zeros(1))], **arguments)
+        for phase in recipe.phases.values():
+            arguments = {name: value for name, value in phase.optimiser.items() if name != "name"}
+            getattr(torch.optim, str(phase.optimiser["name"]))([torch.nn.Parameter(torch.zeros(1))], **arguments)
+            assert 0 <= rate_factor(phase.schedule, 1) <= 1
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_line_of_a_recipe_is_unread(method: str) -> None:
     document = DOCUMENTS[method]
+    assert document.pop("extends", METHODS[0]) in METHODS
+    check_layers(document)
+
+
+def check_layers(document: dict[str, Any]) -> None:
+    """Check that every table is a layer that is read, and holds nothing but values and layers."""
     assert {*document} <= {*VALUES, *LAYERS, "profile"}
-    for layer, known in LAYERS.items():
-        assert {*document.get(layer, {})} <= known
-    for layer in (*LAYERS, "profile"):
-        for changes in document.get(layer, {}).values():
-            assert {*changes} <= VALUES
+    for layer in {*document} & {*LAYERS, "profile"}:
+        assert layer == "profile" or {*document[layer]} <= LAYERS[layer]
+        for changes in document[layer].values():
+            check_layers(changes)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_a_quick_profile(method: str) -> None:
-    quick, full = recipe_of(f"{method}-phantom-t1", profile="quick"), recipe_of(f"{method}-phantom-t1")
-    assert quick.steps <= min(full.steps, 500)
+@pytest.mark.parametrize("profile", ["quick", "tiny"])
+def test_every_method_has_a_small_profile(method: str, profile: str) -> None:
+    small, full = recipe_of(f"{method}-phantom-t1", profile=profile), recipe_of(f"{method}-phantom-t1")
+    assert small.phases.keys() == full.phases.keys()
+    for name, phase in small.phases.items():
+        assert phase.steps <= min(full.phases[name].steps, 500)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +86,8 @@ def test_every_method_has_a_quick_profile(method: str) -> None:
 )
 def test_the_budget_is_the_studys(name: str, steps: int, batch_size: int, optimiser: dict[str, object]) -> None:
     recipe = recipe_of(name, Protocol.STUDY)
-    assert (recipe.steps, recipe.batch_size, recipe.optimiser) == (steps, batch_size, optimiser)
+    (phase,) = recipe.phases.values()
+    assert (phase.steps, recipe.batch_size, phase.optimiser) == (steps, batch_size, optimiser)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +126,7 @@ def test_each_vae_has_its_size(name: str, width: int, bottleneck: int, latent: i
 def test_a_stand_in_is_made_like_what_it_stands_for(method: str, open_domain: str, domain: str) -> None:
     for protocol in Protocol:
         stand_in, original = recipe_of(f"{method}-{open_domain}", protocol), recipe_of(f"{method}-{domain}", protocol)
-        for value in VALUES:
-            assert getattr(stand_in, value) == getattr(original, value)
+        assert replace(stand_in, domain=original.domain) == original
 
 
 def test_the_dynamic_range_is_that_of_the_data_and_255_in_the_study() -> None:
@@ -157,7 +167,7 @@ def test_ccd_in_the_name_becomes_the_start() -> None:
 def test_a_smaller_budget_is_said_in_the_profile() -> None:
     model = ModelId.parse("vae-ddr")
     recipe = load_recipe(model, steps=7, batch_size=3)
-    assert (recipe.steps, recipe.batch_size) == (7, 3)
+    assert (recipe.phases["main"].steps, recipe.batch_size) == (7, 3)
     assert "7 steps" in recipe.profile
 
 
@@ -178,5 +188,73 @@ def test_an_unknown_method_gets_the_nearest() -> None:
 
 
 def test_an_unknown_profile_gets_the_list() -> None:
-    with pytest.raises(UsageError, match="full, quick"):
+    with pytest.raises(UsageError, match="full, quick, tiny"):
         recipe_of("vae-idrid", profile="fast")
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of recipes of our own."""
+    monkeypatch.setattr(upd_zoo.recipe, "files", lambda _package: tmp_path)
+    (tmp_path / "recipes").mkdir()
+    return tmp_path / "recipes"
+
+
+BASE = """
+steps = 10
+batch_size = 4
+optimiser.name = "Adam"
+optimiser.lr = 1.0
+settings.width = 1
+[modality.fundus]
+settings.width = 2
+[domain.ddr]
+settings.width = 3
+[protocol.study]
+settings.quirk = true
+[protocol.study.modality.fundus]
+score_rule = "mean"
+settings.width = 4
+[profile.quick]
+steps = 2
+"""
+
+
+def test_a_layer_within_a_layer_needs_both(recipes: Path) -> None:
+    (recipes / "base.toml").write_text(BASE)
+    widths = [
+        recipe_of(f"base-{domain}", protocol).settings["width"]
+        for domain in ("camcan-t1", "idrid", "ddr")
+        for protocol in (Protocol.SOUND, Protocol.STUDY)
+    ]
+    assert widths == [1, 1, 2, 4, 3, 4]
+    rules = [recipe_of(f"base-{domain}", Protocol.STUDY).score_rule for domain in ("camcan-t1", "ddr", "chexpert")]
+    assert rules == ["maximum", "mean", "mean"]
+    assert recipe_of("base-ddr").score_rule == "maximum"
+
+
+def test_a_recipe_lies_over_the_one_that_it_extends(recipes: Path) -> None:
+    (recipes / "base.toml").write_text(BASE)
+    (recipes / "child.toml").write_text("extends = 'base'\nsettings.depth = 5\n[domain.ddr]\nsettings.width = 6\n")
+    recipe = recipe_of("child-ddr", Protocol.STUDY, "quick")
+    assert recipe.method == "child"
+    assert recipe.settings == {"width": 4, "depth": 5, "quirk": True}
+    assert recipe_of("child-ddr").settings["width"] == 6
+    assert recipe.phases["main"].steps == 2
+
+
+def test_a_phase_inherits_what_it_does_not_say(recipes: Path) -> None:
+    text = BASE + "[phase.first]\n[phase.second]\nsteps = 7\noptimiser.lr = 2.0\nschedule.name = 'cosine'\n"
+    (recipes / "base.toml").write_text(text)
+    first, second = recipe_of("base-ddr").phases.values()
+    assert (first.steps, first.optimiser, first.schedule) == (10, {"name": "Adam", "lr": 1.0}, {})
+    assert (second.steps, second.optimiser["lr"], second.schedule) == (7, 2.0, {"name": "cosine"})
+    assert [phase.steps for phase in recipe_of("base-ddr", profile="quick").phases.values()] == [2, 7]
+    assert {phase.steps for phase in load_recipe(ModelId.parse("base-ddr"), steps=3).phases.values()} == {3}
+
+
+def test_a_method_without_gradients_takes_no_steps(recipes: Path) -> None:
+    (recipes / "base.toml").write_text("steps = 0\nbatch_size = 4\n")
+    assert recipe_of("base-ddr").phases == {}
+    with pytest.raises(UsageError, match="without optimiser steps"):
+        load_recipe(ModelId.parse("base-ddr"), steps=3)

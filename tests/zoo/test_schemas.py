@@ -68,7 +68,10 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         baselines={"random": METRICS},
         labels=["synthetic phantoms"],
     )
-    parity = Parity(format="onnx", batch=1, map_difference=0, score_difference=0, map_range=1, tolerance=1e-4)
+    parity = Parity(
+        format="onnx", batch=1, map_difference=0, score_difference=0, map_range=1, score_range=1, rank_correlation=1,
+        tolerance=1e-4,
+    )  # fmt: skip
     manifest = read_record(folder / MANIFEST, SCHEMAS["manifest"]).model_copy(update={"parity": [parity]})
     write_record(folder / MANIFEST, manifest)
     write_record(folder / FILES["calibration"], calibration)

@@ -19,21 +19,25 @@ from torch import Tensor
 from typing_extensions import override
 
 from fake.stores import write_tiny_store
-from upd_zoo.artefact import CONFIG, WEIGHTS, Config, read_record
+from upd_zoo.artefact import CONFIG, WEIGHTS, Config, Phase, read_record
+from upd_zoo.checkpoint import CHECKPOINT
 from upd_zoo.data.store import Store
 from upd_zoo.eager import load_detector
 from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
 from upd_zoo.layers.backbone import FeatureBackbone
-from upd_zoo.method import Method
+from upd_zoo.method import Method, Turn
 from upd_zoo.recipe import Recipe, load_recipe
-from upd_zoo.training import CHECKPOINT, LOG, Batches, Progress, Trainer, seed_everything, train
+from upd_zoo.schedule import rate_factor
+from upd_zoo.training import LOG, Batches, Progress, Trainer, seed_everything, train
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t2")
+MAIN = Phase(steps=45, optimiser={"name": "Adam", "lr": 1e-3})
+"""A checkpoint every second step, so that a kill can fall between two."""
 RECIPE = replace(
     load_recipe(MODEL, profile="quick"),
     settings={"width": 8, "bottleneck": 4, "latent": 8},  # wide enough for rounding to depend on the memory layout
-    steps=45,  # a checkpoint every second step, so that a kill can fall between two
+    phases={"main": MAIN},
     batch_size=3,
 )
 KILLED_AFTER = 23
@@ -51,6 +55,12 @@ test.train(test.MODEL, test.RECIPE, test.Store(Path(sys.argv[1])), Path(sys.argv
 
 class AbortError(Exception):
     """Stands for whatever ends a process."""
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """Return a recipe whose phases take another number of steps."""
+    phases = {name: phase.model_copy(update={"steps": steps}) for name, phase in recipe.phases.items()}
+    return replace(recipe, phases=phases)
 
 
 def weights_of(run: Path) -> dict[str, Tensor]:
@@ -117,7 +127,7 @@ def test_the_same_seed_gives_the_same_bits(store: Store, finished: Path, run: Pa
 
 
 def test_another_seed_gives_other_weights(store: Store, finished: Path, run: Path) -> None:
-    run_training(store, run, replace(RECIPE, steps=1), seed=1)
+    run_training(store, run, with_steps(RECIPE, 1), seed=1)
     first = log_of(finished)[0]["losses"]["loss"]
     assert log_of(run)[0]["losses"]["loss"] != first
 
@@ -129,7 +139,7 @@ def test_training_lowers_the_loss(finished: Path) -> None:
 
 def test_every_step_is_reported(store: Store, run: Path) -> None:
     seen: list[Progress] = []
-    run_training(store, run, replace(RECIPE, steps=4), on_progress=seen.append)
+    run_training(store, run, with_steps(RECIPE, 4), on_progress=seen.append)
     assert [(progress.phase, progress.step, progress.steps) for progress in seen] == [
         ("main", step, 4) for step in (1, 2, 3, 4)
     ]
@@ -198,10 +208,14 @@ def test_a_run_that_lost_its_weights_writes_them_again(store: Store, finished: P
     "change",
     [
         {"seed": 1},
-        {"recipe": replace(RECIPE, steps=46)},
+        {"recipe": with_steps(RECIPE, 46)},
         {"recipe": replace(RECIPE, batch_size=4)},
         {"recipe": replace(RECIPE, settings={**RECIPE.settings, "latent": 9})},
-        {"recipe": replace(RECIPE, optimiser={**RECIPE.optimiser, "lr": 2e-3})},
+        {
+            "recipe": replace(
+                RECIPE, phases={"main": MAIN.model_copy(update={"optimiser": {"name": "Adam", "lr": 2e-3}})}
+            )
+        },
     ],
 )
 def test_another_configuration_does_not_go_on(store: Store, finished: Path, run: Path, change: dict[str, Any]) -> None:
@@ -238,7 +252,7 @@ def test_a_checkpoint_that_is_none_is_refused(store: Store, run: Path) -> None:
 
 
 def test_divergence_ends_the_run(store: Store, run: Path) -> None:
-    recipe = replace(RECIPE, optimiser={"name": "SGD", "lr": 1e30})
+    recipe = replace(RECIPE, phases={"main": Phase(steps=45, optimiser={"name": "SGD", "lr": 1e30})})
     with pytest.raises(UpdZooError, match=r"the loss is (nan|inf) at step \d"):
         run_training(store, run, recipe)
     assert not (run / WEIGHTS).exists()
@@ -246,7 +260,7 @@ def test_divergence_ends_the_run(store: Store, run: Path) -> None:
 
 def test_an_unknown_device_is_refused(store: Store, run: Path) -> None:
     with pytest.raises(UsageError, match="tpu"):
-        train(MODEL, replace(RECIPE, steps=1), store, run, device="tpu")
+        train(MODEL, with_steps(RECIPE, 1), store, run, device="tpu")
 
 
 def test_the_configuration_says_how_the_model_was_made(finished: Path, store: Store) -> None:
@@ -255,9 +269,8 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
     assert config.training.model_dump() == {
         "profile": "quick",
         "seed": 0,
-        "steps": 45,
+        "phases": {"main": {"steps": 45, "optimiser": {"name": "Adam", "lr": 1e-3}, "schedule": {}}},
         "batch_size": 3,
-        "optimiser": RECIPE.optimiser,
         "images": 8,
         "subjects": 4,
         "store": store.sha256,
@@ -269,7 +282,7 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
 def test_weights_that_nothing_takes_are_refused(store: Store, run: Path, tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(UsageError):
-        run_training(store, run, replace(RECIPE, steps=1), weights=str(tmp_path / "weights.safetensors"))
+        run_training(store, run, with_steps(RECIPE, 1), weights=str(tmp_path / "weights.safetensors"))
 
 
 def test_a_pretrained_model_needs_its_weights(store: Store, run: Path) -> None:
@@ -280,7 +293,7 @@ def test_a_pretrained_model_needs_its_weights(store: Store, run: Path) -> None:
 
 def test_a_random_backbone_is_said_in_the_labels(store: Store, run: Path) -> None:
     model = ModelId.parse("rd.test_resnet-phantom-t2")
-    recipe = replace(load_recipe(model, profile="quick"), steps=1, batch_size=2)
+    recipe = load_recipe(model, profile="quick", steps=1, batch_size=2)
     config = train(model, recipe, store, run, device="cpu", weights="random")
     assert "random backbone" in config.labels
     assert config.weights_origin is not None
@@ -293,11 +306,11 @@ def test_a_backbone_from_a_file_is_trained_on(store: Store, run: Path, tmp_path:
     backbone = FeatureBackbone("test_resnet")
     safetensors.torch.save_file(backbone.network.state_dict(), tmp_path / "teacher.safetensors")
     model = ModelId.parse("rd.test_resnet-phantom-t2")
-    recipe = replace(load_recipe(model, profile="quick"), steps=2, batch_size=2)
+    recipe = load_recipe(model, profile="quick", steps=2, batch_size=2)
     config = train(model, recipe, store, run, device="cpu", weights=str(tmp_path / "teacher.safetensors"))
     assert config.weights_origin is not None
     assert (config.weights_origin.source, config.weights_origin.name) == ("file", "teacher.safetensors")
-    assert (config.pretrain, config.labels) == ("imagenet", ["tiny test store", "quick profile"])
+    assert (config.pretrain, config.labels) == ("imagenet", ["tiny test store", "quick (2 steps) profile"])
     trained = weights_of(run)
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(trained[f"backbone.{name}"], tensor), "training moved the frozen backbone"
@@ -371,7 +384,8 @@ def fit_in_phases(
     run.mkdir(exist_ok=True)
     seed_everything(0)
     method = TwoPhases(1)
-    trainer = Trainer(run, replace(RECIPE, steps=steps), "cpu", on_progress)
+    phase = MAIN.model_copy(update={"steps": steps})
+    trainer = Trainer(run, replace(RECIPE, phases={"first": phase, "second": phase}), "cpu", on_progress)
     method.fit(Batches(store, 3, 0, centred=False), trainer)
     return method
 
@@ -395,3 +409,124 @@ def test_a_long_run_logs_a_few_hundred_lines_and_its_end(store: Store, run: Path
     fit_in_phases(store, run, steps=401)
     steps = [line["step"] for line in log_of(run) if line["phase"] == "first"]
     assert steps == [*range(2, 401, 2), 401]
+
+
+def test_a_phase_that_the_recipe_does_not_have_is_refused(store: Store, run: Path) -> None:
+    run.mkdir()
+    trainer = Trainer(run, RECIPE, "cpu")
+    with pytest.raises(UsageError, match="no phase first"):
+        TwoPhases(1).fit(Batches(store, 3, 0, centred=False), trainer)
+
+
+class TwoSides(Method):
+    """Two parts that pull the same image value in opposite directions, by turns."""
+
+    id, title = "two-sides", "Two sides"
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.up, self.down = torch.nn.Linear(channels, 1), torch.nn.Linear(channels, 1)
+        self.moved: list[str] = []
+
+    @override
+    def fit(self, batches: Batches, trainer: Trainer) -> None:
+        trainer.minimise(self, batches, turns=(Turn("upwards", "up"), Turn("downwards", "down")))
+
+    def pull(self, sign: int) -> dict[str, Tensor]:
+        """Record which parts may move, and return a loss that both feel."""
+        self.moved += [name for name, part in self.named_children() if all(p.requires_grad for p in part.parameters())]
+        both = self.up.weight.mean() + self.down.weight.mean() + self.up.bias.mean() + self.down.bias.mean()
+        return {"loss": sign * both * torch.rand(()), f"height_{sign}": both}
+
+    def upwards(self, images: Tensor) -> dict[str, Tensor]:
+        """Raise everything that may move."""
+        return self.pull(-1)
+
+    def downwards(self, images: Tensor) -> dict[str, Tensor]:
+        """Lower everything that may move."""
+        return self.pull(1)
+
+    @override
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        return self.pull(1)
+
+    @override
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        return images
+
+
+def take_turns(
+    store: Store, run: Path, on_progress: Callable[[Progress], None] | None = None
+) -> tuple[TwoSides, dict[str, Tensor]]:
+    run.mkdir(exist_ok=True)
+    seed_everything(0)
+    method = TwoSides(1)
+    start = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    method.fit(Batches(store, 3, 0, centred=False), Trainer(run, with_steps(RECIPE, 6), "cpu", on_progress))
+    return method, start
+
+
+def test_each_turn_moves_its_own_part_and_no_other(store: Store, run: Path) -> None:
+    method, start = take_turns(store, run)
+    assert method.moved == ["up", "down"] * 6
+    for name, tensor in method.state_dict().items():
+        assert (tensor > start[name]).all() if name.startswith("up") else (tensor < start[name]).all()
+    assert all(parameter.requires_grad for parameter in method.parameters())
+    assert {*log_of(run)[0]["losses"]} == {"loss", "height_-1", "height_1"}
+
+
+def test_a_run_with_turns_goes_on_with_both_optimisers(store: Store, tmp_path: Path) -> None:
+    whole, _ = take_turns(store, tmp_path / "whole")
+    with pytest.raises(AbortError):
+        take_turns(store, tmp_path / "run", stop_after(4))
+    resumed, _ = take_turns(store, tmp_path / "run")
+    assert same(resumed.state_dict(), whole.state_dict())
+
+
+def test_a_schedule_is_torchs_own() -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=5)
+    for step in range(40):
+        (rate,) = (group["lr"] for group in optimiser.param_groups)
+        assert 2 * rate_factor({"name": "cosine", "period": 5, "every": 3}, step) == pytest.approx(rate, abs=1e-12)
+        if step % 3 == 2:
+            optimiser.step()
+            reference.step()
+
+
+def test_a_schedule_slows_training_down(store: Store, tmp_path: Path) -> None:
+    phase = Phase(steps=3, optimiser={"name": "SGD", "lr": 0.1}, schedule={"name": "cosine", "period": 1})
+    run_training(store, tmp_path / "run", replace(RECIPE, phases={"main": phase}))
+    run_training(store, tmp_path / "one", replace(RECIPE, phases={"main": phase.model_copy(update={"steps": 1})}))
+    states = [weights_of(tmp_path / name) for name in ("run", "one")]
+    moved = [name for name in states[0] if not torch.equal(states[0][name], states[1][name]) and "weight" in name]
+    assert moved, "the third step has the full rate again"
+    phase = phase.model_copy(update={"steps": 2})
+    run_training(store, tmp_path / "two", replace(RECIPE, phases={"main": phase}))
+    two = weights_of(tmp_path / "two")
+    assert all(torch.equal(two[name], states[1][name]) for name in two if name.endswith("weight"))
+
+
+def test_an_unknown_schedule_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean cosine"):
+        rate_factor({"name": "cosin"}, 0)
+
+
+@pytest.mark.parametrize(("share", "count"), [(1.0, 8), (0.5, 4), (0.18, 1), (0.01, 1)])
+def test_a_visit_shows_every_image_once_and_in_order(store: Store, run: Path, share: float, count: int) -> None:
+    run.mkdir()
+    seen: list[Progress] = []
+    method, trainer = TwoSides(1), Trainer(run, RECIPE, "cpu", seen.append)
+    images = list(trainer.visit(method, Batches(store, 3, 0, centred=True), share=share))
+    assert torch.equal(torch.cat(images), torch.from_numpy(np.array(store.images[:count])) * 2 - 1)
+    assert [(progress.phase, progress.step, progress.steps) for progress in seen][-1] == ("statistics", count, count)
+    assert max(len(batch) for batch in images) <= 3
+
+
+def test_a_visitor_only_looks(store: Store, run: Path) -> None:
+    run.mkdir()
+    method = TwoSides(1).train()
+    for images in Trainer(run, RECIPE, "cpu").visit(method, Batches(store, 3, 0, centred=False)):
+        assert not method.training
+        assert not method.up(images.mean((1, 2, 3))[:, None]).requires_grad
+    assert torch.is_grad_enabled()

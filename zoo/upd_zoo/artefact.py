@@ -86,11 +86,25 @@ class WeightsOrigin(Record):
     sha256: Sha256
 
 
+class Phase(Record):
+    """One optimisation.
+
+    Attributes:
+        steps: Optimiser steps.
+        optimiser: Name of a torch optimiser under `name`, and its arguments.
+        schedule: How the learning rate moves, under `name`, and its arguments; empty where it stays.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    optimiser: dict[str, Setting]
+    schedule: dict[str, Setting] = {}
+
+
 class Training(Record):
     """How the model was trained.
 
     Attributes:
-        steps: Optimiser steps, over all phases.
+        phases: What was minimised, by name and in order; empty where the method learns without gradients.
         images: Number of training images.
         subjects: Number of different subjects among them.
         store: SHA-256 of the prepared store's images.
@@ -98,13 +112,17 @@ class Training(Record):
 
     profile: str
     seed: int
-    steps: int
+    phases: dict[str, Phase]
     batch_size: int
-    optimiser: dict[str, Setting]
     images: int
     subjects: int
     store: Sha256
     device: str
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps over all phases."""
+        return sum(phase.steps for phase in self.phases.values())
 
 
 class Config(Record):
@@ -201,7 +219,9 @@ class Parity(Record):
         map_difference: Largest absolute difference of the maps.
         score_difference: Largest absolute difference of the scores.
         map_range: Largest minus smallest value of the eager maps, for scale.
-        tolerance: Largest difference allowed, relative to the range where that exceeds 1.
+        score_range: Likewise of the eager scores.
+        rank_correlation: Spearman's correlation of all map values of both, smallest over the images.
+        tolerance: Largest difference allowed, relative to the range.
     """
 
     format: str
@@ -209,12 +229,15 @@ class Parity(Record):
     map_difference: float
     score_difference: float
     map_range: float
+    score_range: float
+    rank_correlation: float
     tolerance: float
 
     @property
     def passed(self) -> bool:
         """Whether both differences lie within the tolerance."""
-        return max(self.map_difference, self.score_difference) <= self.tolerance * max(1.0, self.map_range)
+        by_map = self.map_difference <= self.tolerance * self.map_range
+        return by_map and self.score_difference <= self.tolerance * max(self.map_range, self.score_range)
 
 
 class Manifest(Record):

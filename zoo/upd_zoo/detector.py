@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from upd_zoo.artefact import Config
+from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.method import Method, Prediction, create
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
@@ -44,12 +45,5 @@ class Detector(nn.Module):
             # The background is 0 in the map, but no candidate for its maximum: a map may be negative.
             highest = torch.where(inside, anomaly_map, anomaly_map.amin(dim=(1, 2, 3), keepdim=True))
             anomaly_map = torch.where(inside, anomaly_map, 0.0)
-        score = self.method.score(pixels, anomaly_map)
-        if score is None:
-            score = highest.flatten(1).amax(1) if self.score_rule is ScoreRule.MAXIMUM else anomaly_map.mean((1, 2, 3))
-        return Prediction(anomaly_map, score)
-
-
-def above_minimum(image: Tensor) -> Tensor:
-    """Return (B, 1, H, W), true where any channel lies above the smallest value of its own image (B, C, H, W)."""
-    return image.amax(dim=1, keepdim=True) > image.amin(dim=(1, 2, 3), keepdim=True)
+        pooled = highest.flatten(1).amax(1) if self.score_rule is ScoreRule.MAXIMUM else anomaly_map.mean((1, 2, 3))
+        return Prediction(anomaly_map, self.method.score(pixels, pooled))

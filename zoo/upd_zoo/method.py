@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
@@ -33,6 +34,19 @@ class Prediction(NamedTuple):
     score: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One update within a step of optimisation.
+
+    Attributes:
+        objective: Name of the method's function, images -> named losses, whose `loss` is descended.
+        part: Name of the submodule whose parameters move; the whole method where it is empty.
+    """
+
+    objective: str = "training_step"
+    part: str = ""
+
+
 class Method(nn.Module, ABC):
     """What learns from healthy images and maps anomalies.
 
@@ -46,7 +60,11 @@ class Method(nn.Module, ABC):
     """Name in the study, such as CFLOW-AD."""
 
     def fit(self, batches: "Batches", trainer: "Trainer") -> None:
-        """Learn from healthy images; by default by gradient descent on `training_step`."""
+        """Learn from healthy images; by default by gradient descent on `training_step`.
+
+        A method of several phases calls `trainer.minimise` once for each, with the turns that its steps take; one that
+        needs statistics of all images reads them with `trainer.visit`.
+        """
         trainer.minimise(self, batches)
 
     @abstractmethod
@@ -61,13 +79,27 @@ class Method(nn.Module, ABC):
     def anomaly_map(self, images: Tensor) -> Tensor:
         """Return (B, 1, H, W) float32, higher where more anomalous, of images as `training_step` takes them."""
 
-    def score(self, images: Tensor, anomaly_map: Tensor) -> Tensor | None:  # noqa: ARG002 - methods with a score use it
-        """Return (B,) float32, higher where more anomalous, or None where the domain's rule decides."""
+    def score(self, images: Tensor, pooled: Tensor) -> Tensor:  # noqa: ARG002 - methods with a score use it
+        """Return (B,) float32, higher where more anomalous; by default what the domain's rule makes of the map.
+
+        Args:
+            images: As `anomaly_map` takes them.
+            pooled: (B,) the map's maximum or mean over the foreground, whichever is the domain's rule.
+        """
+        return pooled
+
+    def reconstruct(self, images: Tensor) -> Tensor | None:  # noqa: ARG002 - methods that reconstruct use it
+        """Return (B, C, H, W) as the method would draw healthy images instead, or None where it draws none."""
         return None
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return `training_step(images)`: what data-parallel wrappers call."""
-        return self.training_step(images)
+    def synthetic(self, images: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 - methods with synthetic anomalies use it
+        """Return pictures (B, C, H, W) of the synthetic anomalies that training plants in images, by name."""
+        return {}
+
+    def forward(self, images: Tensor, objective: str = "training_step") -> dict[str, Tensor]:
+        """Return the named losses of one objective: what data-parallel wrappers call."""
+        losses: dict[str, Tensor] = getattr(self, objective)(images)
+        return losses
 
 
 _REGISTRY: dict[str, type[Method]] = {}

@@ -1,7 +1,11 @@
 """Recipes: the settings and the training of each method, and what a domain, protocol or profile changes.
 
 One TOML file per method, in `recipes/`. Its top level holds the study's values; `[modality.…]`, `[domain.…]`,
-`[protocol.…]` and `[profile.…]` hold only what they change, laid over it in this order.
+`[protocol.…]` and `[profile.…]` hold only what they change, laid over it in this order. A layer may hold layers itself:
+`[protocol.study.modality.fundus]` is what the study does on fundus images alone.
+
+A method that is trained in phases has a table `[phase.…]` for each; a phase inherits steps, optimiser and schedule from
+the top level. A method without gradients has `steps = 0`. `extends` names a method whose recipe lies below this one.
 """
 
 import tomllib
@@ -10,13 +14,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from upd_zoo.artefact import Setting
+from upd_zoo.artefact import Phase, Setting
 from upd_zoo.errors import NotFoundError, UsageError, closest
-from upd_zoo.vocabulary import Domain, ModelId, Pretrain, Protocol
+from upd_zoo.vocabulary import Domain, ModelId, Pretrain, Protocol, ScoreRule
 
 FULL_PROFILE = "full"
 """The study's own budget; any other profile is named in the labels of what it makes."""
-_LAYERS = ("modality", "domain", "protocol", "profile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,12 @@ class Recipe:
 
     Attributes:
         settings: Arguments of the method's class.
-        optimiser: Name of a torch optimiser under `name`, and its arguments.
-        steps: Optimiser steps.
+        phases: What is minimised, by name; `main` alone where the method has no phases, nothing where it learns
+            without gradients.
         batch_size: Images per step.
         centred: Whether the method takes pixels in [-1, 1].
         pretrain: Where a backbone's weights come from by default.
+        score_rule: How a map becomes a score where the method has none of its own.
     """
 
     method: str
@@ -37,11 +41,11 @@ class Recipe:
     protocol: Protocol
     profile: str
     settings: dict[str, Setting]
-    optimiser: dict[str, Setting]
-    steps: int
+    phases: dict[str, Phase]
     batch_size: int
     centred: bool
     pretrain: Pretrain
+    score_rule: ScoreRule
 
 
 def load_recipe(
@@ -57,13 +61,13 @@ def load_recipe(
         model: Its name.
         protocol: `study` repeats the study's quirks.
         profile: The study's budget, or a named smaller one.
-        steps: Optimiser steps instead of the recipe's; the profile's name then says so.
+        steps: Optimiser steps of every phase instead of the recipe's; the profile's name then says so.
         batch_size: Images per step instead of the recipe's.
 
     Raises:
         NotFoundError: The method has no recipe.
-        UsageError: The method has no such profile, takes no backbone where the name gives one, or the budget
-            is nothing.
+        UsageError: The method has no such profile, takes no backbone where the name gives one, takes no steps where
+            some are given, or the budget is nothing.
     """
     for what, number in {"steps": steps, "images per step": batch_size}.items():
         if number is not None and number < 1:
@@ -75,9 +79,7 @@ def load_recipe(
             f"{model.method} has no profile called '{profile}'", f"profiles: {', '.join(sorted(profiles))}"
         )
     chosen = {"modality": model.domain.modality.id, "domain": model.domain.id, "protocol": protocol, "profile": profile}
-    merged = {key: value for key, value in document.items() if key not in _LAYERS}
-    for layer, name in chosen.items():
-        merged = _overlay(merged, document.get(layer, {}).get(name, {}))
+    merged = _layered(document, chosen)
     settings = dict(merged.get("settings", {}))
     if model.backbone is not None:
         if "backbone" not in settings:
@@ -89,12 +91,24 @@ def load_recipe(
         protocol=protocol,
         profile=profile if steps is None else f"{profile} ({steps} steps)",
         settings=settings,
-        optimiser=dict(merged.get("optimiser", {})),
-        steps=steps or merged["steps"],
+        phases=_phases(model.method, merged, steps),
         batch_size=batch_size or merged["batch_size"],
         centred=merged.get("centred", False),
         pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
+        score_rule=ScoreRule(merged.get("score_rule", model.domain.modality.score_rule)),
     )
+
+
+def _phases(method: str, merged: Mapping[str, Any], steps: int | None) -> dict[str, Phase]:
+    """Return the phases of a recipe by name, each with what it inherits."""
+    inherited = {key: merged[key] for key in Phase.model_fields if key in merged}
+    if "phase" not in merged and not inherited["steps"]:
+        if steps is not None:
+            raise UsageError(f"{method} learns without optimiser steps", "no number of steps")
+        return {}
+    override = {} if steps is None else {"steps": steps}
+    phases = merged.get("phase", {"main": {}})
+    return {name: Phase.model_validate({**inherited, **own, **override}) for name, own in phases.items()}
 
 
 def _read(method: str) -> dict[str, Any]:
@@ -102,7 +116,17 @@ def _read(method: str) -> dict[str, Any]:
     known = [entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")]
     if method not in known:
         raise NotFoundError(f"there is no recipe for a method called '{method}'", closest(method, known))
-    return tomllib.loads((folder / f"{method}.toml").read_text(encoding="utf-8"))
+    document = tomllib.loads((folder / f"{method}.toml").read_text(encoding="utf-8"))
+    return _overlay(_read(document.pop("extends")), document) if "extends" in document else document
+
+
+def _layered(document: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a document says of the chosen modality, domain, protocol and profile."""
+    merged = {key: value for key, value in document.items() if key not in chosen}
+    for layer, name in chosen.items():
+        if name in document.get(layer, {}):
+            merged = _overlay(merged, _layered(document[layer][name], chosen))
+    return merged
 
 
 def _overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ A run is a folder:
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,21 +21,30 @@ import numpy as np
 import safetensors.torch
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from upd_zoo.artefact import CONFIG, WEIGHTS, Config, PixelConvention, Training, read_record, write_record
+from upd_zoo.artefact import (
+    CONFIG,
+    WEIGHTS,
+    Config,
+    Phase,
+    PixelConvention,
+    Training,
+    read_record,
+    write_record,
+)
+from upd_zoo.checkpoint import CHECKPOINT, Checkpoint, Position, plain, write_checkpoint
 from upd_zoo.data.store import Store
 from upd_zoo.detector import Detector
-from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
+from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import replacing, to_json, write_text
 from upd_zoo.layers.backbone import FeatureBackbone, initialise
-from upd_zoo.method import Method, registered, trainable
+from upd_zoo.method import Method, Turn, registered, trainable
 from upd_zoo.recipe import FULL_PROFILE, Recipe
+from upd_zoo.schedule import rate_factor
 from upd_zoo.vocabulary import ModelId, Pretrain
 
 LOG: Final = "train.jsonl"
-CHECKPOINT: Final = "checkpoint.safetensors"
 _LOGGED_STEPS = 200
 """About how many lines a log gets."""
 _CHECKPOINTS = 20
@@ -79,8 +89,16 @@ class Batches:
     def at(self, step: int, process: int = 0, processes: int = 1) -> Tensor:
         """Return (B, C, 128, 128) float32, this process's share of the batch of a step."""
         rows = np.sort(self.rows(step)[process::processes])
-        images = torch.from_numpy(np.ascontiguousarray(self.store.images[rows]))
-        return images * 2 - 1 if self.centred else images
+        return self._pixels(self.store.images[rows])
+
+    def in_order(self, count: int) -> Iterator[Tensor]:
+        """Yield the first `count` images in the store's order, (B, C, 128, 128) float32."""
+        for start in range(0, count, self.batch_size):
+            yield self._pixels(self.store.images[start : min(start + self.batch_size, count)])
+
+    def _pixels(self, images: "np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]") -> Tensor:
+        pixels = torch.from_numpy(np.array(images))
+        return pixels * 2 - 1 if self.centred else pixels
 
 
 class Trainer:
@@ -116,37 +134,80 @@ class Trainer:
         device: torch.device = self.accelerator.device
         return device
 
-    def minimise(self, method: Method, batches: Batches, *, phase: str = "main") -> None:
-        """Descend `loss` of the method's `training_step` for the recipe's steps; goes on where a checkpoint stands.
+    def minimise(
+        self, method: Method, batches: Batches, *, phase: str = "main", turns: Sequence[Turn] = (Turn(),)
+    ) -> None:
+        """Descend the losses of a phase for its recipe's steps; goes on where a checkpoint stands.
+
+        Args:
+            method: Changed in place.
+            batches: Training images.
+            phase: Name of the phase in the recipe.
+            turns: The updates of one step, in order; each has an optimiser of its own and moves only its part.
 
         Raises:
-            UpdZooError: The loss is no longer finite.
+            UsageError: The recipe has no such phase.
+            UpdZooError: A loss is no longer finite.
         """
-        optimiser = _optimiser(method, self.recipe)
-        start = self._restore(method, optimiser, phase)
+        if phase not in self.recipe.phases:
+            raise UsageError(
+                f"the recipe of {method.id} has no phase {phase}", f"phases: {', '.join(self.recipe.phases)}"
+            )
+        budget = self.recipe.phases[phase]
+        parts = [method.get_submodule(turn.part) for turn in turns]
+        optimisers = [_optimiser(part, budget) for part in parts]
+        start = self._restore(method, optimisers, phase)
         if phase in self.finished:
             return
-        steps = self.recipe.steps
-        log_every, save_every = max(1, steps // _LOGGED_STEPS), max(1, steps // _CHECKPOINTS)
+        log_every, save_every = max(1, budget.steps // _LOGGED_STEPS), max(1, budget.steps // _CHECKPOINTS)
         method.train().to(memory_format=_LAYOUT)
-        wrapped, prepared = self.accelerator.prepare(method, optimiser)
+        wrapped, *prepared = self.accelerator.prepare(method, *optimisers)
         began = time.monotonic()
-        for step in range(start, steps):
-            losses = self._step(wrapped, prepared, batches, step)
-            if (step + 1) % log_every == 0 or step + 1 == steps:
+        for step in range(start, budget.steps):
+            images = batches.at(step, self.accelerator.process_index, self.accelerator.num_processes)
+            images = images.to(self.device, memory_format=_LAYOUT)
+            losses: dict[str, float] = {}
+            for turn, part, optimiser in zip(turns, parts, prepared, strict=True):
+                for group in optimiser.param_groups:
+                    group["lr"] = group["initial_lr"] * rate_factor(budget.schedule, step)
+                with _only(part, method):
+                    losses |= self._descend(wrapped, turn, optimiser, images, step)
+            if (step + 1) % log_every == 0 or step + 1 == budget.steps:
                 self._log(phase, step + 1, losses, time.monotonic() - began)
             if self.on_progress is not None:
-                self.on_progress(Progress(phase, step + 1, steps, losses))
-            if (step + 1) % save_every == 0 and step + 1 < steps:
-                self._save(method, optimiser, phase, step + 1)
+                self.on_progress(Progress(phase, step + 1, budget.steps, losses))
+            if (step + 1) % save_every == 0 and step + 1 < budget.steps:
+                self._save(method, optimisers, phase, step + 1)
         self.finished.append(phase)
-        self._save(method, optimiser, phase, steps)
+        self._save(method, optimisers, phase, budget.steps)
 
-    def _step(self, wrapped: Any, optimiser: Any, batches: Batches, step: int) -> dict[str, float]:
-        images = batches.at(step, self.accelerator.process_index, self.accelerator.num_processes)
-        images = images.to(self.device, memory_format=_LAYOUT)
+    def visit(
+        self, method: Method, batches: Batches, *, phase: str = "statistics", share: float = 1.0
+    ) -> Iterator[Tensor]:
+        """Yield every training image once, in the store's order; the method is in evaluation mode, without gradients.
+
+        Args:
+            method: What will look at the images.
+            batches: Training images.
+            phase: What the progress calls this pass.
+            share: Which part of the images, from the first, in (0, 1].
+
+        Yields:
+            (B, C, 128, 128) float32 on the device.
+        """
+        method.to(self.device).eval()
+        count = max(1, int(share * len(batches.store)))
+        seen = 0
+        for images in batches.in_order(count):
+            with torch.no_grad():
+                yield images.to(self.device)
+            seen += len(images)
+            if self.on_progress is not None:
+                self.on_progress(Progress(phase, seen, count, {}))
+
+    def _descend(self, wrapped: Any, turn: Turn, optimiser: Any, images: Tensor, step: int) -> dict[str, float]:
         optimiser.zero_grad(set_to_none=True)
-        losses = wrapped(images)
+        losses = wrapped(images, turn.objective)
         self.accelerator.backward(losses["loss"])
         optimiser.step()
         values = {name: float(value.detach()) for name, value in losses.items()}
@@ -163,42 +224,24 @@ class Trainer:
             with (self.run / LOG).open("a", encoding="utf-8") as stream:
                 stream.write(to_json(line, indent=None) + "\n")
 
-    def _save(self, method: Method, optimiser: torch.optim.Optimizer, phase: str, step: int) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        state = optimiser.state_dict()
-        tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
-        tensors |= {
-            f"optimiser.{index}.{name}": torch.as_tensor(value)
-            for index, slots in state["state"].items()
-            for name, value in slots.items()
-        }
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        position = {"phase": phase, "step": step, "finished": self.finished, "groups": state["param_groups"]}
-        with replacing(self.run / CHECKPOINT) as temporary:
-            safetensors.torch.save_file(_plain(tensors), temporary, {"position": json.dumps(position)})
+    def _save(self, method: Method, optimisers: Sequence[torch.optim.Optimizer], phase: str, step: int) -> None:
+        if self.accelerator.is_main_process:
+            write_checkpoint(self.run / CHECKPOINT, method, optimisers, Position(phase, step, self.finished))
 
-    def _restore(self, method: Method, optimiser: torch.optim.Optimizer, phase: str) -> int:
-        """Put method, optimiser and random state where the checkpoint left them; return the step to go on from."""
+    def _restore(self, method: Method, optimisers: Sequence[torch.optim.Optimizer], phase: str) -> int:
+        """Put method, optimisers and random state where the checkpoint left them; return the step to go on from."""
         method.to(self.device)
-        if not (self.run / CHECKPOINT).is_file():
-            self._forget_log_after(phase, 0)
-            return 0
-        position, tensors = _read_checkpoint(self.run / CHECKPOINT)
-        self.finished = position["finished"]
-        if position["phase"] != phase:
-            if phase not in self.finished:
-                self._forget_log_after(phase, 0)
-            return 0
-        method.load_state_dict(_below(tensors, "method."))
-        optimiser.load_state_dict({"state": _slots(tensors), "param_groups": position["groups"]})
-        torch.set_rng_state(tensors["random.cpu"])
-        if "random.cuda" in tensors and self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"])
-        self._forget_log_after(phase, position["step"])
-        return int(position["step"])
+        step = 0
+        if (self.run / CHECKPOINT).is_file():
+            checkpoint = Checkpoint(self.run / CHECKPOINT)
+            self.finished = checkpoint.position.finished
+            if checkpoint.position.phase == phase:
+                checkpoint.restore(method, optimisers)
+                step = checkpoint.position.step
+            elif phase in self.finished:
+                return 0
+        self._forget_log_after(phase, step)
+        return step
 
     def _forget_log_after(self, phase: str, step: int) -> None:
         """Keep of the log what lies before a step of a phase; a line that a kill cut short goes too."""
@@ -215,42 +258,27 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return where training stood, and its tensors by name.
-
-    Raises:
-        IntegrityError: The file is no checkpoint.
-    """
-    try:
-        with safe_open(path, "pt", device="cpu") as file:
-            position: dict[str, Any] = json.loads(file.metadata()["position"])
-            return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise IntegrityError(f"{path.name} is not a checkpoint: {error}", "", "start again in a new folder") from error
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies that safetensors can write: on the CPU, contiguous, sharing no memory."""
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below(tensors, "optimiser.").items():
-        index, slot = name.split(".", 1)
-        slots.setdefault(int(index), {})[slot] = tensor
-    return slots
-
-
-def _optimiser(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
-    arguments = dict(recipe.optimiser)
+def _optimiser(part: nn.Module, budget: Phase) -> torch.optim.Optimizer:
+    arguments = dict(budget.optimiser)
     factory = getattr(torch.optim, str(arguments.pop("name")))
-    optimiser: torch.optim.Optimizer = factory(trainable(method), **arguments)
+    optimiser: torch.optim.Optimizer = factory(trainable(part), **arguments)
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
     return optimiser
+
+
+@contextmanager
+def _only(part: nn.Module, method: Method) -> Iterator[None]:
+    """Let gradients reach the parameters of one part of a method and no other."""
+    own = set(part.parameters())
+    others = [parameter for parameter in trainable(method) if parameter not in own]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
 
 
 def seed_everything(seed: int) -> None:
@@ -304,7 +332,7 @@ def train(
     if not (run / WEIGHTS).is_file():
         method.fit(Batches(store, recipe.batch_size, seed, centred=recipe.centred), trainer)
         with replacing(run / WEIGHTS) as temporary:
-            safetensors.torch.save_file(_plain(method.state_dict()), temporary)
+            safetensors.torch.save_file(plain(method.state_dict()), temporary)
     return config
 
 
@@ -345,14 +373,13 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str)
         framing=modality.framing,
         centred=recipe.centred,
         foreground=modality.foreground,
-        score_rule=modality.score_rule,
+        score_rule=recipe.score_rule,
         weights_origin=None,
         training=Training(
             profile=recipe.profile,
             seed=seed,
-            steps=recipe.steps,
+            phases=recipe.phases,
             batch_size=recipe.batch_size,
-            optimiser=recipe.optimiser,
             images=len(store),
             subjects=store.facts.subjects,
             store=store.sha256,

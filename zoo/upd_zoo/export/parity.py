@@ -1,15 +1,16 @@
 """How far each format is from the eager model, measured on images of its own domain."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from upd_zoo.artefact import Parity
 from upd_zoo.data.store import Store
 from upd_zoo.runtime import Array, Predict
 
 TOLERANCE = 1e-4
-BATCHES = (1, 16)
+BATCHES = (1, 3, 16)
 _CASES = 16
 
 
@@ -22,12 +23,16 @@ def measure(reference: Predict, formats: Mapping[str, Predict], store: Store) ->
         store: Images of the model's domain, of which evenly spaced ones are used.
     """
     rows = np.unique(np.linspace(0, len(store) - 1, min(_CASES, len(store))).astype(int))
-    images = np.ascontiguousarray(store.images[rows])
+    return compare(reference, formats, np.array(store.images[rows]), BATCHES)
+
+
+def compare(reference: Predict, formats: Mapping[str, Predict], images: Array, batches: Sequence[int]) -> list[Parity]:
+    """Return the largest differences of every format from the reference on images (B, C, 128, 128), per batch size."""
     expected = _predict(reference, images, len(images))
     return [
         _compare(name, batch, expected, _predict(predict, images, batch))
         for name, predict in formats.items()
-        for batch in BATCHES
+        for batch in batches
     ]
 
 
@@ -46,5 +51,22 @@ def _compare(name: str, batch: int, expected: tuple[Array, Array], found: tuple[
         map_difference=float(np.abs(found[0] - expected[0]).max()),
         score_difference=float(np.abs(found[1] - expected[1]).max()),
         map_range=float(np.ptp(expected[0])),
+        score_range=float(np.ptp(expected[1])),
+        rank_correlation=min(map(_rank_correlation, expected[0], found[0])),
         tolerance=TOLERANCE,
     )
+
+
+def _rank_correlation(expected: Array, found: Array) -> float:
+    """Return Spearman's correlation of two maps; 1 where one of them is constant."""
+    ranks = np.stack([_ranks(expected), _ranks(found)])
+    spread = ranks.std(axis=1)
+    if not spread.all():
+        return 1.0
+    return float(np.mean(np.prod(ranks - ranks.mean(axis=1, keepdims=True), axis=0)) / spread.prod())
+
+
+def _ranks(values: Array) -> npt.NDArray[np.float64]:
+    """Return the rank of each value; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]
