@@ -11,7 +11,7 @@ READY  := $(VENV)/ready
 export GOMP_SPINCOUNT ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types arrows schemas bench prepare train export publish score evaluate clean
+.PHONY: help demo test check format lint types arrows schemas bench parameters pictures compare prepare train export publish score evaluate clean
 
 help:  ## print this menu
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip > /dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,prepare,dev]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,prepare,dev,oracle]'
 	@touch $@
 
 demo: $(READY)  ## the whole chain on phantoms, from nothing to reports, in under five minutes
@@ -51,6 +51,18 @@ schemas: $(READY)  ## whether the published JSON Schemas are current
 
 bench: $(READY)  ## speed, as ratios in one run
 	@$(BIN)/python scripts/bench.py
+
+parameters: $(READY)  ## count every method's parameters into cards/parameters.md
+	@$(BIN)/python scripts/parameters.py
+
+pictures: $(READY)  ## draw the synthetic anomalies that the method cards show
+	@$(BIN)/python scripts/pictures.py
+
+compare: $(READY)  ## every method on every phantom, as tables and pictures: make compare [WEIGHTS=file]
+	@$(BIN)/python scripts/prepare.py phantom-t2 --subjects 10
+	@$(BIN)/python scripts/prepare.py phantom-cxr --subjects 160
+	@$(BIN)/python scripts/prepare.py phantom-fundus --subjects 160
+	@$(BIN)/python scripts/compare.py $(OUT)/compare $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 prepare: $(READY)  ## fill a prepared store: make prepare DOMAIN=phantom-t2 [ROOT=folder]
 	@$(BIN)/python scripts/prepare.py $(DOMAIN) $(if $(ROOT),--root '$(ROOT)')

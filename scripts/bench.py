@@ -23,18 +23,17 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
+from bench_figures import BATCH, Figure, apart, config_of, resident, seconds_of, shortest
 from upd_harness.provenance import utc_now, versions
 from upd_harness.terminal import Terminal, reports_errors, table
 from upd_zoo.artefact import (
@@ -45,52 +44,20 @@ from upd_zoo.artefact import (
     Config,
     PixelConvention,
     Quantiles,
-    Training,
     read_record,
     write_record,
 )
 from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
 from upd_zoo.errors import ToleranceError, UpdZooError
 from upd_zoo.files import write_json
-from upd_zoo.recipe import load_recipe
 from upd_zoo.runtime import Array, Model, onnx_predict
-from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE, ModelId, Pretrain
+from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
 
 SCHEMA: Final = "upd-zoo/bench/1"
-_DOMAIN: Final = "phantom-t2"
-_BATCH: Final = 16
 _STARTS: Final = 5
 _STUDY_RD, _QUICK_VAE = ("rd", "full"), ("vae", "quick")
 _ANOMALOUS: Final = 0.03
 _BLOCK: Final = 1 << 20
-
-Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured number.
-
-    Attributes:
-        name: What was measured.
-        value: The number, in `unit`.
-        limit: What is promised; None where nothing is.
-        better: Which direction is better, and so on which side of the limit the value has to be.
-    """
-
-    name: str
-    value: float
-    unit: str
-    limit: float | None = None
-    better: Literal["higher", "lower"] = "higher"
-
-    @property
-    def passed(self) -> bool | None:
-        """Whether the promise is kept; None where nothing is promised."""
-        if self.limit is None:
-            return None
-        return self.value >= self.limit if self.better == "higher" else self.value <= self.limit
 
 
 class Group(StrEnum):
@@ -102,28 +69,8 @@ class Group(StrEnum):
     BACKENDS = "backends"
     PHANTOMS = "phantoms"
     READING = "reading"
-
-
-def _apart(function: Callable[Arguments, Answer], /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
-    """Return what a function returns in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments, **named).result()
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
-
-
-def _shortest(repeats: int, *actions: Callable[[], object]) -> list[float]:
-    """Return the shortest time of each action in seconds; they take turns, in an order that turns too."""
-    times: list[list[float]] = [[] for _ in actions]
-    for number in range(repeats):
-        order = list(enumerate(actions))
-        for place, action in order if number % 2 == 0 else reversed(order):
-            times[place].append(_seconds(action))
-    return [min(found) for found in times]
+    MODELS = "models"
+    SIZES = "sizes"
 
 
 def _progress(text: str) -> None:
@@ -132,7 +79,7 @@ def _progress(text: str) -> None:
 
 def commands() -> list[Figure]:
     """Measure how soon the program answers, and that it does so without torch."""
-    bare = statistics.median(_seconds(partial(_run, [sys.executable, "-c", "pass"])) for _ in range(_STARTS))
+    bare = statistics.median(seconds_of(partial(_run, [sys.executable, "-c", "pass"])) for _ in range(_STARTS))
     figures = [Figure("python -c pass, median of 5", bare, "s")]
     with tempfile.TemporaryDirectory() as hub:
         rows = tuple(Row(f"vae-{domain}", "VAE", revisions=("main",)) for domain in sorted(DOMAINS))
@@ -151,7 +98,7 @@ def _command(name: str, arguments: list[str], bare: float) -> list[Figure]:
     if program is None:
         raise UpdZooError("the program upd-zoo is not installed beside this Python", "", "make bench installs it")
     command = [program, *arguments]
-    median = statistics.median(_seconds(partial(_run, command)) for _ in range(_STARTS))
+    median = statistics.median(seconds_of(partial(_run, command)) for _ in range(_STARTS))
     imported = re.findall(r"\| +torch(?:\.\S+)?$", _run(command, PYTHONPROFILEIMPORTTIME="1"), re.MULTILINE)
     return [
         Figure(f"upd-zoo {name}, median of 5", median, "s", 0.6, "lower"),
@@ -169,20 +116,6 @@ def _run(command: list[str], **variables: str) -> str:
     return answer.stderr
 
 
-def _config(method: str, profile: str) -> Config:
-    recipe = load_recipe(ModelId(method, None, _DOMAIN), profile=profile)
-    modality = recipe.domain.modality
-    training = Training(
-        profile=profile, seed=0, phases={}, batch_size=_BATCH, images=0, subjects=0, store="0" * 64, device="cpu",
-    )  # fmt: skip
-    return Config(
-        id=f"{method}-{_DOMAIN}", method=method, title=method, domain=_DOMAIN, pretrain=Pretrain.NONE,
-        protocol=recipe.protocol, settings=recipe.settings, input=PixelConvention(channels=modality.channels),
-        framing=modality.framing, centred=recipe.centred, foreground=modality.foreground,
-        score_rule=modality.score_rule, weights_origin=None, training=training, labels=["random weights"],
-    )  # fmt: skip
-
-
 def _export(method: str, profile: str, folder: Path) -> None:
     """Write the configuration and the ONNX file of an untrained model."""
     import torch
@@ -191,7 +124,7 @@ def _export(method: str, profile: str, folder: Path) -> None:
     from upd_zoo.export.formats import write_onnx
 
     torch.manual_seed(0)
-    config = _config(method, profile)
+    config = config_of(method, profile)
     write_record(folder / CONFIG, config)
     write_onnx(Detector.from_config(config), folder / ONNX, config.input.channels)
 
@@ -211,11 +144,11 @@ def scoring(slices: int, repeats: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _progress("exporting the study's RD")
-        _apart(_export, *_STUDY_RD, folder)
+        apart(_export, *_STUDY_RD, folder)
         figures = []
         for side in (IMAGE_SIZE, 240):
             _progress(f"{slices} slices of {side} x {side}, {repeats} times with and without files")
-            figures += _apart(_scored, folder, side, slices, repeats)
+            figures += apart(_scored, folder, side, slices, repeats)
     return figures
 
 
@@ -228,8 +161,8 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
     images = np.concatenate([open_case(path, model.config).images for path in paths])
 
     def network() -> None:
-        for start in range(0, len(images), _BATCH):
-            model.predict(images[start : start + _BATCH])
+        for start in range(0, len(images), BATCH):
+            model.predict(images[start : start + BATCH])
 
     def timed(images: Array) -> tuple[Array, Array]:
         began = time.perf_counter()
@@ -239,7 +172,7 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
 
     def whole() -> None:
         inside.clear()
-        began, settings = time.perf_counter(), Settings(batch_size=_BATCH, mode="overwrite")
+        began, settings = time.perf_counter(), Settings(batch_size=BATCH, mode="overwrite")
         summary = score_folder(replace(model, predict=timed), inputs, folder / "scores", settings)
         shares.append(sum(inside) / (time.perf_counter() - began))
         if summary.ok != len(paths):
@@ -247,8 +180,8 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
 
     inside: list[float] = []
     shares: list[float] = []
-    model.predict(images[:_BATCH])
-    alone, complete = _shortest(repeats, network, whole)
+    model.predict(images[:BATCH])
+    alone, complete = shortest(repeats, network, whole)
     return [
         Figure(f"RD, {side} x {side}: network alone", len(images) / alone, "slices/s"),
         Figure(f"RD, {side} x {side}: score, file to report", len(images) / complete, "slices/s"),
@@ -276,9 +209,9 @@ def metrics(pixels: int) -> list[Figure]:
     _progress(f"{pixels} pixels: tally")
     scores, mask = _pixels(pixels)
     ScoreTally().result()  # imports and first calls are not the tally's
-    resident = _resident("VmRSS")
-    tallied = _seconds(partial(_tally, scores, mask))
-    memory = {"resident memory": _resident("VmHWM") - resident} if resident else {}
+    before = resident("VmRSS")
+    tallied = seconds_of(partial(_tally, scores, mask))
+    memory = {"resident memory": resident("VmHWM") - before} if before else {}
     tracemalloc.start()
     found = _tally(scores, mask)
     memory["allocations"] = tracemalloc.get_traced_memory()[1]
@@ -331,13 +264,6 @@ def _reference(scores: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> 
     return (average_precision, dice), time.perf_counter() - began
 
 
-def _resident(field: str) -> int:
-    """Return a size from the kernel's record of this process in bytes; 0 where the system keeps no such record."""
-    status = Path("/proc/self/status")
-    match = re.search(rf"^{field}:\s+(\d+) kB$", status.read_text(), re.MULTILINE) if status.is_file() else None
-    return 1024 * int(match[1]) if match else 0
-
-
 def backends(repeats: int) -> list[Figure]:
     """Compare the three formats of the quick VAE."""
     import torch
@@ -346,8 +272,8 @@ def backends(repeats: int) -> list[Figure]:
     from upd_zoo.eager import as_predict, load_script
     from upd_zoo.export.formats import write_onnx, write_torchscript
 
-    detector = Detector.from_config(_config(*_QUICK_VAE))
-    images = torch.rand(_BATCH, 1, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0)).numpy()
+    detector = Detector.from_config(config_of(*_QUICK_VAE))
+    images = torch.rand(BATCH, 1, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0)).numpy()
     with tempfile.TemporaryDirectory() as temporary:
         onnx, script = Path(temporary) / ONNX, Path(temporary) / TORCHSCRIPT
         write_onnx(detector, onnx, 1)
@@ -357,9 +283,9 @@ def backends(repeats: int) -> list[Figure]:
     for predict in formats.values():
         for _ in range(3):  # TorchScript compiles itself in its first calls
             predict(images)
-    times = _shortest(repeats, *(partial(predict, images) for predict in formats.values()))
+    times = shortest(repeats, *(partial(predict, images) for predict in formats.values()))
     named = dict(zip(formats, times, strict=True))
-    rates = [Figure(f"quick VAE, {name}", _BATCH / seconds, "slices/s") for name, seconds in named.items()]
+    rates = [Figure(f"quick VAE, {name}", BATCH / seconds, "slices/s") for name, seconds in named.items()]
     return [*rates, Figure("quick VAE, ONNX Runtime / eager", named["eager"] / named["ONNX Runtime"], "x")]
 
 
@@ -393,7 +319,7 @@ def reading(repeats: int) -> list[Figure]:
 
     from upd_harness.images import open_case
 
-    config, slices = _config(*_QUICK_VAE), 100
+    config, slices = config_of(*_QUICK_VAE), 100
     fundus = DOMAINS["phantom-fundus"].modality
     photographs = config.model_copy(
         update={"framing": fundus.framing, "input": PixelConvention(channels=fundus.channels)}
@@ -404,11 +330,25 @@ def reading(repeats: int) -> list[Figure]:
         pixels = np.random.default_rng(0).normal(128, 20, (1024, 1024, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(picture)
         actions = partial(open_case, volume, config), partial(open_case, picture, photographs)
-        by_volume, by_picture = _shortest(repeats, *actions)
+        by_volume, by_picture = shortest(repeats, *actions)
     return [
         Figure("gate and framing, 240 x 240 slices of .nii.gz", slices / by_volume, "slices/s"),
         Figure("gate and framing, 1024 x 1024 photographs of .png", 1 / by_picture, "images/s"),
     ]
+
+
+def models(repeats: int) -> list[Figure]:
+    """Compare the methods that anomalib has with anomalib's, and r-VAE with its plain loop."""
+    import bench_models
+
+    return bench_models.models(repeats)
+
+
+def sizes() -> list[Figure]:
+    """Measure how many bytes every method stores."""
+    import bench_models
+
+    return bench_models.sizes()
 
 
 def hardware() -> dict[str, Any]:
@@ -460,10 +400,12 @@ def main(
     groups: dict[Group, Callable[[], list[Figure]]] = {
         Group.COMMANDS: commands,
         Group.SCORING: partial(scoring, slices, repeats),
-        Group.METRICS: partial(_apart, metrics, pixels),
-        Group.BACKENDS: partial(_apart, backends, 10 * repeats),
-        Group.PHANTOMS: partial(_apart, phantoms, subjects),
-        Group.READING: partial(_apart, reading, repeats),
+        Group.METRICS: partial(apart, metrics, pixels),
+        Group.BACKENDS: partial(apart, backends, 10 * repeats),
+        Group.PHANTOMS: partial(apart, phantoms, subjects),
+        Group.READING: partial(apart, reading, repeats),
+        Group.MODELS: partial(apart, models, repeats),
+        Group.SIZES: partial(apart, sizes),
     }
     figures: list[Figure] = []
     for group in only or groups:

@@ -54,8 +54,8 @@ def test_what_is_compared_takes_turns_and_counts_by_its_shortest_time(
         action()
         return next(times)
 
-    monkeypatch.setattr(bench, "_seconds", measured)
-    shortest = bench._shortest(2, lambda: called.append("a"), lambda: called.append("b"))
+    monkeypatch.setattr(sys.modules["bench_figures"], "seconds_of", measured)
+    shortest = bench.shortest(2, lambda: called.append("a"), lambda: called.append("b"))
     assert called == ["a", "b", "b", "a"]
     assert shortest == [4.0, 1.0]
 
