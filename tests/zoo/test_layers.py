@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.layers.backbone import STRIDES, FeatureBackbone, initialise, tensors_sha256
 from upd_zoo.layers.resize import Resize, interpolation_matrix
-from upd_zoo.layers.similarity import SSIMResidual
+from upd_zoo.layers.similarity import Dissimilarity, SSIMResidual
 
 Float64 = npt.NDArray[np.float64]
 LIGHT = "test_resnet"
@@ -63,15 +63,15 @@ def local_mean(image: Float64, window: int = 11, sigma: float = 1.5) -> Float64:
     return mean
 
 
-def one_minus_ssim(x: Float64, y: Float64, dynamic_range: float) -> Float64:
-    """Return 1 − SSIM of two images as Wang et al. print it in equation 13, clamped to [0, 1]."""
+def one_minus_ssim(x: Float64, y: Float64, dynamic_range: float, window: int = 11, high: float = 1) -> Float64:
+    """Return 1 − SSIM of two images as Wang et al. print it in equation 13, clamped to [0, high]."""
     c1, c2 = (0.01 * dynamic_range) ** 2, (0.03 * dynamic_range) ** 2
-    mean_x, mean_y = local_mean(x), local_mean(y)
-    variance_x, variance_y = local_mean(x * x) - mean_x**2, local_mean(y * y) - mean_y**2
-    covariance = local_mean(x * y) - mean_x * mean_y
+    mean_x, mean_y = local_mean(x, window), local_mean(y, window)
+    variance_x, variance_y = local_mean(x * x, window) - mean_x**2, local_mean(y * y, window) - mean_y**2
+    covariance = local_mean(x * y, window) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return np.asarray(np.clip(1 - luminance * structure, 0, 1))
+    return np.asarray(np.clip(1 - luminance * structure, 0, high))
 
 
 @pytest.mark.parametrize("dynamic_range", [1.0, 2.0, 255.0])
@@ -88,6 +88,25 @@ def test_ssim_is_the_printed_formula(dynamic_range: float, low: float) -> None:
     assert found.dtype == torch.float32
     assert found.shape == (2, 1, 128, 128)
     assert found[:, 0].numpy() == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_dissimilarity_in_float32_is_the_formula_even_of_large_features(scale: float) -> None:
+    x = random_images(1, 1, 32, 32).sub(0.3).clamp(min=0) * scale
+    y = random_images(1, 1, 32, 32, seed=1) * scale - x
+    found = Dissimilarity(1.0, 32, 5, dtype=torch.float32)(x, y)
+    expected = one_minus_ssim(x[0, 0].double().numpy(), y[0, 0].double().numpy(), 1.0, window=5, high=2)
+    assert found.dtype == torch.float32
+    assert expected.max() > 1, "else clamping at 1 would pass"
+    assert found[0, 0].numpy() == pytest.approx(expected, abs=2e-5)
+
+
+def test_dissimilarity_of_large_constants_has_a_finite_gradient() -> None:
+    x = torch.full((1, 2, 32, 32), 300.0)
+    y = torch.full((1, 2, 32, 32), 301.0, requires_grad=True)
+    Dissimilarity(1.0, 32, 5, dtype=torch.float32)(x, y).mean().backward()
+    assert y.grad is not None
+    assert y.grad.isfinite().all()
 
 
 def test_a_shift_too_small_for_float32_is_still_seen() -> None:
@@ -167,6 +186,71 @@ def test_a_gradient_passes_through_a_frozen_backbone(backbone: FeatureBackbone) 
     sum(level.mean() for level in backbone(images)).backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("strides", [(2, 4, 8), (8, 16, 32), (32,)])
+def test_levels_of_other_strides_can_be_asked_for(strides: tuple[int, ...]) -> None:
+    backbone = FeatureBackbone(LIGHT, strides)
+    assert [level.shape[-1] for level in backbone(random_images(1, 1, 128, 128))] == [128 // s for s in strides]
+
+
+def test_what_only_deeper_levels_need_is_left_out() -> None:
+    parameters = FeatureBackbone("resnet18", (2, 4, 8)).parameters()
+    assert sum(parameter.numel() for parameter in parameters) == 683_072
+
+
+@pytest.mark.parametrize("strides", [(4, 8, 64), (3,)])
+def test_a_stride_that_a_network_lacks_is_refused(strides: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=rf"strides \[2, 4, 8, 16, 32\].*{strides[-1]}"):
+        FeatureBackbone(LIGHT, strides)
+
+
+def test_a_backbone_that_adapts_learns_the_statistics_of_its_images_and_nothing_else() -> None:
+    backbone = FeatureBackbone(LIGHT, adapts=True)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    backbone.eval()(random_images(4, 3, 128, 128))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+    trained = [level.clone() for level in backbone.train()(random_images(4, 3, 128, 128))]
+    moved = {name for name, tensor in backbone.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {name for name in before if "running" in name or "tracked" in name}
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert not any(map(torch.equal, trained, backbone.eval()(random_images(4, 3, 128, 128))))
+
+
+def test_only_batch_normalisation_adapts() -> None:
+    backbone = FeatureBackbone("convnext_atto", adapts=True).train()
+    assert not any(module.training for module in backbone.modules()), "it has no batch normalisation"
+
+
+def test_reflection_is_what_torch_pads_with() -> None:
+    torch.manual_seed(0)
+    backbone = FeatureBackbone("resnet18", (2,), padding="reflect")
+    images = random_images(2, 3, 128, 128)
+    stem = backbone.network
+    mirrored = F.conv2d(F.pad(images, (3, 3, 3, 3), mode="reflect"), stem.conv1.weight, stride=2)
+    torch.testing.assert_close(backbone(images)[0], F.relu(stem.bn1(mirrored)))
+
+
+def test_padding_changes_borders_and_no_names() -> None:
+    zeros, reflect = FeatureBackbone(LIGHT), FeatureBackbone(LIGHT, padding="reflect")
+    reflect.load_state_dict(zeros.state_dict())
+    images = random_images(1, 1, 128, 128)
+    difference = (zeros(images)[0] - reflect(images)[0]).abs()[0].amax(0)
+    assert difference[0].min() > 0
+    assert difference[8:-8, 8:-8].max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "padding", "message"),
+    [
+        (LIGHT, "mirror", "paddings: zeros, reflect"),
+        ("tf_efficientnet_b0", "reflect", "Conv2dSame"),
+        ("nf_resnet26", "reflect", "ScaledStdConv2d"),
+    ],
+)
+def test_padding_that_cannot_be_is_refused(name: str, padding: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FeatureBackbone(name, padding=padding)
 
 
 def test_a_wrong_name_gets_the_nearest() -> None:

@@ -1,10 +1,12 @@
-"""Frozen feature backbones, any of timm's, and the record of where their weights came from."""
+"""Feature backbones with frozen parameters, any of timm's, and the record of where their weights came from."""
 
 import hashlib
 import importlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -18,8 +20,8 @@ from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageErr
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 STRIDES = (4, 8, 16)
-"""Strides of the three levels that the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
-
+"""Strides of the levels that most of the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
+_PADDINGS = ("zeros", "reflect")
 
 _LEVEL = re.compile(r"^([A-Za-z]+)\.(\d+)\.")
 
@@ -30,28 +32,41 @@ def _timm() -> ModuleType:
 
 
 class FeatureBackbone(nn.Module):
-    """The three feature levels of a timm network, frozen and always in evaluation mode.
+    """Feature levels of a timm network whose parameters are frozen.
 
     Grey images are repeated to the three channels that the network takes. Nothing is normalised, as in the study.
 
     Args:
         name: timm name of the network.
+        strides: Strides of the levels, ascending powers of 2; what only deeper levels need is left out of the network.
+        adapts: Whether batch normalisation follows the mode of the method. In training it then uses the statistics of
+            the batch and re-estimates its running ones on the target domain; everything else, and without this all,
+            stays in evaluation mode.
+        padding: `zeros`, or `reflect` for convolutions that see their map mirrored at the border.
 
     Raises:
-        UsageError: timm has no such network, or it has no levels of strides 4, 8 and 16.
+        UsageError: timm has no such network, it lacks one of the strides, or its convolutions cannot pad so.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, strides: Sequence[int] = STRIDES, *, adapts: bool = False, padding: str = "zeros"
+    ) -> None:
         super().__init__()
         if not _timm().is_model(name):
             raise UsageError(f"timm has no backbone called '{name}'", closest(name, _timm().list_models()))
-        self.name = name
-        self.network = _timm().create_model(name, features_only=True, pretrained=False, out_indices=_levels(name))
+        self.name, self.strides, self.adapts = name, tuple(strides), adapts
+        self.network = self._network(pretrained=False)
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
-        self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in STRIDES)
+        self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in self.strides)
         self.requires_grad_(False)
         self.eval()
+        _pad(self, padding)
         self._check_levels()
+
+    def _network(self, *, pretrained: bool) -> Any:
+        """Return the network up to its deepest level, as timm makes it."""
+        levels = _levels(self.name, self.strides)
+        return _timm().create_model(self.name, features_only=True, pretrained=pretrained, out_indices=levels)
 
     def _check_levels(self) -> None:
         """Refuse networks whose levels are not maps of the sides that their strides promise."""
@@ -66,8 +81,12 @@ class FeatureBackbone(nn.Module):
 
     @override
     def train(self, mode: bool = True) -> "FeatureBackbone":
-        """Stay in evaluation mode, so that running statistics never move."""
-        return super().train(False)
+        """Stay in evaluation mode, so that running statistics never move; those of a backbone that adapts do."""
+        super().train(False)
+        for module in self.modules():
+            if self.adapts and isinstance(module, nn.BatchNorm2d):
+                module.train(mode)
+        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the levels, (B, channels[i], sides[i], sides[i]) each, of (B, 1 or 3, H, W)."""
@@ -75,13 +94,35 @@ class FeatureBackbone(nn.Module):
         return levels
 
 
-def _levels(name: str) -> list[int]:
+def _levels(name: str, strides: tuple[int, ...]) -> list[int]:
     """Return the index of the last level of each stride."""
     reductions = _timm().create_model(name, features_only=True, pretrained=False).feature_info.reduction()
     try:
-        return [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
+        return [len(reductions) - 1 - reductions[::-1].index(stride) for stride in strides]
     except ValueError:
-        raise UsageError(f"the levels of {name} have strides {reductions}", f"strides {STRIDES} among them") from None
+        raise UsageError(f"the levels of {name} have strides {reductions}", f"strides {strides} among them") from None
+
+
+def _pad(backbone: FeatureBackbone, padding: str) -> None:
+    """Give every convolution that pads its map this kind of padding.
+
+    Raises:
+        UsageError: The padding has no name, or a convolution computes its padding itself.
+    """
+    if padding not in _PADDINGS:
+        raise UsageError(f"no padding is called '{padding}'", f"paddings: {', '.join(_PADDINGS)}")
+    if padding == "zeros":  # what timm has
+        return
+    for convolution in backbone.modules():
+        if not isinstance(convolution, nn.Conv2d) or convolution.kernel_size == (1, 1):
+            continue
+        if type(convolution) is not nn.Conv2d or isinstance(convolution.padding, str):
+            raise UsageError(
+                f"{backbone.name} has a {type(convolution).__name__}, which pads in its own way",
+                f"padding '{padding}' with networks of plain convolutions, such as resnet18",
+                "use padding 'zeros'",
+            )
+        convolution.padding_mode = "reflect"
 
 
 def initialise(backbone: FeatureBackbone, source: str) -> WeightsOrigin:
@@ -114,9 +155,7 @@ def initialise(backbone: FeatureBackbone, source: str) -> WeightsOrigin:
 
 def _load_from_timm(backbone: FeatureBackbone) -> str:
     try:
-        fetched = _timm().create_model(
-            backbone.name, features_only=True, pretrained=True, out_indices=_levels(backbone.name)
-        )
+        fetched = backbone._network(pretrained=True)
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
         raise OfflineError(
             f"the ImageNet weights of {backbone.name} could not be fetched: {error}",

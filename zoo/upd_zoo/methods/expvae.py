@@ -1,0 +1,185 @@
+"""ExpVAE: a variational autoencoder that is asked which pixels its code comes from (attention).
+
+Learnt: to code a healthy image x in 32 numbers z and to draw it again,
+
+    L = BCE(x̂, x) + w · ½ Σ (μ² + σ² − 1 − log σ²),    z = μ + σ ε,  ε ~ N(0, I).
+
+What is not healthy moves the code to where healthy images are not, so the map is a GradCAM of the code. With A the
+output of the second convolution and G = ∂s/∂A for s = Σ μ, or s = the divergence above,
+
+    map = | upsample( Σ_c  mean_p G_c(p) / (RMS(G) + 1e-5) · A_c ) |.
+
+Between A and μ lie one dense layer W and two rectifiers, so that G needs no backward pass:
+
+    h = W max(A, 0) + b,    ∂s/∂A = 1[A > 0] · Wᵀ ( 1[h > 0] · ∂s/∂ max(h, 0) ).
+
+Differs from the study (switches):
+    reduction  The study takes means over pixels and over z, which weighs the divergence 1536 times as much as the sums
+               of the original do; here sums, averaged over the batch.
+    rms        The study's RMS runs over a whole batch, so that a map depends on its neighbours. Here it is the image's
+               own; `training` is the nearest to the study that is a function of the image: one RMS, over the healthy
+               training images, for all.
+    target     The study's text and the original paper speak of the divergence, their programs take Σ μ, and so does
+               this one in both protocols; `kl` follows the text.
+
+References: section III-C of the study; Liu et al. 2020, equations 3 to 5.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from upd_zoo.errors import UsageError
+from upd_zoo.layers.resize import Resize
+from upd_zoo.method import Method, register
+from upd_zoo.vocabulary import IMAGE_SIZE
+
+if TYPE_CHECKING:
+    from upd_zoo.training import Batches, Trainer
+
+_SIDE = IMAGE_SIZE // 4
+"""Side of the attended layer, after two halvings."""
+_LEAST_RMS = 1e-5
+_CHOICES = {"reduction": ("sum", "mean"), "target": ("sum_mu", "kl"), "rms": ("image", "training")}
+
+
+def _encoder(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, width, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+    )
+
+
+def _decoder(width: int, hidden: int, latent: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(latent, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 2 * width * _SIDE**2),
+        nn.ReLU(),
+        nn.Unflatten(1, (2 * width, _SIDE, _SIDE)),
+        nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1),
+    )
+
+
+@register
+class ExpVAE(Method):
+    """Variational autoencoder with gradient attention.
+
+    Grey images are repeated to three channels, which the decoder draws too; its mean is the grey reconstruction.
+
+    Args:
+        channels: Channels of the images.
+        width: Channels after the first convolution; the second doubles them.
+        hidden: Width of the dense layer between the convolutions and the code.
+        latent: Dimensions of z.
+        kl_weight: w, weight of the Kullback-Leibler term.
+        reduction: `sum` for sums over pixels and over z, averaged over the batch; `mean` for means.
+        target: What the attention explains: `sum_mu` or `kl`.
+        rms: What gradients are divided by: the RMS of the `image`, or one of all `training` images.
+
+    Raises:
+        UsageError: A choice is not one of those named.
+    """
+
+    id = "expvae"
+    title = "ExpVAE"
+    training_rms: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        width: int = 64,
+        hidden: int = 1024,
+        latent: int = 32,
+        kl_weight: float = 1.0,
+        reduction: str = "sum",
+        target: str = "sum_mu",
+        rms: str = "image",
+    ) -> None:
+        super().__init__()
+        for name, value in {"reduction": reduction, "target": target, "rms": rms}.items():
+            if value not in _CHOICES[name]:
+                raise UsageError(f"ExpVAE has no {name} called '{value}'", " or ".join(_CHOICES[name]))
+        self.channels, self.kl_weight, self.reduction, self.target, self.rms = (
+            channels,
+            kl_weight,
+            reduction,
+            target,
+            rms,
+        )
+        self.encoder = _encoder(width)
+        self.dense = nn.Linear(2 * width * _SIDE**2, hidden)
+        self.to_mean = nn.Linear(hidden, latent)
+        self.to_log_variance = nn.Linear(hidden, latent)
+        self.decoder = _decoder(width, hidden, latent)
+        self.upsample = Resize(_SIDE, IMAGE_SIZE, align_corners=False)
+        self.register_buffer("training_rms", torch.ones(()))
+
+    def activation(self, images: Tensor) -> Tensor:
+        """Return A, the attended layer (B, 2 * width, 32, 32) before its rectifier, of images (B, C, 128, 128)."""
+        activation: Tensor = self.encoder(images.expand(-1, 3, -1, -1))
+        return activation
+
+    def encode(self, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return h (B, hidden) before its rectifier, and μ and log σ², (B, latent) each, of the attended layer."""
+        hidden = self.dense(F.relu(activation).flatten(1))
+        code = F.relu(hidden)
+        return hidden, self.to_mean(code), self.to_log_variance(code)
+
+    @override
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        _, mean, log_variance = self.encode(self.activation(images))
+        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        drawn = self.decoder(z)
+        entropies = F.binary_cross_entropy_with_logits(drawn, images.expand_as(drawn), reduction="none")
+        divergences = (mean**2 + log_variance.exp() - 1 - log_variance) / 2
+        reconstruction, kl = self._reduce(entropies), self._reduce(divergences)
+        return {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
+
+    def _reduce(self, terms: Tensor) -> Tensor:
+        """Return the mean of the terms, or of their sums per image."""
+        return terms.mean() if self.reduction == "mean" else terms.flatten(1).sum(1).mean()
+
+    @override
+    def fit(self, batches: "Batches", trainer: "Trainer") -> None:
+        trainer.minimise(self, batches)
+        if self.rms == "training":
+            squares = [self._mean_square(self.activation(images)) for images in trainer.visit(self, batches)]
+            self.training_rms.copy_(torch.cat(squares).mean().sqrt())
+
+    def _mean_square(self, activation: Tensor) -> Tensor:
+        """Return the mean square (B,) of G over an image."""
+        return self.gradient(activation).square().mean((1, 2, 3))
+
+    def gradient(self, activation: Tensor) -> Tensor:
+        """Return G = ∂s/∂A, of the shape of A (B, 2 * width, 32, 32)."""
+        hidden, mean, log_variance = self.encode(activation)
+        if self.target == "sum_mu":
+            towards_code = self.to_mean.weight.sum(0)  # (hidden)
+        else:
+            towards_variance = (log_variance.exp() - 1) / 2
+            towards_code = mean @ self.to_mean.weight + towards_variance @ self.to_log_variance.weight  # (B, hidden)
+        towards_layer = torch.where(hidden > 0, towards_code, 0.0) @ self.dense.weight  # (B, 2 * width * 32 * 32)
+        return torch.where(activation > 0, towards_layer.view(activation.shape), 0.0)
+
+    @override
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        activation = self.activation(images)
+        gradient = self.gradient(activation)
+        rms = gradient.square().mean((1, 2, 3), keepdim=True).sqrt() if self.rms == "image" else self.training_rms
+        weights = gradient.mean((2, 3), keepdim=True) / (rms + _LEAST_RMS)
+        attention: Tensor = self.upsample((weights * activation).sum(1, keepdim=True))
+        return attention.abs()
+
+    @override
+    def reconstruct(self, images: Tensor) -> Tensor:
+        _, mean, _ = self.encode(self.activation(images))
+        drawn: Tensor = self.decoder(mean).sigmoid()
+        return drawn.mean(1, keepdim=True) if self.channels == 1 else drawn

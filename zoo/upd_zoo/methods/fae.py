@@ -1,0 +1,114 @@
+"""FAE: a structural feature autoencoder (feature modelling).
+
+A backbone φ, trained on photographs, describes an image by its three shallowest levels, laid over each other at stride
+4; an autoencoder learns to draw the features of healthy images again,
+
+    L = 1 − mean SSIM( φ(x), φ̂(x) ),    window 5 x 5, σ = 1.5, constants of dynamic range 1, each channel by itself,
+
+where the features, which end in a ReLU, are not bounded and not scaled. What has not been seen is drawn badly, so
+
+    map = upsample( mean over channels of  1 − SSIM( φ(x), φ̂(x) ) )  ∈ [0, 2].
+
+Any timm backbone with levels of strides 2, 4 and 8 can describe; `resnet18` gives the study's 256 channels.
+
+Switch:
+    adapt_batch_norm  The study calls its extractor frozen, but batch normalisation trains with the statistics of its
+                      batches and re-estimates the running ones on the target domain. This adaptation is kept, for it
+                      matters; without it the backbone is frozen indeed.
+
+References: section III-B of the study; Meissen et al. 2022, "Unsupervised anomaly localization with structural
+feature-autoencoders".
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, cat, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.layers.resize import Resize
+from upd_zoo.layers.similarity import Dissimilarity
+from upd_zoo.method import Method, register
+from upd_zoo.vocabulary import IMAGE_SIZE
+
+_STRIDES = (2, 4, 8)
+_WINDOW = 5
+
+
+def _normalised(convolution: nn.Module, channels: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.01), nn.Dropout2d(dropout))
+
+
+def _encoder(widths: list[int], dropout: float) -> nn.Sequential:
+    halvings = [
+        _normalised(nn.Conv2d(i, o, 5, stride=2, padding=2, bias=False), o, dropout) for i, o in pairwise(widths)
+    ]
+    return nn.Sequential(*halvings, nn.Conv2d(widths[-1], widths[-1], 5, padding=2, bias=False))
+
+
+def _decoder(widths: list[int], dropout: float) -> nn.Sequential:
+    outputs = [*widths[-2:0:-1], widths[0]]
+    doublings = [
+        _normalised(nn.ConvTranspose2d(i, o, 6, stride=2, padding=2, bias=False), o, dropout)
+        for i, o in pairwise([widths[-1], *outputs])
+    ]
+    return nn.Sequential(*doublings, nn.Conv2d(widths[0], widths[0], 1, bias=False))
+
+
+@register
+class FAE(Method):
+    """Structural feature autoencoder.
+
+    Args:
+        channels: Channels of the images.
+        backbone: timm name of the network whose levels of strides 2, 4 and 8 are drawn again.
+        widths: Channels of the autoencoder after each halving.
+        dropout: Share of channels dropped after each halving and doubling, in training.
+        adapt_batch_norm: Whether training re-estimates the backbone's running statistics on its own images.
+    """
+
+    id = "fae"
+    title = "FAE"
+
+    def __init__(
+        self,
+        channels: int,  # noqa: ARG002 - the backbone takes 1 or 3
+        *,
+        backbone: str = "resnet18",
+        widths: Sequence[int] = (100, 150, 200, 300),
+        dropout: float = 0.1,
+        adapt_batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = FeatureBackbone(backbone, _STRIDES, adapts=adapt_batch_norm)
+        _, side, deep_side = self.backbone.sides
+        self.enlarge = Resize(deep_side, side, align_corners=True)
+        all_widths = [sum(self.backbone.channels), *widths]
+        self.encoder = _encoder(all_widths, dropout)
+        self.decoder = _decoder(all_widths, dropout)
+        self.dissimilarity = Dissimilarity(1.0, side, _WINDOW, dtype=torch.float32)
+        self.upsample = Resize(side, IMAGE_SIZE, align_corners=True)
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Return features (B, C', 32, 32) of images (B, C, 128, 128)."""
+        shallow, middle, deep = self.backbone(images)
+        # With this pooling, which a ResNet has after its first convolution, the shallow level is the study's layer 0.
+        return cat((F.max_pool2d(shallow, 3, stride=2, padding=1), middle, self.enlarge(deep)), dim=1)
+
+    def difference(self, images: Tensor) -> Tensor:
+        """Return 1 − SSIM (B, C', 32, 32) of the features of images (B, C, 128, 128) and of what is drawn of them."""
+        features = self.extract(images)
+        dissimilarity: Tensor = self.dissimilarity(features, self.decoder(self.encoder(features)))
+        return dissimilarity
+
+    @override
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        return {"loss": self.difference(images).mean()}
+
+    @override
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        anomaly_map: Tensor = self.upsample(self.difference(images).mean(dim=1, keepdim=True))
+        return anomaly_map
