@@ -88,11 +88,13 @@ def test_a_convolution_standardises_its_filters_and_reflects_at_the_borders() ->
     torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_groups_are_normalised_as_torch_does() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_groups_are_normalised_as_torch_does(training: bool) -> None:
     norm, features = GroupNorm(12), torch.rand(2, 12, 5, 5, generator=seeded())
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 2, 12))
         norm.bias.copy_(torch.linspace(-1, 1, 12))
+    norm.train(training)
     torch.testing.assert_close(norm(features), F.group_norm(features, 4, norm.weight, norm.bias))
 
 

@@ -14,15 +14,15 @@ Between A and μ lie one dense layer W and two rectifiers, so that G needs no ba
     h = W max(A, 0) + b,    ∂s/∂A = 1[A > 0] · Wᵀ ( 1[h > 0] · ∂s/∂ max(h, 0) ).
 
 Differs from the study (switches):
-    reduction  The study takes means over pixels and over z, which weighs the divergence 1536 times as much as the sums
-               of the original do; here sums, averaged over the batch.
+    reduction  The study takes means over pixels and over z, which weighs the divergence 1536 times as much as the
+               original's sums do and leaves next to nothing in z; here sums, averaged over the batch.
     rms        The study's RMS runs over a whole batch, so that a map depends on its neighbours. Here it is the image's
                own; `training` is the nearest to the study that is a function of the image: one RMS, over the healthy
                training images, for all.
-    target     The study's text and the original paper speak of the divergence, their programs take Σ μ, and so does
-               this one in both protocols; `kl` follows the text.
+    target     The study's text speaks of the divergence; its program and the original's take Σ μ, and so do both
+               protocols here. `kl` follows the text.
 
-References: section III-C of the study; Liu et al. 2020, equations 3 to 5.
+References: section IV-C of the study; Liu et al. 2020.
 """
 
 from typing import TYPE_CHECKING
