@@ -11,7 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
 from upd_harness.terminal import Terminal, reports_errors
@@ -44,10 +43,9 @@ def count(method: Method) -> tuple[float, float]:
 
 
 def build(model: str) -> Method:
-    """Return the untrained method of the study's recipe, without memory for its weights."""
+    """Return the untrained method of the study's recipe."""
     recipe = load_recipe(ModelId.parse(model), Protocol.STUDY)
-    with torch.device("meta"):
-        return create(recipe.method, recipe.domain.modality.channels, recipe.settings)
+    return create(recipe.method, recipe.domain.modality.channels, recipe.settings)
 
 
 def published() -> dict[str, dict[str, Any]]:

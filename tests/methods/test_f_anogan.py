@@ -193,7 +193,7 @@ def test_the_penalty_wants_gradients_of_length_one() -> None:
     for image in images:
         alone = image[None].clone().requires_grad_()
         method.critic(alone).backward()
-        gradients.append(alone.grad.flatten().numpy())  # type: ignore[union-attr]
+        gradients.append(alone.grad.flatten().numpy())
     expected = np.mean([(np.sqrt((gradient**2).sum()) - 1) ** 2 for gradient in gradients])
     assert float(method.gradient_penalty(images).detach()) == pytest.approx(expected, rel=1e-9)
 

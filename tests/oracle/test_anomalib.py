@@ -56,7 +56,7 @@ def disturb(module: nn.Module) -> None:
 def test_reverse_distillation_is_anomalibs(anomalib: Any) -> None:
     parts = anomalib.reverse_distillation
     torch.manual_seed(0)
-    ours = create("rd", 3, {"backbone": BACKBONE}).eval()
+    ours: Any = create("rd", 3, {"backbone": BACKBONE}).eval()
     disturb(ours)
     theirs = parts.torch_model.ReverseDistillationModel(
         BACKBONE, (128, 128), LEVELS, parts.anomaly_map.AnomalyMapGenerationMode.ADD, pre_trained=False
@@ -65,7 +65,6 @@ def test_reverse_distillation_is_anomalibs(anomalib: Any) -> None:
     # The study's bottleneck has the width of the teacher's blocks; anomalib's default has half of it.
     theirs.bottleneck = bottleneck.OCBE(bottleneck.Bottleneck, 3, width_per_group=128).eval()
     squeeze = theirs.bottleneck
-    assert isinstance(ours.bottleneck, nn.Module)
     copy_in_order(
         [ours.backbone.network, ours.bottleneck.from_shallow, ours.bottleneck.from_middle, ours.bottleneck.squeeze],
         [theirs.encoder.feature_extractor, *_pairs(squeeze, (1, 2, 3)), squeeze.bn_layer],

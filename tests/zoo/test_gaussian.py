@@ -14,7 +14,7 @@ def embeddings(count: int, positions: int = 3, features: int = 5, seed: int = 0)
 def test_distances_are_those_of_scipy() -> None:
     known, new = embeddings(40), embeddings(7, seed=1)
     moments = Moments(3, 5)
-    for batch in known.split(16):
+    for batch in known.split(16):  # type: ignore[no-untyped-call]
         moments.update(batch)
     gaussian = Gaussian(3, 5, ridge=0.01)
     gaussian.fit(moments)
