@@ -22,8 +22,9 @@ from typing import Annotated, Any, Final
 import numpy as np
 import numpy.typing as npt
 import typer
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from sheet import Line, panel, sheet
 from upd_harness.report import colour_range, overlay
 from upd_harness.terminal import Terminal, reports_errors
 from upd_zoo.artefact import CALIBRATION, CONFIG, RESULTS, Calibration, Config, Metrics, Result, read_record
@@ -41,7 +42,6 @@ PHANTOMS: Final = ("phantom-t2", "phantom-cxr", "phantom-fundus")
 TIMES: Final = "times.json"
 _COLUMNS: Final = {"AP_i": "ap_image", "AUROC": "auroc", "AP_p": "ap_pixel", "best Dice": "dice"}
 _PANELS: Final = ("image", "drawn", "map", "truth")
-_LABEL, _HEAD, _GAP = 110, 18, 2
 _SOME_FAILED: Final = InputError.exit_code
 
 
@@ -202,21 +202,11 @@ def draw(cells: Iterable[Cell], test_set: TestSet, plan: Plan) -> Image.Image:
     rows = shown_rows(store)
     images = np.array(store.images[rows])
     masks = list(store.masks[rows]) if store.masks is not None else [None] * len(rows)
-    lines = [_line(plan.out / cell.name / "artefact", images, masks) for cell in cells]
-    side = images.shape[-1] + _GAP
-    sheet = Image.new("RGB", (_LABEL + side * len(_PANELS) * len(rows), _HEAD + side * len(lines)), "black")
-    pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(_PANELS * len(rows)):
-        pen.text((_LABEL + side * column + 4, 3), title, fill="white")
-    for number, (title, panels) in enumerate(lines):
-        pen.text((4, _HEAD + side * number + side // 2 - 6), title, fill="white")
-        for column, panel in enumerate(panels):
-            sheet.paste(panel, (_LABEL + side * column, _HEAD + side * number))
-    return sheet
+    return sheet(_PANELS, [_line(plan.out / cell.name / "artefact", images, masks) for cell in cells])
 
 
-def _line(artefact: Path, images: Array, masks: Sequence[Any]) -> tuple[str, list[Image.Image]]:
-    """Return a model's title and its panels, image after image."""
+def _line(artefact: Path, images: Array, masks: Sequence[Any]) -> Line:
+    """Return the panels of a model, image after image."""
     import torch
 
     from upd_zoo.eager import load_detector
@@ -231,11 +221,9 @@ def _line(artefact: Path, images: Array, masks: Sequence[Any]) -> tuple[str, lis
     redrawn = [None] * len(images) if drawn is None else list(drawn.numpy() / (2 if config.centred else 1))
     panels: list[Image.Image] = []
     for image, other, anomaly_map, mask in zip(images, redrawn, maps, masks, strict=True):
-        flat = np.zeros_like(anomaly_map)
-        shown = np.zeros_like(image) if other is None else np.clip(other + (0.5 if config.centred else 0), 0, 1)
-        panels += [overlay(image, flat, 1, 2), overlay(shown, flat, 1, 2), overlay(image, anomaly_map, low, high)]
-        panels.append(overlay(image, flat, 1, 2, mask))
-    return config.title, panels
+        shown = np.zeros_like(image) if other is None else other + (0.5 if config.centred else 0)
+        panels += [panel(image), panel(shown), overlay(image, anomaly_map, low, high), panel(image, mask)]
+    return Line(config.title, panels)
 
 
 def _cells(

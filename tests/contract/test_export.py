@@ -55,9 +55,7 @@ def exported(
 
 
 def test_every_format_agrees_with_the_eager_model(exported: Any) -> None:
-    eager, formats, folder, channels = exported
-    if folder.name.startswith("amcons") and channels != 1:
-        pytest.xfail("measured: AMCons after two steps on coloured images exceeds the tolerance")
+    eager, formats, _, channels = exported
     images = images_of(channels)
     rows: list[Parity] = compare(eager, formats, images, BATCHES)
     assert {(row.format, row.batch) for row in rows} == {(name, batch) for name in formats for batch in BATCHES}

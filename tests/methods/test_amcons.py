@@ -139,7 +139,8 @@ def test_a_step_on_the_entropy_alone_raises_it_and_in_the_study_lowers_it(protoc
     recipe = load_recipe(ModelId.parse("amcons-camcan-t2"), protocol, "tiny")
     torch.manual_seed(0)
     settings: dict[str, Any] = recipe.settings
-    method, images = AMCons(1, **settings).eval(), images_of()
+    # Of a new network the entropy is nearly the largest there is: its change is lost in float32.
+    method, images = AMCons(1, **settings).eval().double(), images_of().double()
     losses = method.training_step(images)
     push = losses["loss"] - losses["reconstruction"] - method.kl_weight * losses["kl"]
     torch.autograd.backward(push)
@@ -148,7 +149,7 @@ def test_a_step_on_the_entropy_alone_raises_it_and_in_the_study_lowers_it(protoc
             if parameter.grad is not None:
                 parameter.sub_(parameter.grad, alpha=0.1)
         rise = float(method.training_step(images)["entropy"] - losses["entropy"].detach())
-    assert abs(rise) > 1e-5
+    assert abs(rise) > 1e-9
     assert (rise > 0) is rises
 
 

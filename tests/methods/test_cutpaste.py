@@ -345,7 +345,7 @@ def test_map_and_score_are_mahalanobis_distances(align: bool) -> None:
 
 def test_rounded_densities_tell_nearly_the_same() -> None:
     maps = []
-    for bits in (8, 32):
+    for bits in (16, 32):
         method = small(factor_bits=bits)
         fitted(method, images_of(120))
         with torch.no_grad():

@@ -37,7 +37,7 @@ def test_every_method_has_a_recipe_and_every_recipe_a_method() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_recipe_can_be_used(method: str) -> None:
     family = [kind for kind in registered()[method].__mro__ if kind.__module__.startswith("upd_zoo.methods")]
-    taken = {name for kind in family for name in inspect.signature(kind.__init__).parameters}
+    taken = {name for kind in family for name in inspect.signature(kind).parameters}
     profiles = [FULL_PROFILE, *DOCUMENTS[method].get("profile", {})]
     for domain, protocol, profile in product(DOMAINS, Protocol, profiles):
         recipe = recipe_of(f"{method}-{domain}", protocol, profile)

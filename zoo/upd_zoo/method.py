@@ -93,7 +93,7 @@ class Method(nn.Module, ABC):
         return None
 
     def synthetic(self, images: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 - methods with synthetic anomalies use it
-        """Return pictures (B, C, H, W) of the synthetic anomalies that training plants in images, by name."""
+        """Return images with the synthetic anomalies that training plants, (B, C, H, W) each, by the anomaly's name."""
         return {}
 
     def forward(self, images: Tensor, objective: str = "training_step") -> dict[str, Tensor]:

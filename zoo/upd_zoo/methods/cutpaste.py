@@ -22,7 +22,7 @@ Differs from the study (switches):
 
 Differs from the study (always):
     Pixels are real numbers in [0, 1] throughout; the study rounds them to 8 bits on the way.
-    Whitening factors of windows are stored in 8 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
+    Whitening factors of windows are stored in 16 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
     Images are framed as for every other method; the study squeezes radiographs and fundus images to a square here.
 
 References: section III-C of the study; Li et al. 2021.
@@ -357,7 +357,7 @@ class CutPaste(Method):
         stride: Pixels from one window to the next.
         align: Whether each window has a density of its own; else all share one.
         share: Which part of the training images, from the first, the densities of windows are taken from, in (0, 1].
-        factor_bits: In how many bits a number of their whitening factors is stored, 8 or 32.
+        factor_bits: In how many bits a number of their whitening factors is stored, 16 or 32.
         place_at_centres: Whether distances lie at the centres of their windows; else the grid is stretched.
         static: Whether an image gets the same damage whenever it comes.
         centred: Whether images lie in [-1, 1] instead of [0, 1]; damage is always done in [0, 1].

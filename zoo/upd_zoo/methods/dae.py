@@ -222,8 +222,7 @@ class DAE(Method):
 
     @override
     def synthetic(self, images: Tensor) -> dict[str, Tensor]:
-        noisy = self.corrupt(images)
-        return {"noise": noisy - images, "noisy": noisy}
+        return {"noisy": self.corrupt(images)}
 
     @override
     def anomaly_map(self, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ Differs from the study:
     share   Switch. The study's statistics of brain MRI see the first 18 % of the images, for want of memory; here they
             are gathered as the images pass by, and all are seen.
     The chosen channels are stored; the study draws them again from the seed of the run.
-    The whitening factors are stored in 8 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
+    The whitening factors are stored in 16 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
     As in the study, and unlike the original, maps are not smoothed (the original: a Gaussian of σ = 4 pixels).
 
 References: section III-B of the study; Defard et al. 2021, section III.
@@ -64,7 +64,7 @@ class PaDiM(Method):
         features: d, how many channels are kept; all where the backbone has fewer.
         share: Which part of the training images, from the first, the statistics see, in (0, 1].
         ridge: Added to the diagonal of every covariance.
-        factor_bits: In how many bits a number of the whitening factors is stored, 8 or 32.
+        factor_bits: In how many bits a number of the whitening factors is stored, 16 or 32.
 
     Raises:
         UsageError: `features` or `share` chooses nothing.

@@ -248,8 +248,7 @@ class PII(Method):
 
     @override
     def synthetic(self, images: Tensor) -> dict[str, Tensor]:
-        planted = self.plant(images)
-        return {"blended": planted.images, "label": planted.labels}
+        return {"blended": self.plant(images).images}
 
     @override
     def anomaly_map(self, images: Tensor) -> Tensor:
