@@ -136,7 +136,7 @@ def _model(folder: Path) -> Model:
         image_threshold=5.0, subject_threshold=5.0, map_threshold=5.0,
     )  # fmt: skip
     predict = onnx_predict(folder / ONNX, "cpu", None)
-    return Model(read_record(folder / CONFIG, Config), calibration, "0" * 64, "onnx", "cpu", predict)
+    return Model(read_record(folder / CONFIG, Config), calibration, "0" * 64, "onnx", "cpu", "float32", predict)
 
 
 def scoring(slices: int, repeats: int) -> list[Figure]:

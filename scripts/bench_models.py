@@ -1,9 +1,11 @@
 """The speed and size of methods, beside anomalib's where it has them; a part of `scripts/bench.py`.
 
 Images have 128 px and come in batches of 16. Weights and statistics are random, for neither speed nor size depends on
-them. Ours is the exported ONNX file, theirs the eager model on the same cores: two things a user can choose between.
+them. Ours is the exported ONNX file, or the torch model in bfloat16; theirs is the eager model on the same cores: what
+a user can choose between.
 """
 
+import copy
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from bench_figures import BATCH, Figure, apart, config_of, resident, shortest
 from upd_zoo.detector import Detector
+from upd_zoo.eager import as_predict
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.method import registered
 from upd_zoo.runtime import Predict, onnx_predict
@@ -33,7 +36,7 @@ def images_of(count: int) -> Tensor:
 def models(repeats: int) -> list[Figure]:
     """Compare the methods that anomalib has, and r-VAE with its plain loop."""
     figures = apart(against, "padim", padim, 15.0, repeats)
-    figures += apart(against, "rd", reverse_distillation, None, repeats)
+    figures += apart(coarse_against, "rd", reverse_distillation, repeats)
     figures += apart(against, "cflow-ad", cflow, None, repeats)
     return figures + apart(restoration, repeats)
 
@@ -69,6 +72,28 @@ def against(method: str, build: Callable[[], Any], least: float | None, repeats:
         Figure(f"{name}: ONNX / anomalib", other / ours, "x", 1.5),
         Figure(f"{name}: peak memory of ONNX Runtime", memory / 1e6, "MB", 2000 if least else None, "lower"),
         Figure(f"{name}: ONNX file", size / 1e6, "MB", 700 if least else None, "lower"),
+    ]
+
+
+def coarse_against(method: str, build: Callable[[], Any], repeats: int) -> list[Figure]:
+    """Compare one of our methods in bfloat16 with the same in float32 and with anomalib's eager model, all in torch."""
+    detector, images = detector_of(method), images_of(BATCH)
+    theirs, colour = build(), images.expand(-1, 3, -1, -1).contiguous()
+    fine, coarse = as_predict(detector), as_predict(copy.deepcopy(detector), precision="bfloat16")
+
+    def eager() -> None:
+        with torch.inference_mode():
+            theirs(colour)
+
+    for warm_up in (eager, lambda: fine(images.numpy()), lambda: coarse(images.numpy())):
+        warm_up()
+    other, ours, ours_coarse = shortest(repeats, eager, lambda: fine(images.numpy()), lambda: coarse(images.numpy()))
+    name = registered()[method].title
+    return [
+        Figure(f"{name}: torch", BATCH / ours, "images/s"),
+        Figure(f"{name}: torch in bfloat16", BATCH / ours_coarse, "images/s"),
+        Figure(f"{name}: anomalib, eager", BATCH / other, "images/s"),
+        Figure(f"{name}: torch in bfloat16 / anomalib", other / ours_coarse, "x", 1.5),
     ]
 
 

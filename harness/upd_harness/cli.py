@@ -38,6 +38,7 @@ Token = Annotated[str | None, typer.Option("--token", help="Access token of the 
 CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where pulled files are kept.")]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option("--backend", help="onnx, torchscript or torch.")]
+Precision = Annotated[str, typer.Option("--precision", help="float32; or bfloat16, with --backend torch.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per call of the network.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
@@ -249,6 +250,7 @@ def score(
     hub: HubOption = None,
     device: Device = "auto",
     backend: Backend = "onnx",
+    precision: Precision = "float32",
     batch_size: BatchSize = 16,
     threads: Threads = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
@@ -278,7 +280,7 @@ def score(
     name = _named(model, revision)
     if not inputs.exists():
         raise NotFoundError(f"{inputs} does not exist", "a folder of images, or one image")
-    loaded = _load(name, hub, backend, device, threads, offline, token, cache_dir, terminal)
+    loaded = _load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     _announce(loaded, terminal)
     with terminal.bar("scoring") as advance:
         summary = score_folder(
@@ -301,6 +303,7 @@ def _load(
     backend: str,
     device: str,
     threads: int | None,
+    precision: str,
     offline: bool,
     token: str | None,
     cache_dir: Path | None,
@@ -310,12 +313,13 @@ def _load(
 
     names = (*RECORDS, *FILES.get(backend, ()))
     pulled = _fetch(model, names, hub, offline, token, cache_dir, terminal)
-    return load_folder(pulled.folder, backend, device, threads)
+    return load_folder(pulled.folder, backend, device, threads, precision)
 
 
 def _announce(model: Any, terminal: Terminal) -> None:
     labels = f" [{', '.join(model.config.labels)}]" if model.config.labels else ""
-    terminal.say(f"{model.config.id}{labels} on {model.device} through {model.backend}. Research only.")
+    how = model.backend if model.precision == "float32" else f"{model.backend} in {model.precision}"
+    terminal.say(f"{model.config.id}{labels} on {model.device} through {how}. Research only.")
 
 
 @app.command()
@@ -329,6 +333,7 @@ def evaluate(
     hub: HubOption = None,
     device: Device = "auto",
     backend: Backend = "onnx",
+    precision: Precision = "float32",
     batch_size: BatchSize = 16,
     threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
@@ -353,7 +358,7 @@ def evaluate(
         raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
     terminal = Terminal(as_json, quiet, not no_progress)
     store = Store(store_path(data_folder(data), chosen.id, "test"))
-    loaded = _load(name, hub, backend, device, threads, offline, token, cache_dir, terminal)
+    loaded = _load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     _announce(loaded, terminal)
     with terminal.bar("evaluating") as advance:
         evaluation = run_evaluation(

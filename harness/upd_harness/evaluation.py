@@ -185,6 +185,7 @@ def _result(model: Model, test_set: TestSet, store: Store, revision: str, conten
         store=store.sha256,
         seed=model.config.training.seed,
         backend=model.backend,
+        precision=model.precision,
         images=len(store),
         anomalous=int(store.anomalous.sum()),
         subjects=store.facts.subjects,

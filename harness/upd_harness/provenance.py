@@ -53,6 +53,7 @@ def describe_run(
         "versions": versions(),
         "device": model.device,
         "backend": model.backend,
+        "precision": model.precision,
         "started": started,
         "seconds": round(seconds, 3),
     }

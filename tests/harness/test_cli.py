@@ -253,6 +253,8 @@ def test_an_image_of_another_kind_is_three(
         (["scans", "-m", MODEL, "--continue", "--overwrite"], 2),
         (["scans", "-m", MODEL, "--num-parts", "2", "--part-id", "2"], 2),
         (["scans", "-m", MODEL, "--backend", "pickle"], 2),
+        (["scans", "-m", MODEL, "--precision", "bfloat16"], 2),
+        (["scans", "-m", MODEL, "--precision", "float7", "--backend", "torch"], 2),
         (["scans", "-m", MODEL, "-d", "abacus"], 2),
         (["scans", "-m", MODEL, "-d", "cuda:99"], 2),
     ],

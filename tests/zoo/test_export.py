@@ -99,6 +99,16 @@ def test_every_backend_gives_the_same_maps_and_scores(artefact: Path, images: Ar
         np.testing.assert_allclose(found_scores, scores, rtol=0, atol=1e-4)
 
 
+def test_a_coarser_network_draws_nearly_the_same_maps_in_float32(artefact: Path, images: Array) -> None:
+    fine = load_folder(artefact, "torch", "cpu", threads=1)
+    coarse = load_folder(artefact, "torch", "cpu", threads=1, precision="bfloat16")
+    assert (fine.precision, coarse.precision) == ("float32", "bfloat16")
+    (maps, _), (found, scores) = fine(images), coarse(images)
+    assert found.dtype == scores.dtype == np.float32
+    assert 0 < np.abs(found - maps).max() < 0.1 * np.ptp(maps)
+    assert len(np.unique(found)) > 10 * 2**8, "a map in bfloat16 would have few values"
+
+
 @pytest.mark.parametrize("backend", FILES)
 @pytest.mark.parametrize("batch", [1, 5])
 def test_an_image_scores_the_same_in_every_company(artefact: Path, images: Array, backend: str, batch: int) -> None:

@@ -37,6 +37,14 @@ def test_resize_is_torchs_bilinear_interpolation(source: int, target: int, align
     torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-6)
 
 
+def test_resize_computes_in_float32_whatever_the_networks_do() -> None:
+    maps = random_images(2, 3, 32, 32)
+    resize = Resize(32, 128, align_corners=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = resize(maps)
+    assert torch.equal(found, resize(maps))
+
+
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_interpolation_keeps_constants(align_corners: bool) -> None:
     rows = interpolation_matrix(13, 57, align_corners=align_corners).sum(dim=1)

@@ -281,6 +281,7 @@ class Result(Record):
     store: Sha256
     seed: int
     backend: str
+    precision: str = "float32"
     images: int
     anomalous: int
     subjects: int

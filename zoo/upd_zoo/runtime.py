@@ -35,6 +35,8 @@ Predict = Callable[[Array], tuple[Array, Array]]
 FILES: Final = {"onnx": (ONNX,), "torchscript": (TORCHSCRIPT,), "torch": (WEIGHTS,)}
 """What each backend needs of an artefact, besides its records."""
 RECORDS: Final = (CONFIG, CALIBRATION)
+PRECISIONS: Final = ("float32", "bfloat16")
+"""In which numbers networks compute. Maps are always put together in float32, the promised precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Model:
         manifest_sha256: Hash of its manifest, which names every byte of it.
         backend: `onnx`, `torchscript` or `torch`.
         device: `cpu` or `cuda:N`.
+        precision: `float32` or `bfloat16`.
         predict: Images to maps (B, 1, 128, 128) and scores (B,), both float32, higher is more anomalous.
     """
 
@@ -55,6 +58,7 @@ class Model:
     manifest_sha256: str
     backend: str
     device: str
+    precision: str
     predict: Predict
 
     def __call__(self, images: Array) -> tuple[Array, Array]:
@@ -62,7 +66,13 @@ class Model:
         return self.predict(images)
 
 
-def load_folder(folder: Path, backend: str = "onnx", device: str = "auto", threads: int | None = None) -> Model:
+def load_folder(
+    folder: Path,
+    backend: str = "onnx",
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "float32",
+) -> Model:
     """Return the model in an artefact's folder, after checking every file it uses against the manifest.
 
     Args:
@@ -70,26 +80,32 @@ def load_folder(folder: Path, backend: str = "onnx", device: str = "auto", threa
         backend: `onnx`, `torchscript` or `torch`.
         device: `auto` (CUDA where it can be used), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; None for one per core.
+        precision: `float32`, or `bfloat16` for a faster and coarser network, through `torch` only.
 
     Raises:
         IntegrityError: A file is missing or changed, or cannot be run.
-        UsageError: There is no such backend or device.
+        UsageError: There is no such backend, device or precision, or not with this backend.
         MissingExtraError: The backend needs torch, which is not installed.
     """
     if backend not in FILES:
         raise UsageError(f"no backend is called '{backend}'", f"backends: {', '.join(FILES)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"no precision is called '{precision}'", f"precisions: {', '.join(PRECISIONS)}")
+    if precision != PRECISIONS[0] and backend != "torch":
+        raise UsageError(f"the graphs of {backend} compute in float32", "float32", "add --backend torch")
     verify(folder, (*RECORDS, *FILES[backend]))
     resolved = _resolve_device(device)
     if backend == "onnx":
         predict = onnx_predict(folder / ONNX, resolved, threads)
     else:
-        predict = _torch(folder, backend, resolved, threads)
+        predict = _torch(folder, backend, resolved, threads, precision)
     return Model(
         config=read_record(folder / CONFIG, Config),
         calibration=read_record(folder / CALIBRATION, Calibration),
         manifest_sha256=sha256_of(folder / MANIFEST),
         backend=backend,
         device=resolved,
+        precision=precision,
         predict=predict,
     )
 
@@ -168,9 +184,11 @@ def _ort_errors() -> tuple[type[Exception], ...]:
     return (*(getattr(state, name) for name in names), state.RuntimeException)
 
 
-def _torch(folder: Path, backend: str, device: str, threads: int | None) -> Predict:
+def _torch(folder: Path, backend: str, device: str, threads: int | None, precision: str) -> Predict:
     if find_spec("torch") is None:
         raise MissingExtraError(f"The backend {backend}", "train")
     from upd_zoo.eager import eager_predict, scripted_predict
 
-    return (eager_predict if backend == "torch" else scripted_predict)(folder, device, threads)
+    if backend == "torch":
+        return eager_predict(folder, device, threads, precision)
+    return scripted_predict(folder, device, threads)

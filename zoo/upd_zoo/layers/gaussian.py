@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, cat, nn
 
 from upd_zoo.errors import UsageError
+from upd_zoo.layers.precision import full_precision
 
 EXACT_BITS = 32
 ROUNDED_BITS = 16
@@ -159,6 +160,10 @@ class Gaussian(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the Mahalanobis distances (B, P) of embeddings (B, P, D)."""
+        with full_precision(embeddings.device):
+            return self._distances(embeddings.to(self.mean.dtype))
+
+    def _distances(self, embeddings: Tensor) -> Tensor:
         deviations = (embeddings - self.mean).permute(1, 2, 0)  # P, D, B
         products = [
             self.get_buffer(f"codes_{number}").float() @ deviations[:, :stop]

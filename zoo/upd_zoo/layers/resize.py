@@ -7,6 +7,8 @@ matrices agree everywhere to float32 rounding.
 import torch
 from torch import Tensor, nn
 
+from upd_zoo.layers.precision import full_precision
+
 
 class Resize(nn.Module):
     """Bilinear resizing of square maps, without anti-aliasing, to a square of fixed size.
@@ -25,7 +27,8 @@ class Resize(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return (..., target, target) of (..., source, source)."""
-        return self.matrix @ maps @ self.matrix.T
+        with full_precision(maps.device):
+            return self.matrix @ maps.to(self.matrix.dtype) @ self.matrix.T
 
 
 def interpolation_matrix(source: int, target: int, *, align_corners: bool) -> Tensor:

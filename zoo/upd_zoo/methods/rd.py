@@ -169,7 +169,7 @@ class RD(Method):
     def anomaly_map(self, images: Tensor) -> Tensor:
         total = images.new_zeros(())
         for upsample, taught, drawn in zip(self.upsample, *self.levels(images), strict=True):
-            total = total + upsample(1 - F.cosine_similarity(taught, drawn, dim=1).unsqueeze(1))
+            total = total + upsample(1 - F.cosine_similarity(taught.float(), drawn.float(), dim=1).unsqueeze(1))
         return total
 
 
