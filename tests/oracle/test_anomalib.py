@@ -5,12 +5,16 @@ Where anomalib departs from the study on purpose (smoothing, widths, padding), i
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from upd_zoo.layers.gaussian import Moments
 from upd_zoo.method import create
 
 pytestmark = pytest.mark.slow
@@ -75,6 +79,57 @@ def test_reverse_distillation_is_anomalibs(anomalib: Any) -> None:
         expected, found = theirs(images_of(3)).anomaly_map, ours.anomaly_map(images_of(3))
     assert found.std() > 1e-3
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_padim_is_anomalibs(anomalib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {"backbone": "resnet18", "features": 40, "factor_bits": 32, "backbone_bits": 32}
+    ours: Any = create("padim", 3, settings).eval()
+    disturb(ours.backbone)
+    theirs = anomalib.padim.torch_model.PadimModel("resnet18", LEVELS, pre_trained=False, n_features=40).eval()
+    copy_in_order([ours.backbone.network], [theirs.feature_extractor.feature_extractor])
+    theirs.idx.copy_(ours.chosen)
+    # The study enlarges levels bilinearly and does not smooth the map; anomalib takes the nearest and does.
+    bilinear = partial(F.interpolate, mode="bilinear", align_corners=False)
+    ours_only = SimpleNamespace(interpolate=lambda level, size, **_: bilinear(level, size))
+    monkeypatch.setattr(anomalib.padim.torch_model, "F", ours_only)
+    theirs.anomaly_map_generator.smooth_anomaly_map = lambda anomaly_map: anomaly_map
+
+    with torch.no_grad():
+        known = ours.embeddings(images_of(60, seed=1))
+        moments = Moments(*known.shape[1:])
+        moments.update(known)
+        ours.density.fit(moments)
+        embeddings = theirs.train()(images_of(60, seed=1)).flatten(2).permute(2, 0, 1).double()  # position, image, d
+        theirs.eval().feature_extractor.eval()
+        covariance = torch.stack([each.T.cov() for each in embeddings]) + 0.01 * torch.eye(40, dtype=torch.float64)
+        theirs.gaussian.mean = embeddings.mean(1).T.float()
+        theirs.gaussian.inv_covariance = covariance.inverse().float()
+        expected, found = theirs(images_of(3)).anomaly_map, ours.anomaly_map(images_of(3))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.max() - expected.min()))
+
+
+def test_cflow_is_anomalibs(anomalib: Any) -> None:
+    torch.manual_seed(0)
+    ours: Any = create("cflow-ad", 3, {"backbone": "resnet18", "padding": "zeros", "condition": 32}).eval()
+    disturb(ours)
+    theirs = anomalib.cflow.torch_model.CflowModel("resnet18", LEVELS, pre_trained=False, condition_vector=32).eval()
+    copy_in_order([ours.backbone.network], [theirs.encoder.feature_extractor])
+    for decoder, other in zip(ours.decoders, theirs.decoders, strict=True):
+        for block, same in zip(decoder.blocks, other.module_list, strict=True):
+            copy_in_order([block.widen, block.narrow], [same.subnet])
+            with torch.no_grad():
+                same.global_scale.copy_(block.global_scale[None])
+                same.global_offset.copy_(block.global_offset[None])
+                same.w_perm.copy_(torch.eye(len(block.permutation))[block.permutation])
+    images = images_of(3)
+    # anomalib divides by the largest probability of the images that it looks at, and turns the sum of levels around
+    # its own maximum: maps are the same but for a constant and for the number of levels.
+    ours.maxima.copy_(ours.highest(images))
+    with torch.no_grad():
+        expected, found = theirs(images).anomaly_map, 3 * ours.anomaly_map(images)[:, 0]
+    assert found.std() > 1e-3
+    torch.testing.assert_close(found - found.min(), expected - expected.min(), rtol=0, atol=1e-5)
 
 
 def _pairs(module: Any, numbers: Iterable[int]) -> list[nn.Module]:

@@ -64,7 +64,7 @@ class SSIMResidual(Dissimilarity):
 
     Args:
         dynamic_range: L, largest minus smallest possible value. The study used 255 on images in [0, 1], which turns the
-            map into a blurred squared error.
+            map into little more than the square of a blurred difference.
         side: Height and width of the images in pixels.
         window: Side of the Gaussian window in pixels.
         sigma: Standard deviation of the window in pixels.

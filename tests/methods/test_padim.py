@@ -1,0 +1,129 @@
+"""PaDiM, against scipy and levels laid over each other by torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import mahalanobis
+from torch import Tensor
+from torch.nn import functional as F
+
+from fake.stores import write_tiny_store
+from upd_zoo.data.store import Store
+from upd_zoo.errors import UsageError
+from upd_zoo.methods.padim import PaDiM
+from upd_zoo.recipe import load_recipe
+from upd_zoo.training import Batches, Trainer
+from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
+
+LIGHT = "test_resnet"
+
+
+def small(seed: int = 0, **settings: Any) -> PaDiM:
+    torch.manual_seed(seed)
+    defaults: dict[str, Any] = {"backbone": LIGHT, "features": 8, "factor_bits": 32, "backbone_bits": 32}
+    return PaDiM(1, **(defaults | settings)).eval()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return write_tiny_store(tmp_path_factory.mktemp("padim"), 1, 20)
+
+
+def fitted(method: PaDiM, store: Store, folder: Path, batch: int = 8) -> PaDiM:
+    recipe = load_recipe(ModelId("padim", None, "phantom-t2"), profile="tiny")
+    folder.mkdir(exist_ok=True)
+    method.fit(Batches(store, batch, 0, centred=False), Trainer(folder, recipe, "cpu"))
+    return method
+
+
+def pixels(store: Store, count: int | None = None) -> Tensor:
+    return torch.from_numpy(np.array(store.images[:count]))
+
+
+def test_an_embedding_is_the_chosen_channels_of_all_levels_laid_over_each_other(store: Store) -> None:
+    method = small()
+    with torch.no_grad():
+        levels = method.backbone(pixels(store, 3))
+        laid = [F.interpolate(level, (32, 32), mode="bilinear", align_corners=False) for level in levels]
+        found = method.embeddings(pixels(store, 3))
+    expected = torch.cat(laid, 1)[:, method.chosen].flatten(2).mT
+    assert found.shape == (3, 1024, 8)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_map_is_scipys_mahalanobis_distances_upsampled(store: Store, tmp_path: Path) -> None:
+    method = fitted(small(), store, tmp_path)
+    with torch.no_grad():
+        known, new = method.embeddings(pixels(store)).double().numpy(), method.embeddings(pixels(store, 2) ** 2)
+        found = method.anomaly_map(pixels(store, 2) ** 2)
+    distances = np.empty((2, 1024))
+    for position in range(1024):
+        inverse = np.linalg.inv(np.cov(known[:, position], rowvar=False) + 0.01 * np.eye(8))
+        for image in range(2):
+            vector = new[image, position].double().numpy()
+            distances[image, position] = mahalanobis(vector, known[:, position].mean(0), inverse)
+    grid = torch.from_numpy(distances).reshape(2, 1, 32, 32)
+    expected = F.interpolate(grid, (128, 128), mode="bilinear", align_corners=False).float()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+
+
+def test_statistics_do_not_depend_on_the_size_of_batches(store: Store, tmp_path: Path) -> None:
+    one, other = (fitted(small(), store, tmp_path / str(batch), batch) for batch in (3, 20))
+    with torch.no_grad():
+        maps = [method.anomaly_map(pixels(store, 3) ** 2) for method in (one, other)]
+    torch.testing.assert_close(*maps, rtol=1e-4, atol=1e-4)
+
+
+def test_the_studys_share_is_of_the_first_images(store: Store, tmp_path: Path) -> None:
+    method = fitted(small(share=0.18), store, tmp_path)
+    with torch.no_grad():
+        known = method.embeddings(pixels(store, 3))  # 18 % of 20, rounded down
+    torch.testing.assert_close(method.density.mean, known.mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_chosen_channels_are_part_of_the_state(store: Store, tmp_path: Path) -> None:
+    method, other = fitted(small(0), store, tmp_path), small(1)
+    assert not torch.equal(method.chosen, other.chosen)
+    other.load_state_dict(method.state_dict())
+    with torch.no_grad():
+        assert torch.equal(other.anomaly_map(pixels(store, 2)), method.anomaly_map(pixels(store, 2)))
+
+
+def test_a_backbone_stored_in_half_the_bits_tells_nearly_the_same(store: Store) -> None:
+    exact, half = small(), small(backbone_bits=16)
+    assert {parameter.dtype for parameter in half.backbone.parameters() if parameter.dim() == 4} == {torch.float16}
+    with torch.no_grad():
+        for one, other in zip(exact.backbone(pixels(store, 2)), half.backbone(pixels(store, 2)), strict=True):
+            assert other.dtype == torch.float32
+            assert 0 < (one - other).abs().max() < 0.01 * one.abs().max()
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_only_the_study_and_only_its_brains_leave_images_out(domain: str) -> None:
+    shares = {p: load_recipe(ModelId("padim", None, domain), p).settings["share"] for p in Protocol}
+    brain = DOMAINS[domain].modality.id == "brain-mri"
+    assert shares == {Protocol.SOUND: 1.0, Protocol.STUDY: 0.18 if brain else 1.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": 0}, "0 features"),
+        ({"share": 0.0}, "share of 0.0"),
+        ({"share": 1.5}, "share of 1.5"),
+        ({"ridge": 0.0}, "ridge of 0.0"),
+        ({"factor_bits": 8}, "8 bits"),
+        ({"backbone_bits": 8}, "8 bits"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        small(**settings)
+
+
+def test_there_is_no_loss_to_descend(store: Store) -> None:
+    with pytest.raises(UsageError, match="no loss"):
+        small().training_step(pixels(store, 2))
