@@ -11,7 +11,7 @@ READY  := $(VENV)/ready
 export GOMP_SPINCOUNT ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types arrows schemas bench parameters pictures compare prepare train export publish score evaluate clean
+.PHONY: help demo test check format lint types arrows schemas bench tables pictures compare prepare train export publish score evaluate clean
 
 help:  ## print this menu
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,9 @@ schemas: $(READY)  ## whether the published JSON Schemas are current
 bench: $(READY)  ## speed, as ratios in one run
 	@$(BIN)/python scripts/bench.py
 
-parameters: $(READY)  ## count every method's parameters into cards/parameters.md
+tables: $(READY)  ## write the tables of the cards: parameters and settings
 	@$(BIN)/python scripts/parameters.py
+	@$(BIN)/python scripts/settings.py
 
 pictures: $(READY)  ## draw the synthetic anomalies that the method cards show
 	@$(BIN)/python scripts/pictures.py
