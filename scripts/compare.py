@@ -189,11 +189,21 @@ def _row(name: str, metrics: Sequence[Metrics]) -> str:
 
 
 def shown_rows(store: Store) -> list[int]:
-    """Return which images a picture shows: the diseased one with the median lesion, and the middle healthy one."""
-    areas = store.masks[:].reshape(len(store), -1).sum(axis=1) if store.masks is not None else store.anomalous
-    sick = sorted(np.flatnonzero(areas), key=lambda row: (areas[row], row))
+    """Return which images a picture shows: the diseased one with the median lesion, and the healthy one most like it.
+
+    Most like it is the one of another subject with the most nearly equal number of pixels that are not black.
+    """
+    lesions = store.masks[:].reshape(len(store), -1).sum(axis=1) if store.masks is not None else store.anomalous
+    sick = sorted(np.flatnonzero(lesions), key=lambda row: (lesions[row], row))
     healthy = np.flatnonzero(~store.anomalous)
-    return [int(rows[len(rows) // 2]) for rows in (sick, healthy) if len(rows)]
+    if not sick or not len(healthy):
+        return [int(row) for row in (*sick[:1], *healthy[:1])]
+    middle = sick[len(sick) // 2]
+    subjects = np.array(store.subjects)
+    others = healthy[subjects[healthy] != subjects[middle]]
+    shown = [int((np.asarray(store.images[row]) > 0).any(axis=0).sum()) for row in (middle, *others)]
+    nearest = others[np.argmin(np.abs(np.array(shown[1:]) - shown[0]))] if len(others) else healthy[0]
+    return [int(middle), int(nearest)]
 
 
 def draw(cells: Iterable[Cell], test_set: TestSet, plan: Plan) -> Image.Image:

@@ -43,15 +43,25 @@ def pixels(store: Store, count: int | None = None) -> Tensor:
     return torch.from_numpy(np.array(store.images[:count]))
 
 
-def test_an_embedding_is_the_chosen_channels_of_all_levels_laid_over_each_other(store: Store) -> None:
-    method = small()
+@pytest.mark.parametrize(("features", "kept"), [(1, 1), (8, 8), (100, 100), (999, 272)])
+def test_an_embedding_is_the_chosen_channels_of_all_levels_laid_over_each_other(
+    features: int, kept: int, store: Store
+) -> None:
+    method = small(features=features)
     with torch.no_grad():
         levels = method.backbone(pixels(store, 3))
         laid = [F.interpolate(level, (32, 32), mode="bilinear", align_corners=False) for level in levels]
         found = method.embeddings(pixels(store, 3))
     expected = torch.cat(laid, 1)[:, method.chosen].flatten(2).mT
-    assert found.shape == (3, 1024, 8)
+    assert found.shape == (3, 1024, kept)
+    assert len(method.chosen.unique()) == kept
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_other_seeds_choose_other_channels_of_every_level() -> None:
+    drawn = torch.cat([small(seed).chosen for seed in range(40)])
+    assert drawn.unique().numel() > 150
+    assert torch.histc(drawn.float(), 4, 0, 272).min() > 50
 
 
 def test_a_map_is_scipys_mahalanobis_distances_upsampled(store: Store, tmp_path: Path) -> None:
@@ -71,41 +81,66 @@ def test_a_map_is_scipys_mahalanobis_distances_upsampled(store: Store, tmp_path:
 
 
 def test_statistics_do_not_depend_on_the_size_of_batches(store: Store, tmp_path: Path) -> None:
-    one, other = (fitted(small(), store, tmp_path / str(batch), batch) for batch in (3, 20))
-    with torch.no_grad():
-        maps = [method.anomaly_map(pixels(store, 3) ** 2) for method in (one, other)]
-    torch.testing.assert_close(*maps, rtol=1e-4, atol=1e-4)
+    one, other = (fitted(small(), store, tmp_path / str(batch), batch).density for batch in (3, 8))
+    assert one.mean.std() > 0
+    for name, stored in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], stored, rtol=1e-5, atol=1e-5)
 
 
-def test_the_studys_share_is_of_the_first_images(store: Store, tmp_path: Path) -> None:
-    method = fitted(small(share=0.18), store, tmp_path)
-    with torch.no_grad():
-        known = method.embeddings(pixels(store, 3))  # 18 % of 20, rounded down
-    torch.testing.assert_close(method.density.mean, known.mean(0), rtol=1e-5, atol=1e-6)
+def test_a_share_is_of_the_first_images_and_the_others_do_not_count(store: Store, tmp_path: Path) -> None:
+    first = write_tiny_store(tmp_path / "first", 1, 3)  # 18 % of 20, rounded down
+    assert np.array_equal(first.images[:], store.images[:3])
+    share = fitted(small(share=0.18), store, tmp_path / "share").density.state_dict()
+    alone = fitted(small(), first, tmp_path / "alone").density.state_dict()
+    whole = fitted(small(), store, tmp_path / "whole").density.state_dict()
+    assert all(torch.equal(share[name], alone[name]) for name in share)
+    assert not torch.allclose(share["mean"], whole["mean"], rtol=1e-3)
+
+
+def test_a_share_of_one_image_has_no_covariance(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 images have no covariance"):
+        fitted(small(share=0.01), store, tmp_path)
 
 
 def test_the_chosen_channels_are_part_of_the_state(store: Store, tmp_path: Path) -> None:
     method, other = fitted(small(0), store, tmp_path), small(1)
-    assert not torch.equal(method.chosen, other.chosen)
+    assert "chosen" in method.state_dict()
+    assert other.bounds != method.bounds
     other.load_state_dict(method.state_dict())
+    assert torch.equal(other.chosen, method.chosen)
+    assert other.bounds == method.bounds
     with torch.no_grad():
         assert torch.equal(other.anomaly_map(pixels(store, 2)), method.anomaly_map(pixels(store, 2)))
 
 
 def test_a_backbone_stored_in_half_the_bits_tells_nearly_the_same(store: Store) -> None:
     exact, half = small(), small(backbone_bits=16)
-    assert {parameter.dtype for parameter in half.backbone.parameters() if parameter.dim() == 4} == {torch.float16}
+    for one, other in zip(exact.backbone.parameters(), half.backbone.parameters(), strict=True):
+        filters = one.dim() == 4
+        assert other.dtype == (torch.float16 if filters else torch.float32)
+        assert torch.equal(other, one.half() if filters else one)
     with torch.no_grad():
         for one, other in zip(exact.backbone(pixels(store, 2)), half.backbone(pixels(store, 2)), strict=True):
             assert other.dtype == torch.float32
             assert 0 < (one - other).abs().max() < 0.01 * one.abs().max()
 
 
+@pytest.mark.parametrize("fewer", [{"backbone_bits": 16}, {"factor_bits": 16}])
+def test_a_map_hardly_depends_on_the_bits_of_what_is_stored(
+    fewer: dict[str, Any], store: Store, tmp_path: Path
+) -> None:
+    exact, rounded = (fitted(small(**bits), store, tmp_path / str(len(bits))) for bits in ({}, fewer))
+    with torch.no_grad():
+        expected, found = exact.anomaly_map(pixels(store, 2) ** 2), rounded.anomaly_map(pixels(store, 2) ** 2)
+    assert 0 < (found - expected).abs().max() < 0.01 * (expected.max() - expected.min())
+
+
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_only_the_study_and_only_its_brains_leave_images_out(domain: str) -> None:
-    shares = {p: load_recipe(ModelId("padim", None, domain), p).settings["share"] for p in Protocol}
-    brain = DOMAINS[domain].modality.id == "brain-mri"
-    assert shares == {Protocol.SOUND: 1.0, Protocol.STUDY: 0.18 if brain else 1.0}
+    sound, study = (load_recipe(ModelId("padim", None, domain), p) for p in (Protocol.SOUND, Protocol.STUDY))
+    assert sound.settings["share"] == 1.0
+    assert study.settings == sound.settings | {"share": 0.18 if DOMAINS[domain].modality.id == "brain-mri" else 1.0}
+    assert study.centred is sound.centred
 
 
 @pytest.mark.parametrize(
@@ -113,6 +148,7 @@ def test_only_the_study_and_only_its_brains_leave_images_out(domain: str) -> Non
     [
         ({"features": 0}, "0 features"),
         ({"share": 0.0}, "share of 0.0"),
+        ({"share": -0.1}, "share of -0.1"),
         ({"share": 1.5}, "share of 1.5"),
         ({"ridge": 0.0}, "ridge of 0.0"),
         ({"factor_bits": 8}, "8 bits"),

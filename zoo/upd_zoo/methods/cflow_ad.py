@@ -35,6 +35,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import STRIDES, FeatureBackbone
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
@@ -61,8 +62,10 @@ def positional_code(side: int, channels: int) -> Tensor:
     2j + 1 are sine and cosine of position · 10 000^(−2j / D).
 
     Raises:
-        ValueError: The channels cannot be divided by 4.
+        UsageError: The channels cannot be divided by 4.
     """
+    if channels < 4 or channels % 4:
+        raise UsageError(f"a condition of {channels} channels cannot encode rows and columns", "a multiple of 4")
     half = channels // 2
     rate = torch.exp(torch.arange(0, half, 2).double() * (-math.log(1e4) / half))
     angle = torch.arange(side).double() * rate[:, None]
@@ -126,14 +129,19 @@ class Decoder(nn.Module):
         side: Its height and width.
         condition: Channels of the positional code.
         blocks: Coupling blocks.
+
+    Raises:
+        UsageError: There are no blocks, or the condition has a number of channels that is no multiple of 4.
     """
 
     code: Tensor
 
     def __init__(self, channels: int, side: int, condition: int, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Coupling(channels, condition) for _ in range(blocks))
+        if blocks < 1:
+            raise UsageError(f"{blocks} coupling blocks learn nothing", "at least 1")
         self.register_buffer("code", positional_code(side, condition), False)
+        self.blocks = nn.ModuleList(Coupling(channels, condition) for _ in range(blocks))
 
     def forward(self, level: Tensor) -> Tensor:
         """Return ℓ (B, side²), log-likelihood per channel of each position, of a level (B, C, side, side)."""
@@ -161,6 +169,9 @@ class CFlowAD(Method):
         first_batch_maximum: Whether m is the largest ℓ of any level in the first batch, instead of each level's own
             over all training images.
         inside_foreground: Whether only positions that are at least half tissue count for m.
+
+    Raises:
+        UsageError: There are no strides or no blocks, or `condition` is no multiple of 4.
     """
 
     id = "cflow-ad"
@@ -180,6 +191,8 @@ class CFlowAD(Method):
         inside_foreground: bool = False,
     ) -> None:
         super().__init__()
+        if not strides:
+            raise UsageError("no strides describe nothing", f"at least one, such as {STRIDES}")
         self.first_batch_maximum, self.inside_foreground = first_batch_maximum, inside_foreground
         self.backbone = FeatureBackbone(backbone, strides, padding=padding)
         self.decoders = nn.ModuleList(

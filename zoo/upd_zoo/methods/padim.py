@@ -65,9 +65,10 @@ class PaDiM(Method):
         share: Which part of the training images, from the first, the statistics see, in (0, 1].
         ridge: Added to the diagonal of every covariance.
         factor_bits: In how many bits a number of the whitening factors is stored, 16 or 32.
+        backbone_bits: In how many bits a weight of the backbone's convolutions is stored, 16 or 32.
 
     Raises:
-        UsageError: `features` or `share` chooses nothing.
+        UsageError: `features` or `share` chooses nothing, or there is no such number of bits.
     """
 
     id = "padim"
