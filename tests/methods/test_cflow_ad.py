@@ -122,7 +122,18 @@ def test_the_same_vector_is_as_likely_in_every_image_but_not_everywhere() -> Non
     with torch.no_grad():
         found = decoder(torch.randn(6)[:, None, None].expand(2, 6, 3, 3))
     torch.testing.assert_close(found[0], found[1])
-    assert len(found[0].unique()) == 9
+    assert len(set(found[0].tolist())) == 9
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(4, 2), (5, 3)])
+def test_a_block_keeps_the_first_half_and_the_middle(channels: int, kept: int) -> None:
+    torch.manual_seed(0)
+    block, vectors = Coupling(channels, 8), torch.randn(channels, 4)
+    changed = torch.empty_like(vectors)
+    with torch.no_grad():
+        changed[block.permutation], _ = block(vectors, positional_code(2, 8))
+    torch.testing.assert_close(changed[:kept], vectors[:kept])
+    assert ((changed[kept:] - vectors[kept:]).abs() > 1e-4).all()
 
 
 def test_a_new_block_only_permutes() -> None:
@@ -197,7 +208,7 @@ def test_the_map_is_what_is_left_of_the_mean_probability(
     method, x = small(first_batch_maximum=first_batch_maximum), pixels(store, 3)
     with torch.no_grad():
         likelihoods = method.log_likelihoods(x)
-        # Levels that exceed their maximum hardly, by far, and not at all.
+        # Levels that exceed their maximum a little, by far, and not at all.
         beyond = torch.tensor([0.5, 12.0, -1.0])
         method.maxima.copy_(torch.stack([likelihood.max() for likelihood in likelihoods]) - beyond)
         found = method.anomaly_map(x)
@@ -224,24 +235,38 @@ def test_each_level_is_measured_by_its_own_maximum_over_all_images(store: Store,
     assert anomaly_map.min() >= 0
 
 
-@pytest.mark.parametrize(("scale", "above_zero"), [(0.2, False), (5.0, True)])
-def test_the_studys_maximum_is_one_number_of_the_first_batch_and_not_below_zero(
-    scale: float, above_zero: bool, store: Store, tmp_path: Path
+def test_a_maximum_is_kept_until_a_batch_exceeds_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = small(first_batch_maximum=True)
-    for block in method.modules():
-        if isinstance(block, Coupling):  # wide or narrow densities, which are unlikely or likely everywhere
-            nn.init.constant_(block.global_scale, 2 * math.log(math.expm1(5 * scale)))
-            nn.init.zeros_(block.global_offset)
+    method, seen = small(), []
+    found = iter(([-3.0, -1.0, -math.inf], [-2.0, -4.0, -math.inf], [-5.0, -2.0, -7.0]))
+
+    def look(images: Tensor) -> Tensor:
+        seen.append(images)
+        return torch.tensor(next(found))
+
+    monkeypatch.setattr(method, "highest", look)
     calibrated(method, store, tmp_path)
-    with torch.no_grad():
-        first, every = (
-            max(float(each.max()) for each in method.log_likelihoods(images))
-            for images in (Batches(store, 4, 0, centred=False).at(0), pixels(store))
-        )
-    assert first != every
-    assert (first > 0) is above_zero
-    torch.testing.assert_close(method.maxima, torch.full((3,), max(first, 0.0)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(method.maxima, torch.tensor([-2.0, -1.0, -7.0]))
+    assert torch.equal(torch.cat(seen), pixels(store))
+
+
+@pytest.mark.parametrize(
+    ("highest", "maximum"), [([-3.0, 0.7, 0.2], 0.7), ([-3.0, -0.5, -2.0], 0.0), ([4.0, 0.7, -math.inf], 4.0)]
+)
+def test_the_studys_maximum_is_one_number_of_the_first_batch_and_not_below_zero(
+    highest: list[float], maximum: float, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, seen = small(first_batch_maximum=True), []
+
+    def look(images: Tensor) -> Tensor:
+        seen.append(images)
+        return torch.tensor(highest)
+
+    monkeypatch.setattr(method, "highest", look)
+    calibrated(method, store, tmp_path)
+    torch.testing.assert_close(method.maxima, torch.full((3,), maximum))
+    torch.testing.assert_close(seen, [Batches(store, 4, 0, centred=False).at(0)])
 
 
 def test_only_tissue_counts_where_brains_are_looked_at(store: Store) -> None:

@@ -225,3 +225,15 @@ def test_the_divergences_attention_is_in_every_format_and_the_dense_layer_in_it_
         torch.testing.assert_close(run, expected, rtol=0, atol=tolerance)
     sizes = [int(np.prod(tensor.dims)) for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer]
     assert sizes.count(method.dense.weight.numel()) == 1, "half a gigabyte twice in the study's size"
+
+
+def test_the_attended_layer_is_that_of_the_encoder_with_the_signs_of_float64() -> None:
+    torch.manual_seed(0)
+    method = ExpVAE(1, width=8, hidden=8, latent=4).eval()
+    images = torch.rand(3, 1, 128, 128)
+    with torch.no_grad():
+        found, plain = method.attended(images), method.activation(images)
+        exact = method.double().activation(images.double())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, exact.float(), rtol=0, atol=0)

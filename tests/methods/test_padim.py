@@ -54,13 +54,13 @@ def test_an_embedding_is_the_chosen_channels_of_all_levels_laid_over_each_other(
         found = method.embeddings(pixels(store, 3))
     expected = torch.cat(laid, 1)[:, method.chosen].flatten(2).mT
     assert found.shape == (3, 1024, kept)
-    assert len(method.chosen.unique()) == kept
+    assert len(set(method.chosen.tolist())) == kept
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_other_seeds_choose_other_channels_of_every_level() -> None:
     drawn = torch.cat([small(seed).chosen for seed in range(40)])
-    assert drawn.unique().numel() > 150
+    assert len(set(drawn.tolist())) > 150
     assert torch.histc(drawn.float(), 4, 0, 272).min() > 50
 
 

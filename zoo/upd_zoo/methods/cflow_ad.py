@@ -11,8 +11,7 @@ With m_l, the largest ℓ_l of healthy images, the probability relative to their
 
     map = 1 − mean_l upsample( exp(ℓ_l − m_l) ).
 
-Decoders share no parameter. One step of Adam on the sum of their losses is therefore what the study does, which
-descends them in turn.
+Decoders share no parameter, so that one step on the sum of their losses moves each as a step on its own would.
 
 Differs from the study (switches):
     first_batch_maximum  The study's m is one number, the largest ℓ of any level in the first batch of training images,
@@ -21,6 +20,9 @@ Differs from the study (switches):
                          original divides by that over the test set, and what exceeds it counts as that likely.
     inside_foreground    The study's m is that of brain MRI's black background, which is the likeliest of all; beside it
                          tissue, and levels where the two lie far apart, hardly count. Here m is that of tissue.
+
+Differs from the study (always): it descends the decoders in turn by one Adam. In the torch of its time the gradients of
+those that wait are zeros, not absent, so that momentum moves each decoder in the turns of the others too.
 
 References: section III-B of the study; Gudovskiy et al. 2022, equations 5 to 8 and section 4; the coupling block is
 FrEIA's AllInOneBlock (version 0.2, hard permutation) after Dinh et al. 2017 and Kingma & Dhariwal 2018.

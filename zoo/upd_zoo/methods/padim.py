@@ -14,6 +14,7 @@ Differs from the study:
             are gathered as the images pass by, and all are seen.
     The chosen channels are stored; the study draws them again from the seed of the run.
     The whitening factors are stored in 16 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
+    The backbone's convolutions are stored in float16 and compute in float32.
     As in the study, and unlike the original, maps are not smoothed (the original: a Gaussian of σ = 4 pixels).
 
 References: section III-B of the study; Defard et al. 2021, section III.
