@@ -83,7 +83,8 @@ class Planted(NamedTuple):
 def draw_patches(images: Tensor, *, inside_foreground: bool, generator: Generator | None = None) -> Patches:
     """Draw a patch for each image of a batch.
 
-    An image alone in its batch is its own partner, which changes nothing in it.
+    An image alone in its batch is its own partner, as where the study draws an image twice: its patch loses contrast
+    and has the label 0.
 
     Args:
         images: (B, C, H, W), square.
