@@ -296,6 +296,16 @@ def test_parity_is_relative_to_the_range(difference: float, span: float, passed:
 
 
 @pytest.mark.parametrize(
+    ("correlation", "least", "passed"), [(0.9995, None, False), (0.9995, 0.999, True), (0.99, 0.999, False)]
+)
+def test_the_order_of_the_map_is_enough_where_rounding_grows(
+    correlation: float, least: float | None, passed: bool
+) -> None:
+    far = {"map_difference": 0.1, "rank_correlation": correlation, "least_rank_correlation": least}
+    assert Parity.model_validate(plain(PARITY) | far).passed is passed
+
+
+@pytest.mark.parametrize(
     ("value", "percentile"),
     [(-1, 0), (0, 0), (0.5, 12.5), (1, 25), (1.5, 62.5), (2, 75), (4, 87.5), (6, 100), (7, 100)],
 )

@@ -222,6 +222,7 @@ class Parity(Record):
         score_range: Likewise of the eager scores.
         rank_correlation: Spearman's correlation of all map values of both, smallest over the images.
         tolerance: Largest difference allowed, relative to the range.
+        least_rank_correlation: Allowed instead, where rounding grows on the way to the map; None where it does not.
     """
 
     format: str
@@ -232,10 +233,13 @@ class Parity(Record):
     score_range: float
     rank_correlation: float
     tolerance: float
+    least_rank_correlation: float | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether both differences lie within the tolerance."""
+        """Whether both differences lie within the tolerance, or pixels rank alike where that is enough."""
+        if self.least_rank_correlation is not None and self.rank_correlation >= self.least_rank_correlation:
+            return True
         by_map = self.map_difference <= self.tolerance * self.map_range
         return by_map and self.score_difference <= self.tolerance * max(self.map_range, self.score_range)
 

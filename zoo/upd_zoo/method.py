@@ -58,6 +58,9 @@ class Method(nn.Module, ABC):
     """Identifier in model names, such as `cflow-ad`."""
     title: ClassVar[str]
     """Name in the study, such as CFLOW-AD."""
+    least_rank_correlation: ClassVar[float | None] = None
+    """For maps in which rounding grows: what the order of their values must share between formats, instead of the
+    values themselves; Spearman's correlation."""
 
     def fit(self, batches: "Batches", trainer: "Trainer") -> None:
         """Learn from healthy images; by default by gradient descent on `training_step`.

@@ -77,7 +77,7 @@ def export_artefact(
         write_onnx(detector, temporary / ONNX, channels)
         say("parity")
         formats = _read_back(temporary)
-        parity = measure(as_predict(detector), formats, validation)
+        parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)
         _insist(parity)
         say("calibration")
         calibration = calibrate(formats["onnx"], validation, config.foreground)
@@ -105,7 +105,8 @@ def _insist(parity: list[Parity]) -> None:
     for row in parity:
         if not row.passed:
             raise ToleranceError(
-                f"{row.format} differs from the eager model by {row.map_difference:.1e} at batch {row.batch}",
+                f"{row.format} differs from the eager model by {row.map_difference:.1e} at batch {row.batch}, "
+                f"with a rank correlation of {row.rank_correlation:.5f}",
                 f"at most {row.tolerance:.0e} over a range of {row.map_range:.2g}",
             )
 

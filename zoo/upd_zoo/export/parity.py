@@ -14,23 +14,32 @@ BATCHES = (1, 3, 16)
 _CASES = 16
 
 
-def measure(reference: Predict, formats: Mapping[str, Predict], store: Store) -> list[Parity]:
+def measure(
+    reference: Predict, formats: Mapping[str, Predict], store: Store, least_rank_correlation: float | None = None
+) -> list[Parity]:
     """Return the largest differences of every format from the reference, image by image and in one batch.
 
     Args:
         reference: The eager model in memory.
         formats: The same model as read back from each file.
         store: Images of the model's domain, of which evenly spaced ones are used.
+        least_rank_correlation: What the method asks for, where its maps let rounding grow.
     """
     rows = np.unique(np.linspace(0, len(store) - 1, min(_CASES, len(store))).astype(int))
-    return compare(reference, formats, np.array(store.images[rows]), BATCHES)
+    return compare(reference, formats, np.array(store.images[rows]), BATCHES, least_rank_correlation)
 
 
-def compare(reference: Predict, formats: Mapping[str, Predict], images: Array, batches: Sequence[int]) -> list[Parity]:
+def compare(
+    reference: Predict,
+    formats: Mapping[str, Predict],
+    images: Array,
+    batches: Sequence[int],
+    least_rank_correlation: float | None = None,
+) -> list[Parity]:
     """Return the largest differences of every format from the reference on images (B, C, 128, 128), per batch size."""
     expected = _predict(reference, images, len(images))
     return [
-        _compare(name, batch, expected, _predict(predict, images, batch))
+        _compare(name, batch, expected, _predict(predict, images, batch), least_rank_correlation)
         for name, predict in formats.items()
         for batch in batches
     ]
@@ -44,7 +53,9 @@ def _predict(predict: Predict, images: Array, batch: int) -> tuple[Array, Array]
     return np.concatenate(maps), np.concatenate(scores)
 
 
-def _compare(name: str, batch: int, expected: tuple[Array, Array], found: tuple[Array, Array]) -> Parity:
+def _compare(
+    name: str, batch: int, expected: tuple[Array, Array], found: tuple[Array, Array], least: float | None
+) -> Parity:
     return Parity(
         format=name,
         batch=batch,
@@ -54,6 +65,7 @@ def _compare(name: str, batch: int, expected: tuple[Array, Array], found: tuple[
         score_range=float(np.ptp(expected[1])),
         rank_correlation=min(map(_rank_correlation, expected[0], found[0])),
         tolerance=TOLERANCE,
+        least_rank_correlation=least,
     )
 
 
