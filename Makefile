@@ -65,8 +65,8 @@ compare: $(READY)  ## every method on every phantom, as tables and pictures: mak
 	@$(BIN)/python scripts/prepare.py phantom-fundus --subjects 160
 	@$(BIN)/python scripts/compare.py $(OUT)/compare $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
-prepare: $(READY)  ## fill a prepared store: make prepare DOMAIN=phantom-t2 [ROOT=folder]
-	@$(BIN)/python scripts/prepare.py $(DOMAIN) $(if $(ROOT),--root '$(ROOT)')
+prepare: $(READY)  ## fill a prepared store: make prepare DOMAIN=phantom-t2 [ROOT=folder] [PROTOCOL=study]
+	@$(BIN)/python scripts/prepare.py $(DOMAIN) $(if $(ROOT),--root '$(ROOT)') $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 train: $(READY)  ## train a model: make train MODEL=vae-phantom-t2 [PROFILE=quick] [WEIGHTS=file]
 	@$(BIN)/python scripts/train.py $(MODEL) --out $(OUT)/runs/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')

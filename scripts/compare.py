@@ -33,7 +33,7 @@ from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
 from upd_zoo.recipe import load_recipe
-from upd_zoo.vocabulary import TEST_SETS, ModelId, TestSet, get_domain
+from upd_zoo.vocabulary import TEST_SETS, ModelId, Protocol, TestSet, get_domain
 
 Array = npt.NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class Plan:
     out: Path
     data: Path
     profile: str
-    protocol: str
+    protocol: Protocol
     weights: str | None
     steps: int | None
     threads: int | None
@@ -86,14 +86,12 @@ def make(cell: Cell, plan: Plan) -> dict[str, float]:
     """Train, export and evaluate one model; return the seconds of each, and write its folder."""
     import torch
 
-    from upd_zoo.vocabulary import Protocol
-
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
     folder, model = plan.out / cell.name, ModelId.parse(cell.model)
     if (folder / TIMES).is_file():
         return {}
-    recipe = load_recipe(model, Protocol(plan.protocol), plan.profile, plan.steps if _learns(model) else None)
+    recipe = load_recipe(model, plan.protocol, plan.profile, plan.steps if _learns(model) else None)
     seconds: dict[str, float] = {}
 
     def timed(stage: str, action: Callable[[], object]) -> None:
@@ -116,7 +114,7 @@ def _train(cell: Cell, plan: Plan, recipe: Any, folder: Path) -> None:
     from upd_zoo.training import train
 
     model = ModelId.parse(cell.model)
-    store = Store(store_path(plan.data, model.domain.id, "train"))
+    store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol))
     weights = plan.weights if "backbone" in recipe.settings else None
     train(model, recipe, store, folder / "run", seed=cell.seed, device="auto", weights=weights, resume=True)
 
@@ -124,7 +122,7 @@ def _train(cell: Cell, plan: Plan, recipe: Any, folder: Path) -> None:
 def _export(model: ModelId, plan: Plan, folder: Path) -> None:
     from upd_zoo.export import export_artefact
 
-    validation = Store(store_path(plan.data, model.domain.id, "validation"))
+    validation = Store(store_path(plan.data, model.domain.id, "validation", plan.protocol))
     export_artefact(folder / "run", validation, folder / "artefact")
 
 
@@ -134,7 +132,7 @@ def _evaluate(cell: Cell, plan: Plan, folder: Path) -> None:
 
     model = load_folder(folder / "artefact", device="cpu", threads=plan.threads)
     for test_set in cell.tests():
-        store = Store(store_path(plan.data, test_set.id, "test"))
+        store = Store(store_path(plan.data, test_set.id, "test", plan.protocol))
         evaluate(model, test_set, store, folder / "evaluation" / test_set.id, revision=f"seed-{cell.seed}")
 
 
@@ -208,7 +206,7 @@ def shown_rows(store: Store) -> list[int]:
 
 def draw(cells: Iterable[Cell], test_set: TestSet, plan: Plan) -> Image.Image:
     """Return a picture: one line per model; for each shown image the image, its redrawing, its map and the truth."""
-    store = Store(store_path(plan.data, test_set.id, "test"))
+    store = Store(store_path(plan.data, test_set.id, "test", plan.protocol))
     rows = shown_rows(store)
     images = np.array(store.images[rows])
     masks = list(store.masks[rows]) if store.masks is not None else [None] * len(rows)
@@ -274,7 +272,7 @@ def main(
     backbone: Annotated[str | None, typer.Option(help="timm name; else the study's own.")] = "mobilenetv2_100",
     weights: Annotated[str | None, typer.Option(help="Of backbones: random, timm, or a safetensors file.")] = "random",
     profile: Annotated[str, typer.Option(help="full, quick or tiny.")] = "quick",
-    protocol: Annotated[str, typer.Option(help="study or sound.")] = "sound",
+    protocol: Annotated[Protocol, typer.Option(help="study or sound.")] = Protocol.SOUND,
     steps: Annotated[int | None, typer.Option(min=1, help="Of every phase, instead of the recipe's.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Models made at the same time.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each.")] = None,

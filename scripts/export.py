@@ -23,7 +23,7 @@ def main(
 ) -> None:
     """Make the artefact of a finished run."""
     config = read_record(run / CONFIG, Config)
-    validation = Store(store_path(data_folder(data), config.domain, "validation"))
+    validation = Store(store_path(data_folder(data), config.domain, "validation", config.protocol))
     terminal = Terminal()
     manifest = export_artefact(run, validation, out, lambda stage: terminal.say(f"{config.id}: {stage}"))
     rows = [

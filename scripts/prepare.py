@@ -2,6 +2,7 @@
 
     python scripts/prepare.py phantom-t2
     python scripts/prepare.py idrid --root path/to/IDRiD
+    python scripts/prepare.py ddr --root path/to/DDR-dataset --protocol study
 
 Standard output names the stores; progress and failures go to standard error. Exit code 3: some inputs could not be
 used, the rest is written. A run that is repeated makes again only what is missing or was made otherwise.
@@ -16,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from upd_zoo.data.source import StoreName
-from upd_zoo.data.sources import Progress, data_folder, prepare, store_path
+from upd_zoo.data.sources import Progress, data_folder, prepare
 from upd_zoo.errors import InputError, UpdZooError
-from upd_zoo.vocabulary import DOMAINS, get_domain, get_test_set
+from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
 
 _TALK = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -29,6 +30,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Folder of the prepared stores; or set UPD_ZOO_DATA.")] = None,
     seed: Annotated[int, typer.Option(help="Which population of phantoms.")] = 0,
     subjects: Annotated[int | None, typer.Option(help="Phantoms to train on; the other parts scale with it.")] = None,
+    protocol: Annotated[Protocol, typer.Option(help="study: its own splits, where it has them.")] = Protocol.SOUND,
     force: Annotated[bool, typer.Option("--force", help="Make again what stands.")] = False,
 ) -> None:
     """Fill the train and validation stores of a domain and the stores of its test sets."""
@@ -37,7 +39,14 @@ def main(
         folder = data_folder(data)
         with _bars() as bars:
             done = prepare(
-                target, folder, root, seed=seed, subjects=subjects, force=force, on_progress=_Shown(bars).show
+                target,
+                folder,
+                root,
+                seed=seed,
+                subjects=subjects,
+                protocol=protocol,
+                force=force,
+                on_progress=_Shown(bars).show,
             )
     except UpdZooError as error:
         _TALK.print(f"error: {error}", markup=False)
@@ -45,8 +54,9 @@ def main(
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     for facts in done.stores:
-        path = store_path(folder, *facts.name.split("/"))
-        typer.echo(f"{path}: {facts.images} images of {facts.subjects} subjects, {facts.anomalous} anomalous")
+        typer.echo(
+            f"{folder / facts.name}: {facts.images} images of {facts.subjects} subjects, {facts.anomalous} anomalous"
+        )
     for failure in done.failures:
         _TALK.print(f"left out of {failure.store}: {failure.input}: {failure.error}", markup=False)
     if done.failures:

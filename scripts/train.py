@@ -37,7 +37,7 @@ def main(
     """Train one model."""
     name = ModelId.parse(model)
     recipe = load_recipe(name, protocol, profile, steps, batch_size)
-    store = Store(store_path(data_folder(data), name.domain.id, "train"))
+    store = Store(store_path(data_folder(data), name.domain.id, "train", protocol))
     terminal = Terminal(progress=not no_progress)
     with terminal.bar(f"training {name}") as advance:
         config = train(

@@ -357,8 +357,8 @@ def evaluate(
     if output.is_dir() and any(output.iterdir()) and not overwrite:
         raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
     terminal = Terminal(as_json, quiet, not no_progress)
-    store = Store(store_path(data_folder(data), chosen.id, "test"))
     loaded = _load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
+    store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol))
     _announce(loaded, terminal)
     with terminal.bar("evaluating") as advance:
         evaluation = run_evaluation(

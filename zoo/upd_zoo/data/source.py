@@ -18,7 +18,7 @@ from typing_extensions import override
 from upd_zoo.data.framing import axial_geometry, axial_slices, frame, frame_mask, scale_volume
 from upd_zoo.data.store import Sample
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
-from upd_zoo.vocabulary import Framing
+from upd_zoo.vocabulary import Framing, Protocol
 
 
 class Part(StrEnum):
@@ -31,18 +31,20 @@ class Part(StrEnum):
 
 
 class StoreName(NamedTuple):
-    """The name of a prepared store, which is also its place in the data folder: `idrid/train`.
+    """The name of a prepared store, which is also its place in the data folder: `idrid/train`, `ddr/train-study`.
 
     Attributes:
         target: A domain (train, validation) or a test set (test).
         part: What its images are for.
+        protocol: `study` where it is chosen and split as in the study; the store that both protocols read is `sound`.
     """
 
     target: str
     part: Part
+    protocol: Protocol = Protocol.SOUND
 
     def __str__(self) -> str:
-        return f"{self.target}/{self.part}"
+        return f"{self.target}/{self.part}{'-study' if self.protocol is Protocol.STUDY else ''}"
 
 
 Inputs: TypeAlias = Mapping[str, Callable[[], Iterable[Sample]]]
@@ -79,6 +81,7 @@ class Source(ABC):
         licence: Under which terms the images come.
         citation: Whom to cite; empty for phantoms.
         generator: Version of the reader, raised whenever the same input gives other samples.
+        study_splits: Whether the study's own choice and split of the images is known, and filled beside the sound one.
     """
 
     id: str
@@ -89,6 +92,7 @@ class Source(ABC):
     licence: str
     citation: str
     generator: int
+    study_splits: bool = False
 
     @abstractmethod
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:

@@ -4,6 +4,9 @@
     DATA/<domain>/validation    healthy, other subjects
     DATA/<test set>/test        healthy and diseased, other subjects again
 
+Where a data set has splits of the study's own, they lie beside these as `train-study`, `validation-study` and
+`test-study`; `store_name` alone decides which of the two a protocol reads.
+
 To add a data set, write one file with a source (see `upd_zoo.data.source`) and list it in `SOURCES`.
 """
 
@@ -19,19 +22,26 @@ import platformdirs
 from threadpoolctl import threadpool_limits
 
 from upd_zoo.artefact import Setting
+from upd_zoo.data.chexpert import CHEXPERT
+from upd_zoo.data.ddr import DDR
 from upd_zoo.data.idrid import IDRID
+from upd_zoo.data.nih import NIH
 from upd_zoo.data.phantoms import PHANTOMS
 from upd_zoo.data.source import Inputs, Part, Request, Source, StoreName
 from upd_zoo.data.store import Facts, Sample, Store, write_store
 from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
-from upd_zoo.vocabulary import TEST_SETS, Domain, TestSet, get_domain, test_sets_of
+from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain, test_sets_of
 
 SOURCES: Final[tuple[Source, ...]] = (
     PHANTOMS,
     IDRID,
+    NIH,
+    CHEXPERT,
+    DDR,
 )
 
 DATA_VARIABLE: Final = "UPD_ZOO_DATA"
+STUDY_LABEL: Final = "the study's own split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +93,26 @@ def data_folder(option: Path | None = None) -> Path:
     return Path(variable) if variable else platformdirs.user_data_path("upd-zoo", appauthor=False) / "data"
 
 
-def store_path(data: Path, target: str, part: str) -> Path:
-    """Return where a store is.
+def store_name(target: str, part: str, protocol: Protocol = Protocol.SOUND) -> StoreName:
+    """Return which store training, export and evaluation under a protocol read.
+
+    It is the study's own where the protocol is `study` and the source has such splits, else the one that both read.
 
     Args:
-        data: Folder of the prepared stores.
         target: Identifier of a domain (for `train` and `validation`) or of a test set (for `test`).
         part: `train`, `validation` or `test`.
+        protocol: The protocol of the model.
 
     Raises:
         ValueError: There is no such part.
     """
-    return data / target / Part(part)
+    studied = any(source.study_splits and target in source.serves for source in SOURCES)
+    return StoreName(target, Part(part), protocol if studied else Protocol.SOUND)
+
+
+def store_path(data: Path, target: str, part: str, protocol: Protocol = Protocol.SOUND) -> Path:
+    """Return where `store_name` of the same arguments is below the folder of the prepared stores."""
+    return data / str(store_name(target, part, protocol))
 
 
 def source_of(target: str) -> Source:
@@ -110,8 +128,8 @@ def source_of(target: str) -> Source:
     raise NotFoundError(f"no reader fills the stores of '{target}'", closest(target, served))
 
 
-def stores_of(target: Domain | TestSet) -> tuple[StoreName, ...]:
-    """Return the stores that a preparation fills.
+def stores_of(target: Domain | TestSet, protocol: Protocol = Protocol.SOUND) -> tuple[StoreName, ...]:
+    """Return the stores that a preparation under a protocol fills.
 
     Of a domain, these are its train and validation images and those test sets of its models that come from the same
     source; of a test set, it is its own store.
@@ -120,10 +138,14 @@ def stores_of(target: Domain | TestSet) -> tuple[StoreName, ...]:
         NotFoundError: No source serves the target.
     """
     if isinstance(target, TestSet):
-        return (StoreName(target.id, Part.TEST),)
+        return (store_name(target.id, Part.TEST, protocol),)
     source = source_of(target.id)
-    tests = (StoreName(test.id, Part.TEST) for test in test_sets_of(target.id) if test.id in source.serves)
-    return (StoreName(target.id, Part.TRAIN), StoreName(target.id, Part.VALIDATION), *tests)
+    tests = (test.id for test in test_sets_of(target.id) if test.id in source.serves)
+    return (
+        store_name(target.id, Part.TRAIN, protocol),
+        store_name(target.id, Part.VALIDATION, protocol),
+        *(store_name(test, Part.TEST, protocol) for test in tests),
+    )
 
 
 def prepare(
@@ -133,6 +155,7 @@ def prepare(
     *,
     seed: int = 0,
     subjects: int | None = None,
+    protocol: Protocol = Protocol.SOUND,
     force: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Preparation:
@@ -147,6 +170,7 @@ def prepare(
         root: Folder of the data set; None for phantoms.
         seed: Which population of phantoms.
         subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
+        protocol: `study` for the study's own splits, where the source has them.
         force: Whether to make again what stands.
         on_progress: Called after every input.
 
@@ -161,9 +185,9 @@ def prepare(
     report = on_progress or _say_nothing
     facts: list[Facts] = []
     failures: list[Failure] = []
-    for name in stores_of(target):
+    for name in stores_of(target, protocol):
         inputs = inputs_of(name)
-        provenance = _provenance(source, seed, len(inputs))
+        provenance = _provenance(source, name.protocol, seed, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)
         if standing is None:
             samples = _samples(name, inputs, failures, report)
@@ -178,10 +202,11 @@ def _say_nothing(_: Progress) -> None:
     """Stand in for a caller that does not ask for progress."""
 
 
-def _provenance(source: Source, seed: int, inputs: int) -> dict[str, Setting]:
+def _provenance(source: Source, protocol: Protocol, seed: int, inputs: int) -> dict[str, Setting]:
     return {
         "source": source.id,
         "generator": source.generator,
+        "protocol": protocol.value,
         "seed": seed,
         "inputs": inputs,
         "upd_zoo": importlib.metadata.version("upd-zoo"),
@@ -229,6 +254,6 @@ def _write(
             chain(first, samples),
             channels=get_domain(name.target).modality.channels,
             has_masks=name.part is Part.TEST and TEST_SETS[name.target].has_masks,
-            labels=[source.label],
+            labels=[source.label, *([STUDY_LABEL] if name.protocol is Protocol.STUDY else [])],
             provenance=provenance,
         )

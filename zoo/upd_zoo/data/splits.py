@@ -4,16 +4,24 @@ A hash of salt and name gives every subject a position in [0, 1), and the parts 
 in its part whatever the order of the files, on every machine, and when others are added or cannot be read; the price
 is that the shares are met only on average. The salt belongs to the data set and is never changed: another salt would
 put subjects that a published model was trained on into the test.
+
+The study's own splits go by place in a list instead: `shuffled` and `cut` are their arithmetic.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+import numpy as np
 
 from upd_zoo.errors import UsageError
 
 PartType = TypeVar("PartType")
+Item = TypeVar("Item")
+
+STUDY_SEED: Final = 42
+"""Seed of every permutation of the study's loaders; independent of the seed of a run."""
 
 
 def position(subject: str, salt: str) -> float:
@@ -42,3 +50,23 @@ def part_of(subject: str, shares: Mapping[PartType, float], salt: str) -> PartTy
         if place < end:
             return part
     return last
+
+
+def shuffled(items: Sequence[Item], seed: int = STUDY_SEED) -> list[Item]:
+    """Return the items in the order that `torch.randperm` on a CPU gives after `torch.manual_seed(seed)`.
+
+    That is Fisher and Yates' shuffle, from the first place to the last, by the 32-bit numbers of a Mersenne Twister,
+    which NumPy's `RandomState` draws too. torch does so up to some 200 million items.
+    """
+    order = list(items)
+    draws = np.random.RandomState(seed).randint(1 << 32, size=len(order), dtype=np.uint32)
+    for place, draw in enumerate(draws[:-1].tolist()):
+        other = place + draw % (len(order) - place)
+        order[place], order[other] = order[other], order[place]
+    return order
+
+
+def cut(items: Sequence[Item], percent: int) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Return the first `percent` in a hundred of the items, rounded down, and the rest."""
+    end = len(items) * percent // 100
+    return items[:end], items[end:]

@@ -2,7 +2,7 @@
 
     images.npy    (N, C, 128, 128) float32 in [0, 1]
     masks.npy     (N, 128, 128) uint8, 1 where pathological; only where pixel truth exists
-    index.csv     subject, slice, anomalous, source: one row per image
+    index.csv     subject, slice, anomalous, source, sex, age, view: one row per image; the last three where known
     store.json    what it holds, how it was made, SHA-256 of the arrays
 
 Every reader fills it, training and evaluation read it, and neither holds it in memory.
@@ -32,6 +32,8 @@ MASKS: Final = "masks.npy"
 INDEX: Final = "index.csv"
 FACTS: Final = "store.json"
 _COLUMNS = ("subject", "slice", "anomalous", "source")
+_TRAITS = ("sex", "age", "view")
+"""Columns of what may confound a test; stores of older versions lack them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,9 @@ class Sample:
         slice: Axial position of a slice in its volume; 0 for photographs.
         source: File it came from, relative to the data set's folder.
         mask: (128, 128) uint8, 1 where pathological; None where pixel truth is not known.
+        sex: `F` or `M`; empty where it is not known.
+        age: In whole years; None where it is not known.
+        view: Projection of a radiograph, such as `PA` or `AP`; empty where there is none or it is not known.
     """
 
     image: npt.NDArray[np.float32]
@@ -53,6 +58,9 @@ class Sample:
     slice: int = 0
     source: str = ""
     mask: npt.NDArray[np.uint8] | None = None
+    sex: str = ""
+    age: int | None = None
+    view: str = ""
 
 
 class Facts(Record):
@@ -166,14 +174,15 @@ def _write_arrays(
             arrays[MASKS] = stack.enter_context(_GrowingArray(folder / MASKS, (IMAGE_SIZE, IMAGE_SIZE), "|u1"))
         stream = stack.enter_context((folder / INDEX).open("w", newline="", encoding="utf-8"))
         index = csv.writer(stream, lineterminator="\n")
-        index.writerow(_COLUMNS)
+        index.writerow((*_COLUMNS, *_TRAITS))
         for sample in samples:
             if not (sample.image.min() >= 0 and sample.image.max() <= 1):  # NaN is neither
                 raise UpdZooError(f"{sample.source or sample.subject} has pixels outside [0, 1]", "float32 in [0, 1]")
             arrays[IMAGES].append(sample.image)
             if has_masks:
                 arrays[MASKS].append(_mask_of(sample))
-            index.writerow((sample.subject, sample.slice, int(sample.anomalous), sample.source))
+            known = (sample.subject, sample.slice, int(sample.anomalous), sample.source)
+            index.writerow((*known, sample.sex, sample.age, sample.view))
             subjects[sample.subject] += 1
             anomalous += sample.anomalous
     return subjects, anomalous, {name: array.digest.hexdigest() for name, array in arrays.items()}
@@ -185,6 +194,10 @@ def _mask_of(sample: Sample) -> npt.NDArray[np.uint8]:
     if sample.mask.max() > 1:
         raise UpdZooError(f"the mask of {sample.source or sample.subject} has other values than 0 and 1")
     return sample.mask
+
+
+def _is_whole(row: Mapping[str, str]) -> bool:
+    return {*_COLUMNS} <= row.keys() <= {*_COLUMNS, *_TRAITS} and None not in row.values()
 
 
 class Store:
@@ -200,10 +213,11 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / FACTS).is_file():
+            protocol = folder.name.partition("-")[2]
             raise NotFoundError(
                 f"there is no prepared store in {folder}",
                 f"a folder with {FACTS}; --data or UPD_ZOO_DATA says where the stores are",
-                f"make prepare DOMAIN={folder.parent.name}",
+                f"make prepare DOMAIN={folder.parent.name}" + (f" PROTOCOL={protocol}" if protocol else ""),
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)
@@ -217,15 +231,15 @@ class Store:
 
     @cached_property
     def index(self) -> list[dict[str, str]]:
-        """One row per image, with the columns of `index.csv`."""
+        """One row per image, with the columns of `index.csv`; an unknown sex, age or view is empty."""
         try:
             with (self.folder / INDEX).open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))
         except FileNotFoundError:
             rows = []
-        if len(rows) != len(self) or not all(row.keys() == {*_COLUMNS} and None not in row.values() for row in rows):
+        if len(rows) != len(self) or not all(_is_whole(row) for row in rows):
             raise self._broken(INDEX, f"does not have {len(self)} whole rows")
-        return rows
+        return [dict.fromkeys(_TRAITS, "") | row for row in rows]
 
     @cached_property
     def subjects(self) -> list[str]:
