@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from fake.artefact import sign
 from fake.inputs import head, rows_of, write_broken, write_picture, write_volume
 from fake.program import PROGRAM, Answer, Command
 from upd_zoo.artefact import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
+from upd_zoo.vocabulary import Protocol
 
 MODEL = "vae-phantom-t2"
 _CODES = (
@@ -379,6 +381,19 @@ def test_a_folder_needs_to_be_told_the_test_set(upd_zoo: Command, artefact: Path
     assert "--test-set" in answer.err
     told = upd_zoo("evaluate", "-m", copy, "-o", "out", "--test-set", "phantom-t2", "--json")
     assert (told.code, told.json["revision"]) == (0, "local")
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_a_model_is_evaluated_on_the_split_of_its_protocol(
+    upd_zoo: Command, artefact: Path, tmp_path: Path, protocol: Protocol
+) -> None:
+    copy = shutil.copytree(artefact, tmp_path / "model")
+    config = json.loads((copy / CONFIG).read_text())
+    (copy / CONFIG).write_text(json.dumps(config | {"protocol": protocol}))
+    sign(copy, "vae-phantom-t2")
+    answer = upd_zoo("evaluate", "-m", copy, "-o", "out", "--test-set", "ddr", "-q")
+    assert answer.is_one_error(4)
+    assert str(Path("ddr") / ("test-study." if protocol is Protocol.STUDY else "test.")) in answer.err
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake.ddr import write_ddr
 from fake.idrid import IMAGES_B, TRAINING, write_idrid
 from upd_zoo.data.framing import frame
 from upd_zoo.data.phantoms import PHANTOMS, Sizes
 from upd_zoo.data.phantoms.chest import Finding, chest_phantom
 from upd_zoo.data.source import Inputs, Part, Request, StoreName, slices_of
-from upd_zoo.data.sources import SOURCES, Progress, data_folder, prepare, source_of, store_path, stores_of
+from upd_zoo.data.sources import (
+    SOURCES,
+    Progress,
+    data_folder,
+    prepare,
+    source_of,
+    store_name,
+    store_path,
+    stores_of,
+)
 from upd_zoo.data.store import FACTS, IMAGES, Sample, Store
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol
 
 FUNDUS = DOMAINS["phantom-fundus"]
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "prepare.py"
@@ -60,6 +70,7 @@ def test_the_facts_say_that_they_are_phantoms_and_how_they_were_made(tmp_path: P
         assert facts.labels == ["synthetic phantoms"]
         assert facts.provenance["source"] == "phantom"
         assert facts.provenance["seed"] == 3
+        assert facts.provenance["protocol"] == "sound"
         assert facts.provenance["inputs"] == facts.subjects
         assert {"generator", "upd_zoo"} <= set(facts.provenance)
 
@@ -254,6 +265,28 @@ def test_a_store_has_one_of_three_parts() -> None:
         store_path(Path("data"), "idrid", "training")
 
 
+@pytest.mark.parametrize(
+    ("target", "protocol", "expected"),
+    [
+        ("chexpert", Protocol.SOUND, "chexpert/train"),
+        ("chexpert", Protocol.STUDY, "chexpert/train-study"),
+        ("idrid", Protocol.STUDY, "idrid/train"),
+        ("phantom-t2", Protocol.STUDY, "phantom-t2/train"),
+        ("camcan-t1", Protocol.STUDY, "camcan-t1/train"),
+    ],
+)
+def test_the_study_reads_its_own_stores_where_a_source_has_them(target: str, protocol: Protocol, expected: str) -> None:
+    assert str(store_name(target, "train", protocol)) == expected
+    assert store_path(Path("data"), target, "train", protocol) == Path("data") / expected
+
+
+def test_a_source_without_the_studys_splits_fills_one_store_for_both_protocols(tmp_path: Path) -> None:
+    first = prepare(FUNDUS, tmp_path, subjects=1)
+    before = written(tmp_path)
+    assert prepare(FUNDUS, tmp_path, subjects=1, protocol=Protocol.STUDY) == first
+    assert written(tmp_path) == before
+
+
 # The script
 
 
@@ -272,6 +305,33 @@ def test_the_script_names_the_stores_and_the_inputs_it_left_out(tmp_path: Path) 
     assert lines[0].endswith("train: 10 images of 10 subjects, 0 anomalous")
     assert len(lines) == 4
     assert "left out of idrid/train: B. Disease Grading/1. Original Images/a. Training Set/IDRiD_001.jpg" in done.stderr
+
+
+@pytest.mark.parametrize(("protocol", "store"), [("sound", "test"), ("study", "test-study")])
+def test_the_script_prepares_under_a_protocol(tmp_path: Path, protocol: str, store: str) -> None:
+    root = write_ddr(tmp_path / "root", {"train": (0,) * 780}, {"test": (("EX",),) * 2})
+    done = run("ddr", "--root", root, "--data", tmp_path / "data", "--protocol", protocol)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(str(tmp_path / "data" / "ddr" / f"{store}: "))
+    counts = subprocess.run(
+        [sys.executable, SCRIPT.with_name("counts.py"), "--data", tmp_path / "data"],
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    (row,) = (line for line in counts if line.startswith("ddr/test"))
+    images = Store(tmp_path / "data" / "ddr" / store).facts.images
+    assert f"{images} ({2 if protocol == 'sound' else 1} anomalous)" in row
+    assert row.split()[1] == "1340"
+
+
+@pytest.mark.parametrize(("protocol", "store"), [("sound", "train."), ("study", "train-study.")])
+def test_training_reads_the_store_of_its_protocol(tmp_path: Path, protocol: str, store: str) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT.with_name("train.py"), "vae-ddr", "--protocol", protocol,
+         "--data", tmp_path, "--out", tmp_path / "out"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert f"no prepared store in {tmp_path / 'ddr' / store}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upd_zoo.data.splits import part_of, position
+from upd_zoo.data.splits import cut, part_of, position, shuffled
 from upd_zoo.errors import UsageError
 
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -52,3 +52,25 @@ def test_a_share_of_nothing_gets_nobody(subject: str) -> None:
 def test_shares_that_divide_no_whole_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="add up to 1"):
         part_of("subject", shares, "salt")
+
+
+@pytest.mark.parametrize("items", [0, 1, 2, 3, 360, 400, 4492, 20_000])
+@pytest.mark.parametrize("seed", [0, 42, 4_294_967_295])
+def test_items_are_shuffled_as_torch_permutes_them(items: int, seed: int) -> None:
+    import torch
+
+    expected = torch.randperm(items, generator=torch.Generator().manual_seed(seed))
+    assert shuffled(range(items), seed) == expected.tolist()
+
+
+def test_the_shuffle_of_the_study_is_the_same_in_every_version() -> None:
+    assert shuffled(range(10)) == [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ("items", "percent", "first"), [(4492, 95, 4267), (5509, 95, 5233), (400, 90, 360), (757, 90, 681), (0, 90, 0)]
+)
+def test_a_cut_rounds_down_and_loses_nothing(items: int, percent: int, first: int) -> None:
+    head, tail = cut(range(items), percent)
+    assert len(head) == first
+    assert [*head, *tail] == list(range(items))

@@ -212,3 +212,25 @@ def test_facts_that_are_none_are_refused(copy: Path) -> None:
     (copy / FACTS).write_text(json.dumps(facts | {"channels": 2}))
     with pytest.raises(IntegrityError, match=FACTS):
         Store(copy)
+
+
+def test_sex_age_and_view_are_kept_and_what_is_not_known_is_empty(tmp_path: Path) -> None:
+    samples = [replace(GOOD, sex="F", age=0, view="PA"), GOOD]
+    write_store(tmp_path / "store", "phantom-t2/train", samples, channels=1, has_masks=False)
+    rows = [(row["sex"], row["age"], row["view"]) for row in Store(tmp_path / "store").index]
+    assert rows == [("F", "0", "PA"), ("", "", "")]
+
+
+def test_a_store_of_an_older_version_has_no_traits(copy: Path) -> None:
+    path = copy / "index.csv"
+    lines = [line.rsplit(",", 3)[0] for line in path.read_text().splitlines()]
+    assert lines[0] == "subject,slice,anomalous,source"
+    path.write_text("\n".join(lines) + "\n")
+    assert all((row["sex"], row["age"], row["view"]) == ("", "", "") for row in Store(copy).index)
+
+
+def test_a_missing_store_says_how_to_make_it_under_its_protocol(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="make prepare DOMAIN=ddr PROTOCOL=study"):
+        Store(tmp_path / "ddr" / "train-study")
+    with pytest.raises(NotFoundError, match=r"make prepare DOMAIN=ddr\.$"):
+        Store(tmp_path / "ddr" / "train")

@@ -1,4 +1,4 @@
-"""DDR: fundus photographs from many clinics with grades 0 to 5, and 757 more with masks of four lesions.
+"""DDR: fundus photographs from many clinics with grades 0 to 5, and 757 with masks of four lesions.
 
     DR_grading/{train, valid, test}.txt                              a name and its grade in each line
     DR_grading/{train, valid, test}/007-0004-000.jpg
@@ -157,7 +157,8 @@ def _nearest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Return (128, 128) uint8: the mask at the centre of each pixel of the square, as the study samples it."""
     part = window(_FRAMING, *mask.shape)
     centres = ((np.arange(IMAGE_SIZE) + 0.5) * part.height / IMAGE_SIZE).astype(int)
-    return mask[np.ix_(part.top + centres, part.left + centres)].astype(np.uint8)
+    sampled: npt.NDArray[np.bool_] = mask[np.ix_(part.top + centres, part.left + centres)]
+    return sampled.astype(np.uint8)
 
 
 DDR: Final = FolderSource(
