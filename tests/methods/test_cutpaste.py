@@ -20,15 +20,14 @@ from upd_zoo.eager import as_predict, load_script
 from upd_zoo.errors import UsageError
 from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.export.parity import compare
+from upd_zoo.layers.colour import Jitter, apply_jitter
 from upd_zoo.method import create
 from upd_zoo.methods.cutpaste import (
     Classifier,
     CutPaste,
-    Jitter,
     Patch,
     Windows,
     apply_damage,
-    apply_jitter,
     apply_patches,
     draw_damage,
     recall_damage,

@@ -47,15 +47,29 @@ class Turn:
     part: str = ""
 
 
-class Method(nn.Module, ABC):
+class Learner(nn.Module, ABC):
+    """What learns from images by descending a loss."""
+
+    id: ClassVar[str]
+    """Identifier in model names, such as `cflow-ad`."""
+
+    @abstractmethod
+    def training_step(self, images: Tensor) -> dict[str, Tensor]:
+        """Return named losses of a batch (B, C, H, W) float32; `loss` is descended, the rest is logged."""
+
+    def forward(self, images: Tensor, objective: str = "training_step") -> dict[str, Tensor]:
+        """Return the named losses of one objective: what data-parallel wrappers call."""
+        losses: dict[str, Tensor] = getattr(self, objective)(images)
+        return losses
+
+
+class Method(Learner):
     """What learns from healthy images and maps anomalies.
 
     Args of every subclass: `channels`, 1 or 3, then the method's own settings by keyword, each with a default that is
     the study's value for brain MRI.
     """
 
-    id: ClassVar[str]
-    """Identifier in model names, such as `cflow-ad`."""
     title: ClassVar[str]
     """Name in the study, such as CFLOW-AD."""
     least_rank_correlation: ClassVar[float | None] = None
@@ -98,11 +112,6 @@ class Method(nn.Module, ABC):
     def synthetic(self, images: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 - methods with synthetic anomalies use it
         """Return images with the synthetic anomalies that training plants, (B, C, H, W) each, by the anomaly's name."""
         return {}
-
-    def forward(self, images: Tensor, objective: str = "training_step") -> dict[str, Tensor]:
-        """Return the named losses of one objective: what data-parallel wrappers call."""
-        losses: dict[str, Tensor] = getattr(self, objective)(images)
-        return losses
 
 
 _REGISTRY: dict[str, type[Method]] = {}

@@ -39,7 +39,7 @@ from upd_zoo.detector import Detector
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import replacing, to_json, write_text
 from upd_zoo.layers.backbone import FeatureBackbone, initialise
-from upd_zoo.method import Method, Turn, registered, trainable
+from upd_zoo.method import Learner, Method, Turn, registered, trainable
 from upd_zoo.recipe import FULL_PROFILE, Recipe
 from upd_zoo.schedule import rate_factor
 from upd_zoo.vocabulary import ModelId, Pretrain
@@ -135,7 +135,7 @@ class Trainer:
         return device
 
     def minimise(
-        self, method: Method, batches: Batches, *, phase: str = "main", turns: Sequence[Turn] = (Turn(),)
+        self, method: Learner, batches: Batches, *, phase: str = "main", turns: Sequence[Turn] = (Turn(),)
     ) -> None:
         """Descend the losses of a phase for its recipe's steps; goes on where a checkpoint stands.
 
@@ -224,11 +224,11 @@ class Trainer:
             with (self.run / LOG).open("a", encoding="utf-8") as stream:
                 stream.write(to_json(line, indent=None) + "\n")
 
-    def _save(self, method: Method, optimisers: Sequence[torch.optim.Optimizer], phase: str, step: int) -> None:
+    def _save(self, method: Learner, optimisers: Sequence[torch.optim.Optimizer], phase: str, step: int) -> None:
         if self.accelerator.is_main_process:
             write_checkpoint(self.run / CHECKPOINT, method, optimisers, Position(phase, step, self.finished))
 
-    def _restore(self, method: Method, optimisers: Sequence[torch.optim.Optimizer], phase: str) -> int:
+    def _restore(self, method: Learner, optimisers: Sequence[torch.optim.Optimizer], phase: str) -> int:
         """Put method, optimisers and random state where the checkpoint left them; return the step to go on from."""
         method.to(self.device)
         step = 0
@@ -268,7 +268,7 @@ def _optimiser(part: nn.Module, budget: Phase) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _only(part: nn.Module, method: Method) -> Iterator[None]:
+def _only(part: nn.Module, method: Learner) -> Iterator[None]:
     """Let gradients reach the parameters of one part of a method and no other."""
     own = set(part.parameters())
     others = [parameter for parameter in trainable(method) if parameter not in own]

@@ -39,6 +39,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.errors import UsageError, closest
+from upd_zoo.layers.colour import Jitter, apply_jitter, jitter_of
 from upd_zoo.layers.gaussian import EXACT_BITS, ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import interpolation_matrix
 from upd_zoo.method import Method, Turn, register
@@ -54,22 +55,9 @@ _NARROW, _WIDE = (0.3, 1.0), (1.0, 3.3)
 _SCAR_WIDTH, _SCAR_LENGTH = (1, 8), (5, 13)
 """Pixels, in images and crops alike: the original's at half its resolution."""
 _SCAR_ANGLE = math.radians(45)
-_JITTER = 0.1
-"""Largest change of brightness, contrast, saturation and hue."""
+_JITTER = (0.1, 0.1, 0.1, 0.1)
+"""Largest changes of brightness, contrast, saturation and hue."""
 _PATCH_NUMBERS = 15
-_LUMINANCE = (0.299, 0.587, 0.114)
-
-
-class Jitter(NamedTuple):
-    """Changes of colour of one patch per image.
-
-    Attributes:
-        factors: (B, 4) factors of brightness, contrast and saturation, then the shift of hue in turns.
-        order: (B, 4) int64, which of the four comes first, second and so on.
-    """
-
-    factors: Tensor
-    order: Tensor
 
 
 class Patch(NamedTuple):
@@ -138,7 +126,7 @@ def _cut(numbers: Tensor, side: int) -> Patch:
     ratio = torch.where(coin < 0.5, _between(ratio, _NARROW), _between(ratio, _WIDE))
     size = torch.stack((area / ratio, area * ratio), dim=1).sqrt().floor()
     source, target = (_place(place, size, side) for place in places.chunk(2, dim=1))
-    return Patch(size.long(), source, target, torch.zeros_like(area), _jitter(jitter))
+    return Patch(size.long(), source, target, torch.zeros_like(area), jitter_of(jitter, _JITTER))
 
 
 def _scar(numbers: Tensor, side: int) -> Patch:
@@ -149,13 +137,7 @@ def _scar(numbers: Tensor, side: int) -> Patch:
     angle = _between(angle, (-_SCAR_ANGLE, _SCAR_ANGLE))
     source, target = places.chunk(2, dim=1)
     target = _place(target, rotated_box(size, angle), side)
-    return Patch(size, _place(source, size, side), target, angle, _jitter(jitter))
-
-
-def _jitter(numbers: Tensor) -> Jitter:
-    changes, order = numbers.chunk(2, dim=1)
-    factors = _between(changes, (-_JITTER, _JITTER)) + changes.new_tensor((1.0, 1.0, 1.0, 0.0))
-    return Jitter(factors, order.argsort(dim=1))
+    return Patch(size, _place(source, size, side), target, angle, jitter_of(jitter, _JITTER))
 
 
 def _between(numbers: Tensor, limits: tuple[float, float]) -> Tensor:
@@ -202,49 +184,6 @@ def _origin(patch: Patch, side: int, device: torch.device) -> tuple[Tensor, Tens
     inside = (row >= 0) & (row < size[:, 0]) & (column >= 0) & (column < size[:, 1])
     rows, columns = (row + source[:, 0]).clamp(0, side - 1), (column + source[:, 1]).clamp(0, side - 1)
     return rows.long(), columns.long(), inside.unsqueeze(1)
-
-
-def apply_jitter(pixels: Tensor, inside: Tensor, jitter: Jitter) -> Tensor:
-    """Return pixels (B, C, S, S) in [0, 1] with other colours; contrast turns about the mean of what lies `inside`.
-
-    Grey pixels have neither saturation nor hue. Source: the definitions of torchvision's ColorJitter on real numbers.
-    """
-    images = torch.arange(len(pixels), device=pixels.device)
-    factors, order = jitter.factors.to(pixels), jitter.order.to(pixels.device)
-    for which in order.unbind(1):
-        factor = factors[images, which].view(-1, 1, 1, 1)
-        changed = [pixels * factor, _blend(pixels, _mean_luminance(pixels, inside), factor)]
-        if pixels.shape[1] > 1:
-            changed += [_blend(pixels, _luminance(pixels), factor), _shift_hue(pixels, factor)]
-        else:
-            changed += [pixels, pixels]
-        pixels = torch.stack(changed)[which, images].clamp(0, 1)
-    return pixels
-
-
-def _blend(pixels: Tensor, others: Tensor, factor: Tensor) -> Tensor:
-    return factor * pixels + (1 - factor) * others
-
-
-def _luminance(pixels: Tensor) -> Tensor:
-    if pixels.shape[1] == 1:
-        return pixels
-    return (pixels * pixels.new_tensor(_LUMINANCE).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-
-
-def _mean_luminance(pixels: Tensor, inside: Tensor) -> Tensor:
-    total = (_luminance(pixels) * inside).sum(dim=(2, 3), keepdim=True)
-    return total / inside.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-
-
-def _shift_hue(pixels: Tensor, turns: Tensor) -> Tensor:
-    """Return colours (B, 3, S, S) of the same value and chroma, their hue turned."""
-    value, strongest = pixels.max(dim=1, keepdim=True)
-    chroma = value - pixels.amin(dim=1, keepdim=True)
-    channel = torch.arange(3, device=pixels.device).view(1, 3, 1, 1)
-    sixths = (pixels.roll(-1, 1) - pixels.roll(-2, 1)) / chroma.where(chroma > 0, 1.0) + 2 * channel
-    away = (sixths.gather(1, strongest) + 6 * turns + 5 - 2 * channel) % 6
-    return value - chroma * torch.minimum(away, 4 - away).clamp(0, 1)
 
 
 def apply_damage(images: Tensor, damage: Damage, crop: int) -> tuple[Tensor, Tensor, Tensor]:

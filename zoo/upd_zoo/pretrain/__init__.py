@@ -1,0 +1,1 @@
+"""Self-supervised pre-training of the networks that methods start from."""
