@@ -4,6 +4,10 @@
     python scripts/compare.py out/idrid --domain idrid --method rd --method vae --seed 0 --seed 1 --seed 2 \
         --backbone mobilenetv2_100 --weights weights.safetensors
 
+    python scripts/compare.py out/starts --method fae --method padim --method cflow-ad --method rd --domain phantom-t2 \
+        --start random --start imagenet --start ccd --weights weights.safetensors --page cards/results/starts.md
+
+With `--start` every model is made once for each start of its network; its name then ends in `+random`, or in `-ccd`.
 Every model has a folder of its own; what is finished is not made again, so a stopped comparison goes on where it stood.
 `table.md` and `table.json` hold mean and spread over the seeds beside the trivial baselines; `<test set>.png` shows a
 diseased and a healthy image as every method draws and maps them. The prepared stores must be there: see
@@ -15,6 +19,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -32,7 +38,7 @@ from upd_zoo.data.sources import data_folder, store_path
 from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
-from upd_zoo.recipe import load_recipe
+from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.vocabulary import TEST_SETS, ModelId, Protocol, TestSet, get_domain
 
 Array = npt.NDArray[np.float32]
@@ -43,6 +49,14 @@ TIMES: Final = "times.json"
 _COLUMNS: Final = {"AP_i": "ap_image", "AUROC": "auroc", "AP_p": "ap_pixel", "best Dice": "dice"}
 _PANELS: Final = ("image", "drawn", "map", "truth")
 _SOME_FAILED: Final = InputError.exit_code
+
+
+class Start(StrEnum):
+    """What the network starts from that describes images."""
+
+    RANDOM = "random"
+    IMAGENET = "imagenet"
+    CCD = "ccd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +80,25 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One model of one seed."""
+    """One model of one seed.
+
+    Attributes:
+        start: What its network starts from; whatever the plan says where it is empty.
+    """
 
     model: str
     seed: int
+    start: str = ""
+
+    @property
+    def row(self) -> str:
+        """Its row of the tables: the model, and the start where its name does not say it."""
+        return f"{self.model}+{self.start}" if self.start == Start.RANDOM else self.model
 
     @property
     def name(self) -> str:
         """Its folder."""
-        return f"{self.model}@seed-{self.seed}"
+        return f"{self.row}@seed-{self.seed}"
 
     def tests(self) -> list[TestSet]:
         """Return the test sets of its domain."""
@@ -110,13 +134,51 @@ def _learns(model: ModelId) -> bool:
     return bool(load_recipe(model).phases)
 
 
-def _train(cell: Cell, plan: Plan, recipe: Any, folder: Path) -> None:
+def _train(cell: Cell, plan: Plan, recipe: Recipe, folder: Path) -> None:
     from upd_zoo.training import train
 
     model = ModelId.parse(cell.model)
     store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol))
-    weights = plan.weights if "backbone" in recipe.settings else None
-    train(model, recipe, store, folder / "run", seed=cell.seed, device="auto", weights=weights, resume=True)
+    train(model, recipe, store, folder / "run", seed=cell.seed, weights=_weights(cell, plan, recipe), resume=True)
+
+
+def _weights(cell: Cell, plan: Plan, recipe: Recipe) -> str | None:
+    """Return what a model is told to start from."""
+    if cell.start == Start.CCD:
+        return str(_pretraining(cell, plan) / "backbone")
+    if "backbone" not in recipe.settings:
+        return None
+    return "random" if cell.start == Start.RANDOM else plan.weights
+
+
+def _pretraining(cell: Cell, plan: Plan) -> Path:
+    """Return the folder of the pre-training that a model starts from, which it may share with others."""
+    from upd_zoo.pretrain.run import encoder_of
+
+    base = _base(cell, plan)
+    centred = "-centred" if base.centred else ""
+    return plan.out / f"ccd.{encoder_of(base).name}-{base.domain.id}{centred}@seed-{cell.seed}"
+
+
+def _base(cell: Cell, plan: Plan) -> Recipe:
+    return load_recipe(replace(ModelId.parse(cell.model), ccd=False), plan.protocol, plan.profile)
+
+
+def pretrain_for(cell: Cell, plan: Plan) -> dict[str, float]:
+    """Pre-train the network that a model starts from; return the seconds."""
+    import torch
+
+    from upd_zoo.pretrain.run import BACKBONE, pretrain
+
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    began, run, base = time.monotonic(), _pretraining(cell, plan), _base(cell, plan)
+    if (run / BACKBONE).is_dir():
+        return {}
+    store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol))
+    weights = plan.weights if "backbone" in base.settings else None
+    pretrain(base, store, run, steps=plan.steps, seed=cell.seed, weights=weights, resume=True)
+    return {"pretrain": round(time.monotonic() - began, 1)}
 
 
 def _export(model: ModelId, plan: Plan, folder: Path) -> None:
@@ -143,7 +205,7 @@ def results_of(cells: Iterable[Cell], out: Path) -> dict[str, dict[str, list[Res
         for test_set in cell.tests():
             path = out / cell.name / "evaluation" / test_set.id / RESULTS / f"{test_set.id}.json"
             if path.is_file():
-                found.setdefault(test_set.id, {}).setdefault(cell.model, []).append(read_record(path, Result))
+                found.setdefault(test_set.id, {}).setdefault(cell.row, []).append(read_record(path, Result))
     return found
 
 
@@ -162,12 +224,12 @@ def _cell_text(metrics: Sequence[Metrics], field: str) -> str:
     return f"{mean:.3f}" if deviation is None else f"{mean:.3f} ± {deviation:.3f}"
 
 
-def as_markdown(found: Mapping[str, Mapping[str, Sequence[Result]]], plan: Plan) -> str:
+def as_markdown(found: Mapping[str, Mapping[str, Sequence[Result]]], plan: Plan, *, pictures: bool = True) -> str:
     """Return the tables of all test sets, each under the labels that its reader must know."""
     lines = ["# Comparison", "", f"Profile `{plan.profile}`, protocol `{plan.protocol}`.", ""]
     for test_set, models in found.items():
         rows = [row for results in models.values() for row in results]
-        labels = list(dict.fromkeys(label for row in rows for label in row.labels))
+        labels = [label for label in rows[0].labels if all(label in row.labels for row in rows)]
         seeds = sorted({row.seed for row in rows})
         first = rows[0]
         lines += [
@@ -176,9 +238,12 @@ def as_markdown(found: Mapping[str, Mapping[str, Sequence[Result]]], plan: Plan)
             f"seeds {', '.join(map(str, seeds))}{'; mean ± standard deviation' if len(seeds) > 1 else ''}.", "",
             f"| model | {' | '.join(_COLUMNS)} |", f"|---|{'---|' * len(_COLUMNS)}",
         ]  # fmt: skip
-        lines += [_row(f"`{model}`", [row.metrics for row in results]) for model, results in models.items()]
+        for model, results in models.items():
+            own = [label for label in results[0].labels if label not in labels]
+            name = f"`{model}` ({', '.join(own)})" if own else f"`{model}`"
+            lines.append(_row(name, [row.metrics for row in results]))
         lines += [_row(name, [first.baselines[name]]) for name in first.baselines]
-        lines += ["", f"![{test_set}]({test_set}.png)", ""]
+        lines += ["", *([f"![{test_set}]({test_set}.png)", ""] if pictures else [])]
     return "\n".join(lines)
 
 
@@ -235,21 +300,29 @@ def _line(artefact: Path, images: Array, masks: Sequence[Any]) -> Line:
 
 
 def _cells(
-    methods: Sequence[str], domains: Sequence[str], seeds: Sequence[int], backbone: str | None
+    methods: Sequence[str], domains: Sequence[str], seeds: Sequence[int], backbone: str | None, starts: Sequence[str]
 ) -> Iterator[Cell]:
-    for domain in domains:
-        for method in methods:
-            plain = ModelId(method, None, get_domain(domain).id)
-            takes = "backbone" in load_recipe(plain).settings
-            yield from (Cell(replace(plain, backbone=backbone if takes else None).name, seed) for seed in seeds)
+    for domain, method, start in product(domains, methods, starts):
+        plain = ModelId(method, None, get_domain(domain).id, ccd=start == Start.CCD)
+        takes = "backbone" in load_recipe(plain).settings
+        yield from (Cell(replace(plain, backbone=backbone if takes else None).name, seed, start) for seed in seeds)
 
 
 def _make_all(cells: Sequence[Cell], plan: Plan, jobs: int, terminal: Terminal) -> list[Cell]:
-    """Make every model; return those that failed."""
+    """Make every model, pre-trained networks first; return those that failed."""
+    shared = {_pretraining(cell, plan): cell for cell in cells if cell.start == Start.CCD}
+    failed = _run_all("pre-training", pretrain_for, list(shared.values()), plan, jobs, terminal)
+    return failed + _run_all("comparing", make, cells, plan, jobs, terminal)
+
+
+def _run_all(
+    what: str, work: Callable[..., dict[str, float]], cells: Sequence[Cell], plan: Plan, jobs: int, terminal: Terminal
+) -> list[Cell]:
+    """Do something for every cell, several at a time; return those that failed."""
     failed = []
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        tasks = {pool.submit(make, cell, plan): cell for cell in cells}
-        with terminal.bar("comparing") as advance:
+        tasks = {pool.submit(work, cell, plan): cell for cell in cells}
+        with terminal.bar(what) as advance:
             for done, task in enumerate(as_completed(tasks), start=1):
                 advance(done, len(cells))
                 cell, error = tasks[task], task.exception()
@@ -273,6 +346,8 @@ def main(
     weights: Annotated[str | None, typer.Option(help="Of backbones: random, timm, or a safetensors file.")] = "random",
     profile: Annotated[str, typer.Option(help="full, quick or tiny.")] = "quick",
     protocol: Annotated[Protocol, typer.Option(help="study or sound.")] = Protocol.SOUND,
+    start: Annotated[list[Start] | None, typer.Option(help="May be given again; else as --weights says.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the tables here too, without pictures.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of every phase, instead of the recipe's.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Models made at the same time.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each.")] = None,
@@ -284,16 +359,18 @@ def main(
     from upd_zoo.method import registered
 
     plan = Plan(out, data_folder(data), profile, protocol, weights, steps, threads)
-    cells = list(_cells(method or list(registered()), domain or PHANTOMS, seed or [0], backbone))
+    cells = list(_cells(method or list(registered()), domain or PHANTOMS, seed or [0], backbone, start or [""]))
     terminal = Terminal(progress=not no_progress)
     failed = [] if only_tables else _make_all(cells, plan, jobs, terminal)
     found = results_of(cells, out)
     for test_set in found:
-        first = {cell.model: cell for cell in reversed(cells) if cell.model in found[test_set]}
+        first = {cell.row: cell for cell in reversed(cells) if cell.row in found[test_set]}
         with replacing(out / f"{test_set}.png") as temporary:
             draw(reversed(first.values()), TEST_SETS[test_set], plan).save(temporary, "PNG", optimize=True)
     text = as_markdown(found, plan)
     write_text(out / "table.md", text)
+    if page is not None:
+        write_text(page, as_markdown(found, plan, pictures=False))
     rows = [
         row.model_dump(mode="json", by_alias=True)
         for models in found.values()

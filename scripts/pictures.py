@@ -25,7 +25,7 @@ from upd_zoo.data.sources import source_of
 from upd_zoo.files import replacing
 from upd_zoo.method import Method, create, registered
 from upd_zoo.recipe import Recipe, load_recipe
-from upd_zoo.training import seed_everything
+from upd_zoo.trainer import seed_everything
 from upd_zoo.vocabulary import ModelId
 
 PICTURES: Final = Path(__file__).resolve().parents[1] / "cards" / "pictures"

@@ -15,7 +15,8 @@ from upd_zoo.artefact import Config
 from upd_zoo.data.store import Store
 from upd_zoo.method import Method
 from upd_zoo.recipe import Recipe, load_recipe
-from upd_zoo.training import LOG, Batches, Trainer, prepare_method, seed_everything
+from upd_zoo.trainer import LOG, Batches, Trainer, seed_everything
+from upd_zoo.training import prepare_method
 from upd_zoo.vocabulary import ModelId, Protocol
 
 LIGHT_BACKBONE = "test_resnet"

@@ -12,7 +12,7 @@ from fake.stores import draw_image, draw_mask, plant
 from upd_zoo.detector import Detector
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.method import Method, Prediction, create, register, registered, trainable
-from upd_zoo.training import seed_everything
+from upd_zoo.trainer import seed_everything
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
 GREY, COLOUR = "phantom-t2", "phantom-fundus"

@@ -16,7 +16,7 @@ from upd_zoo.errors import UsageError
 from upd_zoo.method import trainable
 from upd_zoo.methods.cflow_ad import CFlowAD, Coupling, Decoder, positional_code
 from upd_zoo.recipe import load_recipe
-from upd_zoo.training import Batches, Trainer
+from upd_zoo.trainer import Batches, Trainer
 from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
 
 LIGHT = "test_resnet"

@@ -93,7 +93,7 @@ def test_the_embedding_is_what_torchvisions_network_computes_below_its_last_laye
     classifier = Classifier("resnet18", 8, 512, 128).eval()
     reference = importlib.import_module("torchvision.models").resnet18(weights=None).eval()
     reference.fc = nn.Identity()
-    reference.load_state_dict(classifier.network.state_dict())
+    reference.load_state_dict(classifier.backbone.network.state_dict())
     views = images_of(2, side=32)
     with torch.no_grad():
         assert classifier.embed(views).shape == (2, 512)

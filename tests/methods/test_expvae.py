@@ -18,7 +18,7 @@ from upd_zoo.method import create
 from upd_zoo.methods.expvae import ExpVAE
 from upd_zoo.recipe import load_recipe
 from upd_zoo.runtime import onnx_predict
-from upd_zoo.training import Batches, Trainer
+from upd_zoo.trainer import Batches, Trainer
 from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
 
 LATENT = 3

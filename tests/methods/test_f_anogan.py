@@ -19,7 +19,7 @@ from upd_zoo.method import create
 from upd_zoo.methods.f_anogan import DownBlock, FAnoGAN, UpBlock
 from upd_zoo.recipe import load_recipe
 from upd_zoo.runtime import Predict, onnx_predict
-from upd_zoo.training import Batches, Trainer
+from upd_zoo.trainer import Batches, Trainer
 from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
 
 BLIND = "critic.features.5.body.6.bias", "critic.features.5.shortcut.1.bias", "critic.answer.bias"

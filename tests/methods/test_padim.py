@@ -15,7 +15,7 @@ from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
 from upd_zoo.methods.padim import PaDiM
 from upd_zoo.recipe import load_recipe
-from upd_zoo.training import Batches, Trainer
+from upd_zoo.trainer import Batches, Trainer
 from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
 
 LIGHT = "test_resnet"

@@ -15,6 +15,7 @@ from upd_zoo.artefact import (
     CONFIG,
     MANIFEST,
     SCHEMAS,
+    Backbone,
     Calibration,
     Config,
     FileRecord,
@@ -107,8 +108,19 @@ RESULT_RECORD = Result(
     baselines={"intensity": METRICS},
     labels=[],
 )
+BACKBONE_RECORD = Backbone(
+    id="ccd.resnet18-phantom-t2",
+    encoder="resnet18",
+    domain="phantom-t2",
+    protocol=Protocol.STUDY,
+    settings=SETTINGS,
+    weights_origin=WeightsOrigin(backbone="resnet18", source="file", name="a.safetensors", sha256=SHA, unfolded=True),
+    training=TRAINING,
+    labels=["synthetic phantoms"],
+)
 RECORDS: dict[str, Record] = {
     "config": CONFIG_RECORD,
+    "backbone": BACKBONE_RECORD,
     "calibration": CALIBRATION_RECORD,
     "manifest": MANIFEST_RECORD,
     "result": RESULT_RECORD,

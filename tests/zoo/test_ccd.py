@@ -18,7 +18,7 @@ from upd_zoo.method import create
 from upd_zoo.pretrain.ccd import CCD, NormalisedLinear, info_nce, mixed
 from upd_zoo.pretrain.views import View, apply_permutation, apply_view, draw_permutation, draw_view
 from upd_zoo.recipe import load_recipe
-from upd_zoo.training import Batches, Trainer, seed_everything
+from upd_zoo.trainer import Batches, Trainer, seed_everything
 from upd_zoo.vocabulary import ModelId
 
 MANY = 3000
@@ -168,15 +168,14 @@ def residual(channels: int = 1, **switches: Any) -> CCD:
     """Return the pre-training of timm's smallest residual network."""
     torch.manual_seed(3)
     network: nn.Module = importlib.import_module("timm").create_model("test_resnet", num_classes=0)
-    return CCD({"network": network}, lambda images: network(images.expand(-1, 3, -1, -1)), channels, **switches)
+    return CCD([network], lambda images: network(images.expand(-1, 3, -1, -1)), channels, **switches)
 
 
 def variational(channels: int = 1, **switches: Any) -> CCD:
     """Return the pre-training of a small VAE's encoder, up to its code."""
     torch.manual_seed(3)
     vae: Any = create("vae", channels, TINY_VAE)
-    parts = {"encoder": vae.encoder, "to_latent": vae.to_latent}
-    return CCD(parts, lambda images: torch.cat(vae.encode(images), dim=1), channels, **switches)
+    return CCD([vae.encoder, vae.to_latent], vae.code, channels, **switches)
 
 
 def trained(learner: CCD, folder: Path, steps: int) -> list[float]:
@@ -257,7 +256,7 @@ def test_pixels_are_centred_as_often_as_said(centrings: int, lowest: float) -> N
 
 
 def test_wide_features_are_narrowed_first() -> None:
-    wide = CCD({"network": nn.Conv2d(1, 16, 9, 8)}, lambda images: F.avg_pool2d(images, 2).flatten(1), 1)
+    wide = CCD([nn.Conv2d(1, 16, 9, 8)], lambda images: F.avg_pool2d(images, 2).flatten(1), 1)
     assert isinstance(wide.narrow, nn.Linear)
     assert (wide.narrow.in_features, wide.narrow.out_features) == (4096, 1024)
     assert isinstance(residual().narrow, nn.Identity)
@@ -265,6 +264,6 @@ def test_wide_features_are_narrowed_first() -> None:
 
 def test_looking_how_wide_features_are_changes_no_statistics() -> None:
     network: Any = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())
-    CCD({"network": network}, network, 1)
+    CCD([network], network.forward, 1)
     assert int(network[0].num_batches_tracked) == 0
     assert network.training

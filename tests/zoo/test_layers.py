@@ -1,18 +1,15 @@
 """The bricks, against torch's own operators and against the formulas written out in float64."""
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
-import safetensors.torch
-import timm
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.layers.backbone import STRIDES, FeatureBackbone, initialise, tensors_sha256
+from upd_zoo.errors import UsageError
+from upd_zoo.layers.backbone import STRIDES, FeatureBackbone
+from upd_zoo.layers.encoder import tensors_sha256
 from upd_zoo.layers.resize import Resize, interpolation_matrix
 from upd_zoo.layers.similarity import Dissimilarity, SSIMResidual
 
@@ -276,107 +273,3 @@ def test_a_name_near_to_nothing_gets_a_short_answer() -> None:
 def test_a_network_without_the_three_levels_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=name):
         FeatureBackbone(name)
-
-
-def test_random_weights_are_those_of_the_seed() -> None:
-    torch.manual_seed(0)
-    first = FeatureBackbone(LIGHT)
-    origin = initialise(first, "random")
-    torch.manual_seed(0)
-    assert initialise(FeatureBackbone(LIGHT), "random") == origin
-    torch.manual_seed(1)
-    assert initialise(FeatureBackbone(LIGHT), "random").sha256 != origin.sha256
-    assert (origin.backbone, origin.source, origin.name) == (LIGHT, "random", "")
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A whole classifier, as timm's weights are distributed."""
-    torch.manual_seed(7)
-    classifier = timm.create_model(LIGHT, pretrained=False)
-    safetensors.torch.save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
-    return tmp_path / "weights.safetensors"
-
-
-def test_weights_come_from_a_file(weights: Path, backbone: FeatureBackbone) -> None:
-    first, second = FeatureBackbone(LIGHT), FeatureBackbone(LIGHT)
-    origin = initialise(first, str(weights))
-    assert initialise(second, str(weights)) == origin
-    assert (origin.source, origin.name) == ("file", "weights.safetensors")
-    tensors = safetensors.torch.load_file(weights)
-    loaded = first.network.state_dict()
-    assert loaded
-    assert all(torch.equal(tensor, tensors[name]) for name, tensor in loaded.items())
-    assert not torch.equal(first(random_images(1, 1, 128, 128))[2], backbone(random_images(1, 1, 128, 128))[2])
-
-
-@pytest.mark.parametrize("name", ["convnext_atto", "test_efficientnet"])
-def test_any_classifier_of_timm_fits_its_backbone(name: str, tmp_path: Path) -> None:
-    classifier = timm.create_model(name, pretrained=False)
-    safetensors.torch.save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
-    assert initialise(FeatureBackbone(name), str(tmp_path / "weights.safetensors")).source == "file"
-
-
-def test_the_weights_beside_the_project_fit(backbone_weights: Path) -> None:
-    origin = initialise(FeatureBackbone("mobilenetv2_100"), str(backbone_weights))
-    assert (origin.backbone, origin.source, origin.name) == ("mobilenetv2_100", "file", backbone_weights.name)
-
-
-def test_a_file_that_is_not_there_is_not_found(backbone: FeatureBackbone, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="does not exist"):
-        initialise(backbone, str(tmp_path / "no.safetensors"))
-    with pytest.raises(NotFoundError):
-        initialise(backbone, str(tmp_path))
-
-
-def test_a_file_that_lacks_a_tensor_is_refused_and_nothing_loaded(weights: Path, backbone: FeatureBackbone) -> None:
-    before = tensors_sha256(backbone.state_dict())
-    tensors = safetensors.torch.load_file(weights)
-    name = next(name for name in tensors if name.startswith("layer1") and name.endswith("weight"))
-    del tensors[name]
-    safetensors.torch.save_file(tensors, weights)
-    with pytest.raises(IntegrityError, match=name):
-        initialise(backbone, str(weights))
-    assert tensors_sha256(backbone.state_dict()) == before
-
-
-def test_a_file_of_another_network_is_refused(weights: Path) -> None:
-    with pytest.raises(IntegrityError, match="lacks"):
-        initialise(FeatureBackbone("test_efficientnet"), str(weights))
-
-
-def test_tensors_of_another_shape_are_refused(weights: Path) -> None:
-    tensors = safetensors.torch.load_file(weights)
-    tensors["conv1.0.weight"] = torch.zeros(1, 2, 3, 4)
-    safetensors.torch.save_file(tensors, weights)
-    with pytest.raises(IntegrityError, match=r"conv1\.0\.weight"):
-        initialise(FeatureBackbone(LIGHT), str(weights))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_a_truncated_file_is_refused(weights: Path, backbone: FeatureBackbone, share: float) -> None:
-    content = weights.read_bytes()
-    weights.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(IntegrityError, match="not a safetensors file"):
-        initialise(backbone, str(weights))
-
-
-def test_garbage_is_refused(weights: Path, backbone: FeatureBackbone) -> None:
-    weights.write_bytes(b"\x80\x04garbage" * 1000)
-    with pytest.raises(IntegrityError, match="not a safetensors file"):
-        initialise(backbone, str(weights))
-
-
-def test_the_hash_of_tensors_sees_every_change_but_their_order() -> None:
-    tensors = {"a": torch.arange(6.0), "b": torch.tensor(3)}
-    same = {"b": torch.tensor(3), "a": torch.arange(6.0)}
-    others = [
-        {"a": torch.arange(6.0)},
-        tensors | {"b": torch.tensor(4)},
-        tensors | {"a": torch.arange(6.0).view(2, 3)},
-        tensors | {"a": torch.arange(6.0).half()},
-        {"c": torch.arange(6.0), "b": torch.tensor(3)},
-    ]
-    assert tensors_sha256(same) == tensors_sha256(tensors)
-    assert len({tensors_sha256(other) for other in (tensors, *others)}) == 1 + len(others)
-    assert tensors_sha256({"a": torch.eye(3)[:, :2].T}) == tensors_sha256({"a": torch.eye(3)[:, :2].T.contiguous()})

@@ -13,7 +13,7 @@ import torch
 import upd_zoo
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.method import registered
-from upd_zoo.recipe import FULL_PROFILE, Recipe, load_recipe
+from upd_zoo.recipe import FULL_PROFILE, Recipe, load_pretraining, load_recipe
 from upd_zoo.schedule import rate_factor
 from upd_zoo.vocabulary import DOMAINS, MODALITIES, ModelId, Pretrain, Protocol
 
@@ -24,6 +24,9 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 }
 VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase", "score_rule"}
 LAYERS = {"modality": {*MODALITIES}, "domain": {*DOMAINS}, "protocol": {*Protocol}}
+PRETRAINING = "ccd"
+ENCODERS = {"vae", "f-anogan", "amcons", "dae", "pii", "expvae", "resnet18", "wide_resnet50_2"}
+"""Networks that the study pre-trains; its `unet` is that of DAE."""
 
 
 def recipe_of(name: str, protocol: Protocol = Protocol.SOUND, profile: str = FULL_PROFILE) -> Recipe:
@@ -31,7 +34,7 @@ def recipe_of(name: str, protocol: Protocol = Protocol.SOUND, profile: str = FUL
 
 
 def test_every_method_has_a_recipe_and_every_recipe_a_method() -> None:
-    assert sorted(DOCUMENTS) == METHODS
+    assert sorted(DOCUMENTS) == sorted([*METHODS, PRETRAINING])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -54,16 +57,108 @@ def test_every_recipe_can_be_used(method: str) -> None:
 def test_no_line_of_a_recipe_is_unread(method: str) -> None:
     document = DOCUMENTS[method]
     assert document.pop("extends", METHODS[0]) in METHODS
-    check_layers(document)
+    check_layers(document, {**LAYERS, "start": {Pretrain.CCD}})
 
 
-def check_layers(document: dict[str, Any]) -> None:
+def test_no_line_of_the_pre_training_is_unread() -> None:
+    check_layers(DOCUMENTS[PRETRAINING], {**LAYERS, "encoder": ENCODERS})
+
+
+def check_layers(document: dict[str, Any], layers: dict[str, set[str]]) -> None:
     """Check that every table is a layer that is read, and holds nothing but values and layers."""
-    assert {*document} <= {*VALUES, *LAYERS, "profile"}
-    for layer in {*document} & {*LAYERS, "profile"}:
-        assert layer == "profile" or {*document[layer]} <= LAYERS[layer]
+    assert {*document} <= {*VALUES, *layers, "profile"}
+    for layer in {*document} & {*layers, "profile"}:
+        assert layer == "profile" or {*document[layer]} <= layers[layer]
         for changes in document[layer].values():
-            check_layers(changes)
+            check_layers(changes, layers)
+
+
+def pretraining_of(name: str, encoder: str, protocol: Protocol = Protocol.SOUND, **options: Any) -> Recipe:
+    return load_pretraining(recipe_of(name, protocol), encoder, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "steps", "rate"),
+    [
+        ("fae-camcan-t2", "resnet18", 20000, 0.01),
+        ("rd-ddr", "wide_resnet50_2", 20000, 0.01),
+        ("vae-chexpert", "vae", 20000, 0.01),
+        ("f-anogan-ddr", "f-anogan", 20000, 0.001),
+        ("amcons-camcan-t1", "amcons", 20000, 0.001),
+        ("dae-camcan-t1", "dae", 10000, 0.0001),
+        ("dae-chexpert", "dae", 20000, 0.0001),
+        ("pii-ddr", "pii", 20000, 0.01),
+        ("expvae-ddr", "expvae", 20000, 0.01),
+    ],
+)
+@pytest.mark.parametrize("protocol", Protocol)
+def test_the_budget_of_a_pre_training_is_the_studys(
+    name: str, encoder: str, steps: int, rate: float, protocol: Protocol
+) -> None:
+    recipe = pretraining_of(name, encoder, protocol)
+    phase = recipe.phases["main"]
+    assert (phase.steps, recipe.batch_size, recipe.domain) == (steps, 32, recipe_of(name).domain)
+    assert phase.optimiser == {"name": "SGD", "lr": rate, "momentum": 0.9, "weight_decay": 3e-4}
+    assert rate_factor(phase.schedule, 0) == 1
+    assert rate_factor(phase.schedule, 200) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "sound", "study"),
+    [
+        ("fae-camcan-t2", "resnet18", 1, 1),
+        ("cutpaste-camcan-t2", "resnet18", 0, 1),
+        ("cutpaste-chexpert", "resnet18", 0, 2),
+        ("fae-chexpert", "resnet18", 1, 2),
+        ("rd-camcan-t2", "wide_resnet50_2", 0, 0),
+        ("rd-chexpert", "wide_resnet50_2", 0, 0),
+        ("rd-ddr", "wide_resnet50_2", 1, 1),
+        ("amcons-ddr", "amcons", 0, 1),
+        ("vae-ddr", "vae", 1, 1),
+    ],
+)
+def test_a_network_is_pre_trained_on_the_pixels_of_its_method(name: str, encoder: str, sound: int, study: int) -> None:
+    found = [pretraining_of(name, encoder, protocol).settings["centrings"] for protocol in (*Protocol,)]
+    assert dict(zip(Protocol, found, strict=True)) == {Protocol.SOUND: sound, Protocol.STUDY: study}
+
+
+def test_a_network_starts_where_that_of_its_method_does() -> None:
+    assert pretraining_of("rd-ddr", "wide_resnet50_2").pretrain == "imagenet"
+    assert pretraining_of("vae-ddr", "vae").pretrain == "none"
+    assert pretraining_of("cutpaste-ddr", "resnet18").pretrain == "none"
+    assert pretraining_of("cutpaste-ddr", "resnet18", Protocol.STUDY).pretrain == "imagenet"
+
+
+def test_the_faults_of_the_pre_training_are_the_studys_alone() -> None:
+    faults = {"mixed_labels", "fixed_answers", "train_encoder"}
+    assert not faults & {*pretraining_of("vae-ddr", "vae").settings}
+    study = pretraining_of("vae-ddr", "vae", Protocol.STUDY).settings
+    assert [study[name] for name in sorted(faults)] == [True, True, False]
+    assert "train_encoder" not in pretraining_of("pii-ddr", "pii", Protocol.STUDY).settings
+
+
+def test_a_pre_training_can_be_told_its_budget() -> None:
+    recipe = pretraining_of("vae-ddr", "vae", steps=7, batch_size=3)
+    assert (recipe.phases["main"].steps, recipe.batch_size, recipe.profile) == (7, 3, "full (7 steps)")
+    with pytest.raises(UsageError, match="train nothing"):
+        pretraining_of("vae-ddr", "vae", steps=0)
+
+
+@pytest.mark.parametrize(
+    ("domain", "plain", "ccd"), [("camcan-t1", 1.2, 1.9), ("chexpert", 1.5, 1.3), ("ddr", 1.7, 1.7)]
+)
+def test_a_restoration_is_smoothed_as_the_study_chose_for_each_start(domain: str, plain: float, ccd: float) -> None:
+    found = [recipe_of(f"r-vae-{domain}{start}").settings["tv_weight"] for start in ("", "-ccd")]
+    assert found == [plain, ccd]
+
+
+def test_only_the_study_leaves_a_code_as_it_was_drawn_and_only_with_ccd() -> None:
+    names = [
+        ("f-anogan-ddr", Protocol.STUDY),
+        ("f-anogan-ddr-ccd", Protocol.STUDY),
+        ("f-anogan-ddr-ccd", Protocol.SOUND),
+    ]
+    assert [recipe_of(*name).settings["fixed_code"] for name in names] == [False, True, False]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -16,11 +16,14 @@ from upd_zoo.artefact import (
     CONFIG,
     MANIFEST,
     SCHEMAS,
+    Backbone,
     Calibration,
+    Config,
     Metrics,
     Parity,
     Quantiles,
     Result,
+    WeightsOrigin,
     read_record,
     write_record,
 )
@@ -28,7 +31,13 @@ from upd_zoo.artefact import (
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "zoo" / "upd_zoo" / "schemas"
 SHA = "0123456789abcdef" * 4
-FILES = {"config": CONFIG, "calibration": CALIBRATION, "manifest": MANIFEST, "result": "results/phantom-t1.json"}
+FILES = {
+    "config": CONFIG,
+    "calibration": CALIBRATION,
+    "manifest": MANIFEST,
+    "result": "results/phantom-t1.json",
+    "backbone": "backbone.json",
+}
 QUANTILES = Quantiles(count=3, levels=[0, 0.5, 1], values=[0, 0.25, 2])
 METRICS = Metrics(ap_image=0.5, auroc=None, ap_pixel=1, dice=0.25, dice_threshold=0.125)
 every_record = pytest.mark.parametrize("name", SCHEMAS)
@@ -76,6 +85,18 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_record(folder / MANIFEST, manifest)
     write_record(folder / FILES["calibration"], calibration)
     write_record(folder / FILES["result"], result)
+    config = read_record(folder / CONFIG, Config)
+    backbone = Backbone(
+        id="ccd.vae-phantom-t1",
+        encoder="vae",
+        domain="phantom-t1",
+        protocol=config.protocol,
+        settings={"temperature": 0.2},
+        weights_origin=WeightsOrigin(backbone="vae", source="random", name="", sha256=SHA),
+        training=config.training,
+        labels=["synthetic phantoms"],
+    )
+    write_record(folder / FILES["backbone"], backbone)
     return folder
 
 

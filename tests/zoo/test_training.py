@@ -28,7 +28,8 @@ from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.method import Method, Turn
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.schedule import rate_factor
-from upd_zoo.training import LOG, Batches, Progress, Trainer, seed_everything, train
+from upd_zoo.trainer import LOG, Batches, Progress, Trainer, seed_everything
+from upd_zoo.training import train
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t2")
@@ -70,7 +71,7 @@ def weights_of(run: Path) -> dict[str, Tensor]:
 def log_of(run: Path) -> list[dict[str, Any]]:
     """Return the log without its clock."""
     lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "waiting")} for line in lines]
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:

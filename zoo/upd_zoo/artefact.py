@@ -74,16 +74,21 @@ class WeightsOrigin(Record):
     """Where a backbone's weights came from before training.
 
     Attributes:
-        backbone: timm name of the network.
-        source: `random` (drawn from the run's seed), `file` (a local file) or `timm` (downloaded through timm).
-        name: Name of the file or of the timm tag; empty for random weights. Never a full path.
+        backbone: Name of the network: timm's, or that of the method whose own it is.
+        source: `random` (drawn from the run's seed), `file` (a local file), `timm` (downloaded through timm) or `ccd`
+            (pre-trained on the model's own domain).
+        name: Name of the file, of the timm tag or of the pre-trained backbone; empty for random weights. Never a full
+            path.
         sha256: Hash of the weights as loaded: names, shapes and bytes of every tensor.
+        unfolded: Whether batch normalisations that were folded into convolutions then got statistics of training images
+            back; see `upd_zoo.layers.folding`.
     """
 
     backbone: str
-    source: Literal["random", "file", "timm"]
+    source: Literal["random", "file", "timm", "ccd"]
     name: str
     sha256: Sha256
+    unfolded: bool = False
 
 
 class Phase(Record):
@@ -125,12 +130,36 @@ class Training(Record):
         return sum(phase.steps for phase in self.phases.values())
 
 
+class Backbone(Record):
+    """What a pre-trained network is; with `model.safetensors` it is all that a model can start from.
+
+    Attributes:
+        id: `ccd.<network>-<domain>`.
+        encoder: Name of the network: timm's, or that of the method whose own it is.
+        settings: Arguments of the pre-training's class.
+        weights_origin: What the pre-training itself started from.
+        labels: What a reader of any number of a model that starts here must be told.
+    """
+
+    schema_: Literal["upd-zoo/backbone/1"] = Field(default="upd-zoo/backbone/1", alias="schema")
+    id: str
+    encoder: str
+    domain: str
+    protocol: Protocol
+    settings: dict[str, Setting]
+    weights_origin: WeightsOrigin
+    training: Training
+    labels: list[str]
+
+
 class Config(Record):
     """What a model is; with `model.safetensors` it is the whole model.
 
     Attributes:
         id: Canonical name, without revision.
         settings: Arguments of the method's class.
+        weights_origin: What the training started from; None where all weights were drawn.
+        pretraining: How these weights were made, where it was by CCD.
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
@@ -148,6 +177,7 @@ class Config(Record):
     foreground: Foreground
     score_rule: ScoreRule
     weights_origin: WeightsOrigin | None
+    pretraining: Backbone | None = None
     training: Training
     labels: list[str]
 
@@ -298,6 +328,7 @@ class Result(Record):
 RecordType = TypeVar("RecordType", bound=Record)
 SCHEMAS: Final[Mapping[str, type[Record]]] = {
     "config": Config,
+    "backbone": Backbone,
     "calibration": Calibration,
     "manifest": Manifest,
     "result": Result,

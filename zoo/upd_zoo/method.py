@@ -8,7 +8,7 @@ method. Its map is a function of the image alone: nothing is sampled at test tim
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from upd_zoo.artefact import Setting
 from upd_zoo.errors import NotFoundError, UsageError, closest
+from upd_zoo.layers.encoder import Encoder
 
 if TYPE_CHECKING:
-    from upd_zoo.training import Batches, Trainer
+    from upd_zoo.trainer import Batches, Trainer
 
 
 class Prediction(NamedTuple):
@@ -83,6 +84,10 @@ class Method(Learner):
         needs statistics of all images reads them with `trainer.visit`.
         """
         trainer.minimise(self, batches)
+
+    def encoders(self) -> Sequence[Encoder]:
+        """Return the networks that may start from weights learnt beforehand, all from the same; nothing if none may."""
+        return ()
 
     @abstractmethod
     def training_step(self, images: Tensor) -> dict[str, Tensor]:

@@ -1,16 +1,18 @@
 """Recipes: the settings and the training of each method, and what a domain, protocol or profile changes.
 
 One TOML file per method, in `recipes/`. Its top level holds the study's values; `[modality.…]`, `[domain.…]`,
-`[protocol.…]` and `[profile.…]` hold only what they change, laid over it in this order. A layer may hold layers itself:
-`[protocol.study.modality.fundus]` is what the study does on fundus images alone.
+`[start.ccd]`, `[protocol.…]` and `[profile.…]` hold only what they change, laid over it in this order. A layer may hold
+layers itself: `[protocol.study.modality.fundus]` is what the study does on fundus images alone.
 
 A method that is trained in phases has a table `[phase.…]` for each; a phase inherits steps, optimiser and schedule from
 the top level. A method without gradients has `steps = 0`. `extends` names a method whose recipe lies below this one.
+
+`ccd.toml` is how networks are pre-trained; instead of `[start.ccd]` it has `[encoder.…]`, by the name of the network.
 """
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -18,6 +20,7 @@ from upd_zoo.artefact import Phase, Setting
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.vocabulary import Domain, ModelId, Pretrain, Protocol, ScoreRule
 
+_PRETRAINING = "ccd"
 FULL_PROFILE = "full"
 """The study's own budget; any other profile is named in the labels of what it makes."""
 
@@ -48,6 +51,11 @@ class Recipe:
     score_rule: ScoreRule
 
 
+def profile_labels(recipe: Recipe) -> list[str]:
+    """Return what a reader must be told of a recipe's budget: nothing where it is the study's."""
+    return [] if recipe.profile == FULL_PROFILE else [f"{recipe.profile} profile"]
+
+
 def load_recipe(
     model: ModelId,
     protocol: Protocol = Protocol.SOUND,
@@ -69,16 +77,20 @@ def load_recipe(
         UsageError: The method has no such profile, takes no backbone where the name gives one, takes no steps where
             some are given, or the budget is nothing.
     """
-    for what, number in {"steps": steps, "images per step": batch_size}.items():
-        if number is not None and number < 1:
-            raise UsageError(f"{number} {what} train nothing", "at least 1")
+    _insist_on_work(steps, batch_size)
     document = _read(model.method)
     profiles = {FULL_PROFILE, *document.get("profile", {})}
     if profile not in profiles:
         raise UsageError(
             f"{model.method} has no profile called '{profile}'", f"profiles: {', '.join(sorted(profiles))}"
         )
-    chosen = {"modality": model.domain.modality.id, "domain": model.domain.id, "protocol": protocol, "profile": profile}
+    chosen = {
+        "modality": model.domain.modality.id,
+        "domain": model.domain.id,
+        "start": "ccd" if model.ccd else "",
+        "protocol": protocol,
+        "profile": profile,
+    }
     merged = _layered(document, chosen)
     settings = dict(merged.get("settings", {}))
     if model.backbone is not None:
@@ -89,7 +101,7 @@ def load_recipe(
         method=model.method,
         domain=model.domain,
         protocol=protocol,
-        profile=profile if steps is None else f"{profile} ({steps} steps)",
+        profile=_named(profile, steps),
         settings=settings,
         phases=_phases(model.method, merged, steps),
         batch_size=batch_size or merged["batch_size"],
@@ -97,6 +109,49 @@ def load_recipe(
         pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
         score_rule=ScoreRule(merged.get("score_rule", model.domain.modality.score_rule)),
     )
+
+
+def load_pretraining(base: Recipe, encoder: str, steps: int | None = None, batch_size: int | None = None) -> Recipe:
+    """Return the recipe by which a network is pre-trained.
+
+    Args:
+        base: Recipe of the method that will start from it, without CCD.
+        encoder: Name of the network.
+        steps: Optimiser steps instead of the recipe's; the profile's name then says so.
+        batch_size: Images per step instead of the recipe's.
+
+    Raises:
+        UsageError: The budget is nothing.
+    """
+    _insist_on_work(steps, batch_size)
+    chosen = {
+        "modality": base.domain.modality.id,
+        "domain": base.domain.id,
+        "encoder": encoder,
+        "protocol": base.protocol,
+        "profile": base.profile,
+    }
+    merged = _layered(_read(_PRETRAINING), chosen)
+    return replace(
+        base,
+        method=_PRETRAINING,
+        profile=_named(base.profile, steps),
+        settings={"centrings": int(base.centred)} | merged["settings"],
+        phases=_phases(_PRETRAINING, merged, steps),
+        batch_size=batch_size or merged["batch_size"],
+        centred=False,
+        pretrain=Pretrain(merged.get("pretrain", base.pretrain)),
+    )
+
+
+def _insist_on_work(steps: int | None, batch_size: int | None) -> None:
+    for what, number in {"steps": steps, "images per step": batch_size}.items():
+        if number is not None and number < 1:
+            raise UsageError(f"{number} {what} train nothing", "at least 1")
+
+
+def _named(profile: str, steps: int | None) -> str:
+    return profile if steps is None else f"{profile} ({steps} steps)"
 
 
 def _phases(method: str, merged: Mapping[str, Any], steps: int | None) -> dict[str, Phase]:

@@ -26,12 +26,13 @@ def rate_factor(schedule: Mapping[str, Any], step: int) -> float:
     return SCHEDULES[name](step, **arguments)
 
 
-def cosine(step: int, *, period: int, every: int = 1) -> float:
-    """Fall and rise again in half waves of `period` updates, one update every `every` steps; torch's CosineAnnealingLR.
+def cosine(step: int, *, period: int, every: int = 1, floor: float = 0.0) -> float:
+    """Fall to `floor` and rise again in half waves of `period` updates, one every `every` steps.
 
-    Source: section 3.12 of the methods reference, where DAE's rate is back at its start after two half waves.
+    This is torch's CosineAnnealingLR. Source: section 3.12 of the methods reference, where DAE's rate is back at its
+    start after two half waves; section 4.5, where that of CCD falls to a thousandth.
     """
-    return (1 + math.cos(math.pi * (step // every) / period)) / 2
+    return floor + (1 - floor) * (1 + math.cos(math.pi * (step // every) / period)) / 2
 
 
 SCHEDULES: Final[Mapping[str, Callable[..., float]]] = {"cosine": cosine}

@@ -4,24 +4,18 @@ Every format is read back from its file and compared with the model in memory be
 """
 
 import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from upd_zoo.artefact import (
     CALIBRATION,
     CONFIG,
-    MANIFEST,
     ONNX,
     TORCHSCRIPT,
     WEIGHTS,
     Config,
     Manifest,
     Parity,
-    inventory,
     read_record,
     write_record,
 )
@@ -33,10 +27,9 @@ from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
+from upd_zoo.manifest import write_manifest
 from upd_zoo.runtime import Predict, onnx_predict
 from upd_zoo.vocabulary import DOMAINS
-
-_VERSIONED = ("upd-zoo", "torch", "timm", "numpy", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
 def export_artefact(
@@ -84,9 +77,7 @@ def export_artefact(
         write_record(temporary / CALIBRATION, calibration)
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)
-        manifest = _manifest(temporary, config, parity)
-        write_record(temporary / MANIFEST, manifest)
-    return manifest
+        return write_manifest(temporary, config.id, parity)
 
 
 def _silent(stage: str) -> None:  # noqa: ARG001 - nobody listens
@@ -118,38 +109,3 @@ def _write_legal(folder: Path, config: Config) -> None:
     citation = f'cff-version: 1.2.0\ntitle: "{config.id}"\nmessage: Cite the study and the authors of {config.title}.\n'
     authors = "type: software\nlicense: Apache-2.0\nauthors:\n  - name: The upd-zoo developers\n"
     write_text(folder / "CITATION.cff", citation + authors)
-
-
-def _manifest(folder: Path, config: Config, parity: list[Parity]) -> Manifest:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    created = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return Manifest(
-        id=config.id,
-        created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        source_commit=_source_commit(),
-        versions=versions(),
-        parity=parity,
-        files=inventory(folder),
-    )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that make a model what it is."""
-    installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
-    return {"python": platform.python_version()} | {name: installed[name] for name in _VERSIONED if name in installed}
-
-
-def _source_commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, with a plus sign where it was changed since."""
-    here = Path(__file__).parent
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],  # noqa: S607 - the user's git
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip() or None

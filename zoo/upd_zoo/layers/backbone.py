@@ -1,22 +1,18 @@
-"""Feature backbones with frozen parameters, any of timm's, and the record of where their weights came from."""
+"""Networks that timm makes: whole ones, and feature backbones with frozen parameters."""
 
-import hashlib
 import importlib
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from functools import cache
 from types import ModuleType
-from typing import Any
 
-import safetensors.torch
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from typing_extensions import override
 
-from upd_zoo.artefact import WeightsOrigin
-from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError, closest
+from upd_zoo.errors import OfflineError, UsageError, closest
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 STRIDES = (4, 8, 16)
@@ -29,6 +25,77 @@ _LEVEL = re.compile(r"^([A-Za-z]+)\.(\d+)\.")
 def _timm() -> ModuleType:
     """Return timm, imported when the first backbone is made: with torchvision it takes 9 s that others need not pay."""
     return importlib.import_module("timm")
+
+
+class TimmEncoder(Encoder):
+    """A network that timm makes, whole but for its classifier, or levels of it.
+
+    Files have timm's names for the whole network. What only a classifier or deeper levels need may lie in them.
+    """
+
+    __slots__ = ()
+
+    @override
+    def places(self, names: Iterable[str]) -> dict[str, str]:
+        own, whole, found = self.tensors(), _whole(self.name), {}
+        for name in names:
+            # timm calls a level `stages_0` where the whole network has `stages.0`.
+            place = name if name in own else _LEVEL.sub(r"\1_\2.", name)
+            if place in own or name not in whole:
+                found[name] = place
+        return found
+
+    @override
+    def pretrained(self) -> tuple[dict[str, Tensor], str]:
+        try:
+            fetched = _timm().create_model(self.name, pretrained=True)
+        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
+            raise OfflineError(
+                f"the ImageNet weights of {self.name} could not be fetched: {error}",
+                "a network connection",
+                "pass a local safetensors file with --weights FILE, or --weights random",
+            ) from error
+        return fetched.state_dict(), str(fetched.pretrained_cfg.get("hf_hub_id") or fetched.pretrained_cfg.get("url"))
+
+
+@cache
+def _whole(name: str) -> frozenset[str]:
+    """Return the names of all tensors of a timm network with its classifier."""
+    with torch.device("meta"):
+        return frozenset(_timm().create_model(name, pretrained=False).state_dict())
+
+
+class WholeNetwork(nn.Module):
+    """A timm network without its classifier, which describes images by its pooled features; its weights are drawn.
+
+    Args:
+        name: timm name of the network.
+
+    Raises:
+        UsageError: timm has no such network.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        _insist_on(name)
+        self.name = name
+        self.network = _timm().create_model(name, pretrained=False, num_classes=0)
+        self.features: int = self.network.num_features
+
+    @property
+    def encoder(self) -> Encoder:
+        """What of it may start from weights learnt beforehand: all."""
+        return TimmEncoder(self.name, {"": self.network}, self.forward)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features (B, D) of images (B, 1 or 3, H, W)."""
+        features: Tensor = self.network(images.expand(-1, 3, -1, -1))
+        return features
+
+
+def _insist_on(name: str) -> None:
+    if not _timm().is_model(name):
+        raise UsageError(f"timm has no backbone called '{name}'", closest(name, _timm().list_models()))
 
 
 class FeatureBackbone(nn.Module):
@@ -52,10 +119,10 @@ class FeatureBackbone(nn.Module):
         self, name: str, strides: Sequence[int] = STRIDES, *, adapts: bool = False, padding: str = "zeros"
     ) -> None:
         super().__init__()
-        if not _timm().is_model(name):
-            raise UsageError(f"timm has no backbone called '{name}'", closest(name, _timm().list_models()))
+        _insist_on(name)
         self.name, self.strides, self.adapts = name, tuple(strides), adapts
-        self.network = self._network(pretrained=False)
+        levels = _levels(name, self.strides)
+        self.network = _timm().create_model(name, features_only=True, pretrained=False, out_indices=levels)
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in self.strides)
         self.requires_grad_(False)
@@ -63,10 +130,10 @@ class FeatureBackbone(nn.Module):
         _pad(self, padding)
         self._check_levels()
 
-    def _network(self, *, pretrained: bool) -> Any:
-        """Return the network up to its deepest level, as timm makes it."""
-        levels = _levels(self.name, self.strides)
-        return _timm().create_model(self.name, features_only=True, pretrained=pretrained, out_indices=levels)
+    @property
+    def encoder(self) -> Encoder:
+        """What of it may start from weights learnt beforehand."""
+        return TimmEncoder(self.name, {"": self.network}, None)
 
     def _check_levels(self) -> None:
         """Refuse networks whose levels are not maps of the sides that their strides promise."""
@@ -123,76 +190,3 @@ def _pad(backbone: FeatureBackbone, padding: str) -> None:
                 "use padding 'zeros'",
             )
         convolution.padding_mode = "reflect"
-
-
-def initialise(backbone: FeatureBackbone, source: str) -> WeightsOrigin:
-    """Give a backbone its weights.
-
-    Args:
-        backbone: Changed in place.
-        source: `random` (keep what the seed drew), `timm` (ImageNet weights through timm, needs the network), or the
-            path of a safetensors file with timm's names.
-
-    Returns:
-        Where the weights came from, with their hash.
-
-    Raises:
-        NotFoundError: The file does not exist.
-        IntegrityError: The file is no safetensors file, or has not every tensor of the backbone.
-        OfflineError: `timm` was asked for, and the weights could not be fetched.
-    """
-    if source == "random":
-        name = ""
-    elif source == "timm":
-        name = _load_from_timm(backbone)
-    else:
-        name = _load_from_file(backbone, Path(source))
-    kind = source if source in ("random", "timm") else "file"
-    return WeightsOrigin.model_validate(
-        {"backbone": backbone.name, "source": kind, "name": name, "sha256": tensors_sha256(backbone.state_dict())}
-    )
-
-
-def _load_from_timm(backbone: FeatureBackbone) -> str:
-    try:
-        fetched = backbone._network(pretrained=True)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
-        raise OfflineError(
-            f"the ImageNet weights of {backbone.name} could not be fetched: {error}",
-            "a network connection",
-            "pass a local safetensors file with --weights FILE, or --weights random",
-        ) from error
-    backbone.network.load_state_dict(fetched.state_dict())
-    return str(fetched.pretrained_cfg.get("hf_hub_id") or fetched.pretrained_cfg.get("url", ""))
-
-
-def _load_from_file(backbone: FeatureBackbone, path: Path) -> str:
-    if not path.is_file():
-        raise NotFoundError(f"the weights file {path} does not exist", "random, timm, or a safetensors file")
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{path.name} is not a safetensors file: {error}") from error
-    expected = backbone.network.state_dict()
-    # timm calls a level `stages_0` where the whole network has `stages.0`.
-    tensors = {_LEVEL.sub(r"\1_\2.", name) if name not in expected else name: tensors[name] for name in tensors}
-    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise IntegrityError(f"{path.name} lacks {len(missing)} tensors of {backbone.name}, the first {missing[0]}")
-    try:
-        backbone.network.load_state_dict({name: tensors.get(name, value) for name, value in expected.items()})
-    except RuntimeError as error:
-        raise IntegrityError(f"{path.name} does not fit {backbone.name}: {error}") from error
-    return path.name
-
-
-def tensors_sha256(tensors: dict[str, Tensor]) -> str:
-    """Return one hash of named tensors: of every name, type, shape and byte, in the order of names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(
-            tensor.view(torch.uint8).numpy().tobytes() if tensor.dim() else bytes(str(tensor.item()), "ascii")
-        )
-    return digest.hexdigest()

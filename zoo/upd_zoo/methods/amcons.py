@@ -21,6 +21,7 @@ Differs from the study: its batches of fewer than eight images mixed images with
 References: section IV-C of the study; Silva-Rodríguez et al. 2022.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
@@ -161,12 +163,21 @@ class AMCons(Method):
         features: Tensor = self.stages[0](self.stem(images.expand(-1, 3, -1, -1)))
         return features
 
-    def encode(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return μ and log σ², (B, latent) each, of the first stage's output."""
+    def deepen(self, features: Tensor) -> Tensor:
+        """Return the last stage's output, (B, 8 * width * 8 * 8), of the first's."""
         for stage in self.stages[1:]:
             features = stage(features)
-        code = features.flatten(1)  # (B, 8 * width * 8 * 8)
+        return features.flatten(1)
+
+    def encode(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ², (B, latent) each, of the first stage's output."""
+        code = self.deepen(features)
         return self.to_mean(code), self.to_log_variance(code)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        parts = {"stem": self.stem, "stages": self.stages}
+        return (Encoder(self.id, parts, lambda images: self.deepen(self.first_stage(images))),)
 
     def attention(self, features: Tensor) -> Tensor:
         """Return a (B, 1, 128, 128) of the first stage's output; not negative."""

@@ -39,13 +39,14 @@ from typing_extensions import override
 
 from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import STRIDES, FeatureBackbone
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.training import Batches, Trainer
+    from upd_zoo.trainer import Batches, Trainer
 
 _CLAMP = 1.9
 """Largest |log scale| of a coupling block."""
@@ -203,6 +204,10 @@ class CFlowAD(Method):
         )
         self.upsample = nn.ModuleList(Resize(side, IMAGE_SIZE, align_corners=True) for side in self.backbone.sides)
         self.register_buffer("maxima", torch.zeros(len(self.decoders)))
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (self.backbone.encoder,)
 
     def log_likelihoods(self, images: Tensor) -> list[Tensor]:
         """Return ℓ (B, positions) of each level of images (B, C, 128, 128)."""

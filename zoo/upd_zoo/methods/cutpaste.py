@@ -28,9 +28,9 @@ Differs from the study (always):
 References: section III-C of the study; Li et al. 2021.
 """
 
-import importlib
 import math
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -38,15 +38,17 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from upd_zoo.errors import UsageError, closest
+from upd_zoo.errors import UsageError
+from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.colour import Jitter, apply_jitter, jitter_of
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import EXACT_BITS, ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import interpolation_matrix
 from upd_zoo.method import Method, Turn, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.training import Batches, Trainer
+    from upd_zoo.trainer import Batches, Trainer
 
 _AREA = (0.02, 0.15)
 """Smallest and largest rectangle, as a share of the view."""
@@ -209,20 +211,16 @@ class Classifier(nn.Module):
 
     def __init__(self, network: str, depth: int, width: int, projection: int) -> None:
         super().__init__()
-        # With torchvision it takes 9 s to import, which others need not pay.
-        timm = importlib.import_module("timm")
-        if not timm.is_model(network):
-            raise UsageError(f"timm has no network called '{network}'", closest(network, timm.list_models()))
-        self.network = timm.create_model(network, pretrained=False, num_classes=0)
-        self.features: int = self.network.num_features
+        self.backbone = WholeNetwork(network)
+        self.features = self.backbone.features
         inputs = [self.features, *[width] * depth]
         hidden = [nn.Sequential(nn.Linear(i, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()) for i in inputs[:-1]]
         self.head = nn.Sequential(*hidden, nn.Linear(inputs[-1], projection), nn.Linear(projection, 3))
-        _awake(self.network)
+        _awake(self.backbone)
 
     def embed(self, views: Tensor) -> Tensor:
         """Return features (B, D) of views (B, 1 or 3, S, S)."""
-        features: Tensor = self.network(views.expand(-1, 3, -1, -1))
+        features: Tensor = self.backbone(views)
         return features
 
     def forward(self, views: Tensor) -> Tensor:
@@ -339,6 +337,10 @@ class CutPaste(Method):
         self.image_density = Gaussian(1, self.image.features, bits=EXACT_BITS)
         self.densities = self.windows.side**2 if align else 1
         self.pixel_density = Gaussian(self.densities, self.pixel.features, bits=factor_bits)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return self.image.backbone.encoder, self.pixel.backbone.encoder
 
     @override
     def fit(self, batches: "Batches", trainer: "Trainer") -> None:

@@ -20,12 +20,14 @@ Also left out is a linear layer of 268.437 M parameters that nothing reads.
 References: section IV-D of the study; Kascenas et al. 2022.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, cat, nn
 from typing_extensions import override
 
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
 from upd_zoo.layers.similarity import SSIMResidual
@@ -210,6 +212,14 @@ class DAE(Method):
         """Return images (B, C, 128, 128) with new noise."""
         noise = draw_noise(images, self.noise_side, self.noise_mean, self.noise_std, shared_shift=self.shared_shift)
         return apply_noise(images, noise, self.upsample, inside_foreground=self.inside_foreground)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (Encoder(self.id, {"down": self.network.down}, self.describe),)
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Return the deepest level of the network, flattened, of images (B, C, 128, 128)."""
+        return self.network.encode(images.expand(-1, 3, -1, -1))[-1].flatten(1)
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ Differs from the study (switches):
 References: section IV-C of the study; Liu et al. 2020.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,12 +37,13 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.errors import UsageError
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.training import Batches, Trainer
+    from upd_zoo.trainer import Batches, Trainer
 
 _SIDE = IMAGE_SIZE // 4
 """Side of the attended layer, after two halvings."""
@@ -150,6 +152,14 @@ class ExpVAE(Method):
         hidden = self.dense(F.relu(activation).flatten(1))
         code = F.relu(hidden)
         return hidden, self.to_mean(code), self.to_log_variance(code)
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Return h (B, hidden), rectified, of images (B, C, 128, 128)."""
+        return F.relu(self.dense(F.relu(self.activation(images)).flatten(1)))
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (Encoder(self.id, {"encoder": self.encoder, "dense": self.dense}, self.describe),)
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:

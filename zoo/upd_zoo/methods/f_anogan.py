@@ -16,6 +16,8 @@ What is not healthy cannot be drawn, and looks different to the critic:
 Differs from the study (switches):
     batch_statistics  In the study G normalises by the statistics of each batch while E learns, but by its running ones
                       at test time, so that E learns to ask another generator. Here G is in evaluation mode throughout.
+    fixed_code        With CCD the study makes E's last layer anew when its optimiser is already there, so that it stays
+                      as it was drawn. Here all of E learns.
     dynamic_range     The study's SSIM expects 8-bit images (L = 255) and gets [0, 1]; here L is the range of the data.
 
 Differs from the study (always):
@@ -26,7 +28,7 @@ Differs from the study (always):
 References: section III-A of the study; Schlegl et al. 2019, equations 2 to 6; Gulrajani et al. 2017, equation 3.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -38,12 +40,13 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.errors import UsageError
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, Turn, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.training import Batches, Trainer
+    from upd_zoo.trainer import Batches, Trainer
 
 _SIDE = 4
 """Pixels of the smallest maps, five halvings below 128."""
@@ -180,6 +183,7 @@ class FAnoGAN(Method):
         latent: Dimensions of z.
         penalty_weight: λ, weight of the gradient penalty.
         feature_weight: κ, weight of the critic's features in the encoder's loss and in the score.
+        fixed_code: Whether the encoder's last layer stays as it was drawn.
         batch_statistics: Whether the generator normalises by the statistics of each batch while the encoder learns.
         dynamic_range: L of the SSIM residual.
 
@@ -198,6 +202,7 @@ class FAnoGAN(Method):
         latent: int = 128,
         penalty_weight: float = 10.0,
         feature_weight: float = 1.0,
+        fixed_code: bool = False,
         batch_statistics: bool = False,
         dynamic_range: float = 1.0,
     ) -> None:
@@ -211,6 +216,7 @@ class FAnoGAN(Method):
         self.generator = _generator(channels, narrowing, latent)
         self.critic = Critic(channels, widening)
         self.encoder = _encoder(widening, latent)
+        self.encoder[1].requires_grad_(not fixed_code)
         self.residual = SSIMResidual(dynamic_range)
         _initialise(self)
 
@@ -219,6 +225,11 @@ class FAnoGAN(Method):
         adversaries = Turn("critic_step", "critic"), Turn("generator_step", "generator")
         trainer.minimise(self, batches, phase="gan", turns=adversaries)
         trainer.minimise(self, batches, phase="encoder", turns=(Turn(part="encoder"),))
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        halvings = self.encoder[0]
+        return (Encoder(self.id, {"encoder": halvings}, lambda images: halvings(images.expand(-1, 3, -1, -1))),)
 
     def draw(self, count: int) -> Tensor:
         """Return z (count, latent) from the prior."""

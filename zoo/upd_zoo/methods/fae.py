@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.resize import Resize
 from upd_zoo.layers.similarity import Dissimilarity
 from upd_zoo.method import Method, register
@@ -91,6 +92,10 @@ class FAE(Method):
         self.decoder = _decoder(all_widths, dropout)
         self.dissimilarity = Dissimilarity(1.0, side, _WINDOW, dtype=torch.float32)
         self.upsample = Resize(side, IMAGE_SIZE, align_corners=True)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (self.backbone.encoder,)
 
     def extract(self, images: Tensor) -> Tensor:
         """Return features (B, C', 32, 32) of images (B, C, 128, 128)."""

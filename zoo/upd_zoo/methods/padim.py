@@ -20,6 +20,7 @@ Differs from the study:
 References: section III-B of the study; Defard et al. 2021, section III.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,14 @@ from typing_extensions import override
 
 from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.training import Batches, Trainer
+    from upd_zoo.trainer import Batches, Trainer
 
 
 class HalfStoredConv2d(nn.Conv2d):
@@ -105,6 +107,10 @@ class PaDiM(Method):
         self.lay_over = nn.ModuleList(Resize(level, side, align_corners=False) for level in self.backbone.sides)
         self.density = Gaussian(side**2, len(self.chosen), ridge=ridge, bits=factor_bits)
         self.upsample = Resize(side, IMAGE_SIZE, align_corners=False)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (self.backbone.encoder,)
 
     def _locate(self, *_: object) -> None:
         """Find where each level begins among the chosen channels; again when others have been loaded."""

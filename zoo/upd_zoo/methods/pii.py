@@ -21,6 +21,7 @@ from the whole set. It solves the same sparse system by elimination.
 References: section III-C of the study; Tan et al. 2021; Zagoruyko & Komodakis 2016 (wide residual blocks).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.poisson import Rectangles, blend
 from upd_zoo.method import Method, register
@@ -236,6 +238,14 @@ class PII(Method):
         return apply_patches(
             images, patches, inside_foreground=self.inside_foreground, divide_by_maximum=self.divide_by_maximum
         )
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Return features (B, 16 * k * width), the encoder's means over quarters of images (B, C, 128, 128)."""
+        return F.adaptive_avg_pool2d(self.encoder(images.expand(-1, 3, -1, -1)), 2).flatten(1)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (Encoder(self.id, {"encoder": self.encoder}, self.describe),)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return f(x), (B, C, 128, 128), of images (B, C, 128, 128)."""

@@ -18,13 +18,14 @@ Differs from the study: its unused 1 x 1 convolution 4096 -> 2048 is left out (8
 References: section III-B of the study; Deng & Li 2022, equations 1 to 3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
@@ -150,6 +151,10 @@ class RD(Method):
         self.student = Student(self.backbone.channels)
         self.upsample = nn.ModuleList(Resize(side, IMAGE_SIZE, align_corners=True) for side in self.backbone.sides)
         _initialise(self.bottleneck, self.student)
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (self.backbone.encoder,)
 
     def levels(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the teacher's and the student's levels of images (B, C, 128, 128)."""

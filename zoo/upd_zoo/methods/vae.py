@@ -16,11 +16,14 @@ Differs from the study (switches):
 References: section III-A of the study; Kingma & Welling 2014, equation 10; Baur et al. 2021 (dense VAE).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, register
 
@@ -88,10 +91,18 @@ class VAE(Method):
         self.residual = SSIMResidual(dynamic_range)
         self.register_buffer("noise", torch.randn(1, latent))
 
+    def code(self, images: Tensor) -> Tensor:
+        """Return μ and then log σ², (B, 2 * latent), of images (B, C, 128, 128)."""
+        code: Tensor = self.to_latent(self.encoder(images.expand(-1, 3, -1, -1)).flatten(1))
+        return code
+
+    @override
+    def encoders(self) -> Sequence[Encoder]:
+        return (Encoder("vae", {"encoder": self.encoder, "to_latent": self.to_latent}, self.code),)
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ and log σ², (B, latent) each, of images (B, C, 128, 128)."""
-        code = self.encoder(images.expand(-1, 3, -1, -1)).flatten(1)
-        mean, log_variance = self.to_latent(code).chunk(2, dim=1)
+        mean, log_variance = self.code(images).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:

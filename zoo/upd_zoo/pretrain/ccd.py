@@ -23,7 +23,7 @@ Differs from the study (always):
 References: section V-E of the study; section 4 of the methods reference; Tian et al. 2021; Chen et al. 2020 (SimCLR).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -78,8 +78,8 @@ class CCD(Learner):
     """The pre-training of one network.
 
     Args:
-        parts: The modules that learn, by name.
-        describe: Images (B, C, 128, 128) -> features (B, D), through these modules.
+        parts: The modules that learn.
+        describe: Images (B, C, 128, 128) -> features (B, D), through these modules; itself none of them.
         channels: Channels of the images, 1 or 3.
         temperature: T.
         smallest_view: Smallest part of an image's area that a view shows.
@@ -93,7 +93,7 @@ class CCD(Learner):
 
     def __init__(
         self,
-        parts: Mapping[str, nn.Module],
+        parts: Sequence[nn.Module],
         describe: Callable[[Tensor], Tensor],
         channels: int,
         *,
@@ -105,7 +105,7 @@ class CCD(Learner):
         fixed_answers: bool = False,
     ) -> None:
         super().__init__()
-        self.parts = nn.ModuleDict(parts)
+        self.parts = nn.ModuleList(parts)
         self.describe = describe
         self.temperature, self.smallest_view, self.centrings = temperature, smallest_view, centrings
         self.mixed_labels = mixed_labels
@@ -132,10 +132,13 @@ class CCD(Learner):
 
     def view(self, images: Tensor) -> Tensor:
         """Return a new view (B, C, 128, 128) of images in [0, 1], in the pixel convention of the network."""
-        pixels = apply_view(images, draw_view(len(images), self.smallest_view))
+        return self.pixels(apply_view(images, draw_view(len(images), self.smallest_view)))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return images in [0, 1] in the pixel convention of the network."""
         for _ in range(self.centrings):
-            pixels = 2 * pixels - 1
-        return pixels
+            images = 2 * images - 1
+        return images
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,64 @@
+"""Pre-train by CCD the network that a model starts from.
+
+    python scripts/pretrain_ccd.py vae-phantom-t2 --profile quick --out out/pretraining/vae-phantom-t2
+    python scripts/train.py vae-phantom-t2-ccd --profile quick --weights out/pretraining/vae-phantom-t2/backbone --out …
+
+The network is as wide as the model's recipe says, in the same profile and protocol, and takes pixels as the model does;
+models that agree in all this can start from the same. A run that was stopped, however hard, goes on with --continue and
+ends as if it had not been. Any project can read the weights of a network that timm makes:
+
+    timm.create_model("resnet18", num_classes=0).load_state_dict(safetensors.torch.load_file("model.safetensors"))
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upd_harness.terminal import Terminal, reports_errors
+from upd_zoo.data.sources import data_folder, store_path
+from upd_zoo.data.store import Store
+from upd_zoo.pretrain.run import BACKBONE, pretrain
+from upd_zoo.recipe import FULL_PROFILE, load_recipe
+from upd_zoo.vocabulary import ModelId, Protocol
+
+
+@reports_errors
+def main(
+    model: Annotated[str, typer.Argument(help="A name such as vae-phantom-t2, with or without -ccd.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; the network will be in its folder backbone.")],
+    data: Annotated[Path | None, typer.Option(help="Prepared stores.", envvar="UPD_ZOO_DATA")] = None,
+    profile: Annotated[str, typer.Option(help="full (the study's budget) or quick.")] = FULL_PROFILE,
+    protocol: Annotated[Protocol, typer.Option(help="study repeats its faults, sound corrects them.")] = Protocol.SOUND,
+    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option("-d", "--device", help="auto, cpu or cuda.")] = "auto",
+    weights: Annotated[str | None, typer.Option(help="To start from: random, timm, or a safetensors file.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    resume: Annotated[bool, typer.Option("--continue", help="Go on with the run in the folder.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")] = False,
+) -> None:
+    """Pre-train the network that a model starts from."""
+    name = replace(ModelId.parse(model), ccd=False)
+    base = load_recipe(name, protocol, profile)
+    store = Store(store_path(data_folder(data), name.domain.id, "train", protocol))
+    terminal = Terminal(progress=not no_progress)
+    with terminal.bar(f"pre-training for {name}") as advance:
+        backbone = pretrain(
+            base,
+            store,
+            out,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            weights=weights,
+            resume=resume,
+            on_progress=lambda progress: advance(progress.step, progress.steps),
+        )
+    terminal.data(backbone.model_dump(mode="json", by_alias=True), str(out / BACKBONE))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,143 @@
+"""Encoders: the networks that may start from weights learnt beforehand, and how such weights enter them."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from upd_zoo.artefact import WeightsOrigin
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
+
+_COUNTER = "num_batches_tracked"
+"""Ends the names of tensors that say nothing of what was learnt; a file may lack them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A network that may start from weights learnt beforehand.
+
+    Attributes:
+        name: What the weights are called: the method's id, or timm's name of the network.
+        parts: Its modules, by what comes before the names of their tensors in a file.
+        describe: Images (B, 1 or 3, 128, 128) as the method takes them -> features (B, D), through all parts; None
+            where these are but the levels that a method reads of a whole network.
+    """
+
+    name: str
+    parts: Mapping[str, nn.Module]
+    describe: Callable[[Tensor], Tensor] | None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers of all parts, by the name that each has in a file."""
+        return {
+            f"{prefix}.{name}" if prefix else name: tensor
+            for prefix, part in self.parts.items()
+            for name, tensor in part.state_dict().items()
+        }
+
+    def places(self, names: Iterable[str]) -> dict[str, str]:
+        """Return where in `tensors` each name of a file belongs, without those that are rightly left in the file.
+
+        A name that belongs to nothing has itself as its place.
+        """
+        return {name: name for name in names}
+
+    def pretrained(self) -> tuple[dict[str, Tensor], str]:
+        """Return weights learnt on ImageNet, with timm's names, and the tag under which timm has them.
+
+        Raises:
+            UsageError: There are none for this network.
+            OfflineError: They could not be fetched.
+        """
+        raise UsageError(f"timm has no weights of the encoder of {self.name}", "random, or weights made by CCD")
+
+    def fill(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Take over weights, all of them or none.
+
+        Args:
+            tensors: By their names in a file.
+            source: What to call them in errors.
+
+        Raises:
+            IntegrityError: A tensor is missing, belongs to nothing, or has another shape.
+        """
+        own = self.tensors()
+        given = {place: tensors[name] for name, place in self.places(tensors).items()}
+        wrong = [name for name in given if name in own and given[name].shape != own[name].shape]
+        _insist(f"{source} lacks {{}} tensors of {self.name}", own.keys() - given.keys())
+        _insist(f"{source} has {{}} tensors for which {self.name} has no use", given.keys() - own.keys())
+        _insist(f"{source} has {{}} tensors that do not fit {self.name}", wrong)
+        for name, tensor in given.items():
+            own[name].copy_(tensor)
+
+
+def _insist(complaint: str, names: Iterable[str]) -> None:
+    """Refuse weights where names are complained of; those that say nothing of what was learnt do not count."""
+    counted = sorted(name for name in names if not name.endswith(_COUNTER))
+    if counted:
+        raise IntegrityError(f"{complaint.format(len(counted))}, the first {counted[0]}")
+
+
+def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
+    """Give encoders of one kind their weights.
+
+    Args:
+        encoders: At least one; changed in place.
+        source: `random` (keep what the seed drew), `timm` (ImageNet weights through timm, needs the network), or the
+            path of a safetensors file.
+
+    Returns:
+        Where the weights came from, with their hash.
+
+    Raises:
+        UsageError: `timm` was asked for, and has no such network.
+        NotFoundError: The file does not exist.
+        IntegrityError: The file is no safetensors file, or does not hold the tensors of the encoders.
+        OfflineError: `timm` was asked for, and the weights could not be fetched.
+    """
+    first = encoders[0]
+    if source == "random":
+        return origin_of(first, source, "")
+    kind = "timm" if source == "timm" else "file"
+    tensors, name = first.pretrained() if source == "timm" else (read_tensors(Path(source)), Path(source).name)
+    for encoder in encoders:
+        encoder.fill(tensors, name)
+    return origin_of(first, kind, name)
+
+
+def origin_of(encoder: Encoder, source: str, name: str) -> WeightsOrigin:
+    """Return the record of an encoder's weights, as they are now."""
+    fields = {"backbone": encoder.name, "source": source, "name": name, "sha256": tensors_sha256(encoder.tensors())}
+    return WeightsOrigin.model_validate(fields)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        NotFoundError: The file does not exist.
+        IntegrityError: It is no safetensors file.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"the weights file {path} does not exist", "random, timm, or a safetensors file")
+    try:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path.name} is not a safetensors file: {error}") from error
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return one hash of named tensors: of every name, type, shape and byte, in the order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(
+            tensor.view(torch.uint8).numpy().tobytes() if tensor.dim() else bytes(str(tensor.item()), "ascii")
+        )
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""A run of CCD: what it starts from, and what it leaves."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from upd_zoo.artefact import Backbone
+from upd_zoo.data.store import Store
+from upd_zoo.errors import UsageError
+from upd_zoo.layers.backbone import WholeNetwork
+from upd_zoo.layers.encoder import Encoder, initialise
+from upd_zoo.layers.folding import unfold
+from upd_zoo.method import create
+from upd_zoo.pretrain.ccd import CCD
+from upd_zoo.pretrain.views import PERMUTATIONS
+from upd_zoo.pretrain.weights import write_backbone
+from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
+from upd_zoo.trainer import Batches, Progress, Trainer, open_run, seed_everything, settle, training_of
+from upd_zoo.vocabulary import ModelId, Pretrain
+
+BACKBONE: Final = "backbone"
+_STARTS: Final = {Pretrain.NONE: "random", Pretrain.IMAGENET: "timm"}
+
+
+def pretrain(
+    base: Recipe,
+    store: Store,
+    run: Path,
+    *,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    weights: str | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Backbone:
+    """Pre-train the network that a method starts from.
+
+    Args:
+        base: Recipe of the method without CCD, which says how wide the network is and what pixels it takes.
+        store: Healthy training images of the domain.
+        run: Folder of the run; the network will be in its folder `backbone`.
+        steps: Instead of the recipe's.
+        batch_size: Images per step, instead of the recipe's.
+        seed: Decides initial weights, order of images and every draw.
+        device: `auto`, `cpu` or `cuda`.
+        weights: What to start from: `random`, `timm` or a safetensors file; None for what the method starts from.
+        resume: Whether to go on with what is in `run`.
+        on_progress: Called after every step.
+
+    Returns:
+        The record of the network, as it stands in the folder.
+
+    Raises:
+        UsageError: The method starts from no pre-trained network, `run` is not empty and `resume` is off, or it holds
+            another run.
+        UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
+    """
+    open_run(run, resume=resume)
+    seed_everything(seed)
+    encoder = encoder_of(base)
+    batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, seed)
+    source = weights or _STARTS[recipe.pretrain]
+    origin = initialise([encoder], source)
+    learner = _learner(encoder, store.facts.channels, recipe.settings)
+    unfolded = unfold(learner.parts, learner.describe, learner.pixels(batches.sample(recipe.batch_size)))
+    trainer = Trainer(run, recipe, device, on_progress)
+    backbone = Backbone(
+        id=ModelId("ccd", encoder.name, base.domain.id).name,
+        encoder=encoder.name,
+        domain=base.domain.id,
+        protocol=base.protocol,
+        settings=recipe.settings,
+        weights_origin=origin.model_copy(update={"unfolded": unfolded}),
+        training=training_of(recipe, store, seed, trainer.device.type),
+        labels=[*store.facts.labels, *_labels(recipe, source)],
+    )
+    settle(run, backbone)
+    if not (run / BACKBONE).is_dir():
+        trainer.minimise(learner, batches)
+        write_backbone(run / BACKBONE, backbone, encoder)
+    return backbone
+
+
+def encoder_of(base: Recipe) -> Encoder:
+    """Return the untrained network that pre-training is for; of one that timm makes, the whole.
+
+    Raises:
+        UsageError: The method starts from no pre-trained network.
+    """
+    method = create(base.method, base.domain.modality.channels, base.settings)
+    encoders = method.encoders()
+    if not encoders:
+        raise UsageError(f"{method.title} starts from no pre-trained network", "a method with an encoder of its own")
+    first = encoders[0]
+    return first if first.describe is not None else WholeNetwork(first.name).encoder
+
+
+def _learner(encoder: Encoder, channels: int, settings: dict[str, Any]) -> CCD:
+    assert encoder.describe is not None  # noqa: S101 - for the types
+    return CCD(list(encoder.parts.values()), encoder.describe, channels, **settings)
+
+
+def _planned(recipe: Recipe, store: Store, seed: int) -> tuple[Batches, Recipe]:
+    """Return the batches, and the recipe whose rate falls once for every epoch of the changed images."""
+    batches = Batches(store, recipe.batch_size, seed, centred=False)
+    phases = {
+        name: phase.model_copy(update={"schedule": phase.schedule | {"every": PERMUTATIONS * batches.per_epoch}})
+        for name, phase in recipe.phases.items()
+    }
+    return batches, replace(recipe, phases=phases)
+
+
+def _labels(recipe: Recipe, source: str) -> list[str]:
+    """Return what a reader must be told of a pre-training that is not the study's."""
+    drawn = recipe.pretrain is Pretrain.IMAGENET and source == "random"
+    return [
+        *(f"CCD with {label}" for label in profile_labels(recipe)),
+        *(["CCD from a random backbone"] if drawn else []),
+    ]

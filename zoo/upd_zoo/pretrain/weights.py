@@ -1,0 +1,72 @@
+"""Pre-trained weights as files: how they are written, and how a method starts from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import safetensors.torch
+
+from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, verify, write_record
+from upd_zoo.checkpoint import plain
+from upd_zoo.errors import NotFoundError, UsageError
+from upd_zoo.files import replacing_folder
+from upd_zoo.layers.encoder import Encoder, origin_of, read_tensors
+from upd_zoo.manifest import write_manifest
+from upd_zoo.recipe import Recipe
+from upd_zoo.vocabulary import Pretrain, Protocol
+
+
+def write_backbone(folder: Path, backbone: Backbone, encoder: Encoder) -> None:
+    """Write the folder of a pre-trained network, whole or not at all."""
+    with replacing_folder(folder) as temporary:
+        write_record(temporary / CONFIG, backbone)
+        safetensors.torch.save_file(plain(encoder.tensors()), temporary / WEIGHTS)
+        write_manifest(temporary, backbone.id)
+
+
+def start_from(encoders: Sequence[Encoder], folder: Path, recipe: Recipe) -> tuple[WeightsOrigin, Backbone]:
+    """Let the encoders of a method start from a pre-trained network.
+
+    Args:
+        encoders: At least one, all of the same network; changed in place.
+        folder: What `write_backbone` wrote.
+        recipe: That of the method.
+
+    Returns:
+        Where the weights came from, and how they were made.
+
+    Raises:
+        NotFoundError: The folder holds no such network.
+        IntegrityError: A file differs from the manifest, or the tensors are not those of the encoders.
+        UsageError: The network is another, or was pre-trained on other images, or under another protocol.
+    """
+    if not (folder / CONFIG).is_file():
+        raise NotFoundError(
+            f"there is no pre-trained network in {folder}",
+            f"a folder with {CONFIG} and {WEIGHTS}",
+            f"python scripts/pretrain_ccd.py {recipe.method}-{recipe.domain.id} --out RUN makes RUN/backbone",
+        )
+    verify(folder)
+    backbone = read_record(folder / CONFIG, Backbone)
+    _insist_that_it_fits(backbone, encoders[0], recipe)
+    tensors = read_tensors(folder / WEIGHTS)
+    for encoder in encoders:
+        encoder.fill(tensors, backbone.id)
+    return origin_of(encoders[0], Pretrain.CCD, backbone.id), backbone
+
+
+def _insist_that_it_fits(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
+    """Refuse a network that was not made for this method and these images."""
+    pairs: dict[str, tuple[object, object]] = {
+        "network": (backbone.encoder, encoder.name),
+        "domain": (backbone.domain, recipe.domain.id),
+        "protocol": (backbone.protocol, recipe.protocol),
+    }
+    if recipe.protocol is not Protocol.STUDY:  # which starts networks of one pixel convention from those of another
+        pairs["number of times that pixels are centred"] = (backbone.settings["centrings"], int(recipe.centred))
+    for what, (found, needed) in pairs.items():
+        if found != needed:
+            raise UsageError(
+                f"{backbone.id} was pre-trained with another {what}: {found}",
+                str(needed),
+                f"python scripts/pretrain_ccd.py {recipe.method}-{recipe.domain.id}",
+            )
