@@ -71,6 +71,7 @@ class Group(StrEnum):
     READING = "reading"
     MODELS = "models"
     SIZES = "sizes"
+    TRAINING = "training"
 
 
 def _progress(text: str) -> None:
@@ -351,6 +352,13 @@ def sizes() -> list[Figure]:
     return bench_models.sizes()
 
 
+def training(repeats: int) -> list[Figure]:
+    """Measure which part of training's time images are waited for."""
+    import bench_training
+
+    return bench_training.training(10 * repeats)
+
+
 def hardware() -> dict[str, Any]:
     """Return what this machine is, and how busy it is with other work."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -406,6 +414,7 @@ def main(
         Group.READING: partial(apart, reading, repeats),
         Group.MODELS: partial(apart, models, repeats),
         Group.SIZES: partial(apart, sizes),
+        Group.TRAINING: partial(apart, training, repeats),
     }
     figures: list[Figure] = []
     for group in only or groups:

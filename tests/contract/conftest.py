@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from contract.kinds import COLOUR, GREY, light_recipe
 from fake.stores import write_tiny_store
 from upd_zoo.artefact import Config
 from upd_zoo.data.store import Store
 from upd_zoo.method import Method
-from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
 from upd_zoo.trainer import LOG, Batches, Trainer, seed_everything
 from upd_zoo.training import prepare_method
-from upd_zoo.vocabulary import ModelId, Protocol
-
-LIGHT_BACKBONE = "test_resnet"
-"""timm's smallest network with strides 4, 8 and 16."""
-GREY, COLOUR = "phantom-t2", "phantom-fundus"
-_PROTOCOLS = {GREY: Protocol.SOUND, COLOUR: Protocol.STUDY}
-_COLOUR_STEPS = 2
-"""The gauntlet asks whether the loss falls on grey images; on coloured ones it asks whether everything fits."""
+from upd_zoo.vocabulary import ModelId
 
 
 @dataclass(frozen=True)
@@ -53,28 +47,41 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
     }
 
 
-def light_recipe(method: str, domain: str) -> Recipe:
-    """Return the recipe of the smallest network, with the smallest backbone where the method reads one."""
-    recipe = load_recipe(ModelId(method, None, domain), _PROTOCOLS[domain], "tiny")
-    if domain == COLOUR:
-        phases = {name: phase.model_copy(update={"steps": _COLOUR_STEPS}) for name, phase in recipe.phases.items()}
-        recipe = replace(recipe, phases=phases)
-    backbone = {"backbone": LIGHT_BACKBONE} if "backbone" in recipe.settings else {}
-    return replace(recipe, settings={**recipe.settings, **backbone})
+@pytest.fixture(scope="session")
+def pretrained(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the folder of a network, pre-trained for a method; methods that start from the same one share it."""
+
+    @cache
+    def run_of(encoder: str, centred: bool, method: str) -> Path:
+        run: Path = tmp_path_factory.mktemp("ccd")
+        weights = "random" if "backbone" in light_recipe(method, GREY).settings else None
+        pretrain(light_recipe(method, GREY), stores[GREY], run, device="cpu", weights=weights)
+        return run / BACKBONE
+
+    first: dict[tuple[str, bool], str] = {}
+
+    def give(method: str) -> Path:
+        base = light_recipe(method, GREY)
+        key = encoder_of(base).name, base.centred
+        return run_of(*key, first.setdefault(key, method))
+
+    return give
 
 
 @pytest.fixture(scope="session")
-def fitted(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Fitted]:
-    """Give a method, trained on a domain."""
+def fitted(
+    stores: dict[str, Store], pretrained: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Fitted]:
+    """Give a method, trained for a kind of images."""
 
     @cache
-    def fit(name: str, domain: str = GREY) -> Fitted:
+    def fit(name: str, kind: str = GREY) -> Fitted:
         run: Path = tmp_path_factory.mktemp(name)
-        recipe, store = light_recipe(name, domain), stores[domain]
+        model, recipe = ModelId.parse(f"{name}-{kind}"), light_recipe(name, kind)
+        store = stores[model.domain.id]
+        weights = str(pretrained(name)) if model.ccd else "random" if "backbone" in recipe.settings else None
         seed_everything(0)
         trainer = Trainer(run, recipe, "cpu")
-        weights = "random" if "backbone" in recipe.settings else None
-        model = ModelId(name, None, domain)
         method, config = prepare_method(model, recipe, store, seed=0, weights=weights, device="cpu")
         start = {key: tensor.clone() for key, tensor in method.state_dict().items()}
         method.fit(Batches(store, recipe.batch_size, 0, centred=recipe.centred), trainer)

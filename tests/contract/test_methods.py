@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from contract.kinds import GREY, PAIRS
 from fake.stores import draw_image, draw_mask, plant
 from upd_zoo.detector import Detector
 from upd_zoo.errors import NotFoundError, UsageError
@@ -15,10 +16,9 @@ from upd_zoo.method import Method, Prediction, create, register, registered, tra
 from upd_zoo.trainer import seed_everything
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
-GREY, COLOUR = "phantom-t2", "phantom-fundus"
 METHODS = sorted(registered())
 every_method = pytest.mark.parametrize("name", METHODS)
-every_kind = pytest.mark.parametrize("domain", [GREY, COLOUR])
+every_pair = pytest.mark.parametrize(("name", "domain"), PAIRS)
 
 
 def images_for(fitted: Any, count: int, seed: int = 100) -> Tensor:
@@ -50,8 +50,7 @@ def detector_of(fitted: Any, **changes: Any) -> Detector:
     return Detector(fitted.method, **{**rules, **changes}).eval()
 
 
-@every_kind
-@every_method
+@every_pair
 def test_a_map_is_a_finite_value_for_every_pixel(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     anomaly_map = map_of(model, images_for(model, 3))
@@ -61,8 +60,7 @@ def test_a_map_is_a_finite_value_for_every_pixel(name: str, domain: str, fitted:
     assert anomaly_map.std() > 0, "the map says nothing"
 
 
-@every_kind
-@every_method
+@every_pair
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_blank_image_has_a_finite_map(name: str, domain: str, value: float, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
@@ -71,8 +69,7 @@ def test_a_blank_image_has_a_finite_map(name: str, domain: str, value: float, fi
     assert prediction.score.isfinite().all()
 
 
-@every_kind
-@every_method
+@every_pair
 def test_a_map_is_drawn_twice_alike(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     images = images_for(model, 2)
@@ -83,8 +80,7 @@ def test_a_map_is_drawn_twice_alike(name: str, domain: str, fitted: Callable[...
     assert torch.equal(*maps)
 
 
-@every_kind
-@every_method
+@every_pair
 def test_a_map_does_not_depend_on_its_neighbours(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     detector, images = detector_of(model), images_for(model, 5)
@@ -95,8 +91,7 @@ def test_a_map_does_not_depend_on_its_neighbours(name: str, domain: str, fitted:
         torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=tolerance)
 
 
-@every_kind
-@every_method
+@every_pair
 def test_neither_image_nor_method_is_changed_by_looking(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     images = images_for(model, 2)
@@ -123,8 +118,7 @@ def test_training_leaves_its_images_alone(name: str, fitted: Callable[..., Any])
     assert torch.equal(images, before)
 
 
-@every_kind
-@every_method
+@every_pair
 def test_the_last_batch_of_an_epoch_may_be_one_image(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     method = untrained(model)
@@ -145,8 +139,7 @@ def test_no_gradient_reaches_what_is_frozen(name: str, fitted: Callable[..., Any
     assert all(gradient.isfinite().all() for gradient in reached)
 
 
-@every_kind
-@every_method
+@every_pair
 def test_training_moves_every_trainable_parameter_and_no_other(
     name: str, domain: str, fitted: Callable[..., Any]
 ) -> None:
@@ -156,8 +149,7 @@ def test_training_moves_every_trainable_parameter_and_no_other(
         assert moved is parameter.requires_grad, key
 
 
-@every_kind
-@every_method
+@every_pair
 def test_state_and_settings_are_the_whole_method(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     torch.manual_seed(999)
@@ -215,8 +207,7 @@ def test_the_score_follows_the_domains_rule_or_is_the_methods_own(name: str, fit
         torch.testing.assert_close(prediction.score, expected)
 
 
-@every_kind
-@every_method
+@every_pair
 def test_a_reconstruction_is_an_image(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     images = images_for(model, 2)
@@ -225,8 +216,7 @@ def test_a_reconstruction_is_an_image(name: str, domain: str, fitted: Callable[.
     assert drawn is None or (drawn.shape == images.shape and drawn.isfinite().all() and drawn.std() > 0)
 
 
-@every_kind
-@every_method
+@every_pair
 def test_synthetic_anomalies_are_pictures_of_the_same_size(name: str, domain: str, fitted: Callable[..., Any]) -> None:
     model = fitted(name, domain)
     images = images_for(model, 2)

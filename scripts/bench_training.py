@@ -1,0 +1,67 @@
+"""How long training waits for images: the group `training` of `scripts/bench.py`."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from bench_figures import DOMAIN, Figure, shortest
+from upd_zoo.data.source import Part
+from upd_zoo.data.sources import prepare, store_path
+from upd_zoo.data.store import Store
+from upd_zoo.pretrain.ccd import CCD
+from upd_zoo.pretrain.run import encoder_of, pretrain
+from upd_zoo.recipe import load_recipe
+from upd_zoo.trainer import LOG
+from upd_zoo.training import train
+from upd_zoo.vocabulary import ModelId, get_domain
+
+_MOST_WAITING: Final = 0.1
+_PRETRAINED: Final = ("fae", "vae")
+_WIDE: Final = "vae"
+_REPEATS: Final = 5
+
+
+def training(steps: int) -> list[Figure]:
+    """Measure which part of training's time images are waited for, and which part of CCD's goes into its views.
+
+    Images are phantoms; networks, batches and rates are the study's.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        prepare(get_domain(DOMAIN), folder, subjects=2)
+        store = Store(store_path(folder, DOMAIN, Part.TRAIN))
+        model = ModelId(_WIDE, None, DOMAIN)
+        train(model, load_recipe(model, steps=steps), store, folder / "plain")
+        figures = [_waiting(f"training of {_WIDE}", folder / "plain")]
+        for method in _PRETRAINED:
+            figures += _pretraining(method, store, folder / method, steps)
+    return figures
+
+
+def _pretraining(method: str, store: Store, run: Path, steps: int) -> list[Figure]:
+    base = load_recipe(ModelId(method, None, DOMAIN))
+    backbone = pretrain(base, store, run, steps=steps, weights="random")
+    encoder = encoder_of(base)
+    assert encoder.describe is not None  # noqa: S101 - for the types
+    learner = CCD(list(encoder.parts.values()), encoder.describe, store.facts.channels)
+    images = torch.from_numpy(store.images[: backbone.training.batch_size].copy())
+    (by_views,) = shortest(_REPEATS, lambda: (learner.view(images), learner.view(images)))
+    step = _last_line(run)["seconds"] / steps
+    return [
+        _waiting(f"CCD of {backbone.encoder}", run),
+        Figure(f"CCD of {backbone.encoder}: drawing views / step", by_views / step, "x", _MOST_WAITING, "lower"),
+    ]
+
+
+def _waiting(name: str, run: Path) -> Figure:
+    line = _last_line(run)
+    return Figure(f"{name}: waiting for images / time", line["waiting"] / line["seconds"], "x", _MOST_WAITING, "lower")
+
+
+def _last_line(run: Path) -> dict[str, float]:
+    """Return the last line of the log, which counts from the first step."""
+    line: dict[str, float] = json.loads((run / LOG).read_text(encoding="utf-8").splitlines()[-1])
+    return line

@@ -1,0 +1,38 @@
+"""What the gauntlet runs on: every method in its smallest form, and what it is trained for."""
+
+from dataclasses import replace
+
+from upd_zoo.method import create, registered
+from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.vocabulary import ModelId, Protocol
+
+LIGHT_BACKBONE = "test_resnet"
+"""timm's smallest network with strides 4, 8 and 16."""
+GREY, COLOUR, PRETRAINED = "phantom-t2", "phantom-fundus", "phantom-t2-ccd"
+"""What methods are trained for: grey images, coloured ones, and grey ones from networks that CCD pre-trained."""
+_PROTOCOLS = {GREY: Protocol.SOUND, COLOUR: Protocol.STUDY, PRETRAINED: Protocol.SOUND}
+_COLOUR_STEPS = 2
+"""The gauntlet asks whether the loss falls on grey images; on coloured ones it asks whether everything fits."""
+
+
+def light_recipe(method: str, kind: str) -> Recipe:
+    """Return the recipe of the smallest network, with the smallest backbone where the method reads one."""
+    recipe = load_recipe(ModelId.parse(f"{method}-{kind}"), _PROTOCOLS[kind], "tiny")
+    if kind == COLOUR:
+        phases = {name: phase.model_copy(update={"steps": _COLOUR_STEPS}) for name, phase in recipe.phases.items()}
+        recipe = replace(recipe, phases=phases)
+    backbone = {"backbone": LIGHT_BACKBONE} if "backbone" in recipe.settings else {}
+    return replace(recipe, settings={**recipe.settings, **backbone})
+
+
+def methods_with_encoders() -> list[str]:
+    """Return the methods that may start from a pre-trained network."""
+    recipes = {name: light_recipe(name, GREY) for name in registered()}
+    return [name for name, recipe in recipes.items() if create(name, 1, recipe.settings).encoders()]
+
+
+WITH_ENCODERS = methods_with_encoders()
+PAIRS = [
+    *((name, kind) for name in registered() for kind in (GREY, COLOUR)),
+    *((name, PRETRAINED) for name in WITH_ENCODERS),
+]
