@@ -227,6 +227,8 @@ def _cell_text(metrics: Sequence[Metrics], field: str) -> str:
 def as_markdown(found: Mapping[str, Mapping[str, Sequence[Result]]], plan: Plan, *, pictures: bool = True) -> str:
     """Return the tables of all test sets, each under the labels that its reader must know."""
     lines = ["# Comparison", "", f"Profile `{plan.profile}`, protocol `{plan.protocol}`.", ""]
+    if any(Start.RANDOM in model for models in found.values() for model in models):
+        lines += ["Networks start from ImageNet weights; `+random`: from drawn ones; `-ccd`: from CCD.", ""]
     for test_set, models in found.items():
         rows = [row for results in models.values() for row in results]
         labels = [label for label in rows[0].labels if all(label in row.labels for row in rows)]

@@ -3,9 +3,11 @@
     python scripts/prepare.py phantom-t2
     python scripts/prepare.py idrid --root path/to/IDRiD
     python scripts/prepare.py ddr --root path/to/DDR-dataset --protocol study
+    python scripts/prepare.py ixi-t1 --root path/to/IXI --jobs 2
 
 Standard output names the stores; progress and failures go to standard error. Exit code 3: some inputs could not be
-used, the rest is written. A run that is repeated makes again only what is missing or was made otherwise.
+used, the rest is written. A run that is repeated makes again only what is missing or was made otherwise; of brains, one
+that was stopped makes again no scan that was done. What was found in them is in `contact-sheet.png`, to look at.
 """
 
 from pathlib import Path
@@ -16,9 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from upd_zoo.data.brain.source import BrainSource
 from upd_zoo.data.source import StoreName
-from upd_zoo.data.sources import Progress, data_folder, prepare
+from upd_zoo.data.sources import SHELF, Preparation, Progress, data_folder, prepare, source_of
+from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, UpdZooError
+from upd_zoo.files import replacing
 from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
 
 _TALK = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -31,6 +36,8 @@ def main(
     seed: Annotated[int, typer.Option(help="Which population of phantoms.")] = 0,
     subjects: Annotated[int | None, typer.Option(help="Phantoms to train on; the other parts scale with it.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="study: its own splits, where it has them.")] = Protocol.SOUND,
+    template: Annotated[Path | None, typer.Option(help="T1 brain to align brains with; else MNI152.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Inputs read at the same time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Make again what stands.")] = False,
 ) -> None:
     """Fill the train and validation stores of a domain and the stores of its test sets."""
@@ -45,6 +52,8 @@ def main(
                 seed=seed,
                 subjects=subjects,
                 protocol=protocol,
+                template=template,
+                jobs=jobs,
                 force=force,
                 on_progress=_Shown(bars).show,
             )
@@ -53,14 +62,33 @@ def main(
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    sheet = _draw(target.id, folder, done, template)
     for facts in done.stores:
         typer.echo(
             f"{folder / facts.name}: {facts.images} images of {facts.subjects} subjects, {facts.anomalous} anomalous"
         )
+    if sheet is not None:
+        typer.echo(sheet)
     for failure in done.failures:
         _TALK.print(f"left out of {failure.store}: {failure.input}: {failure.error}", markup=False)
     if done.failures:
         raise typer.Exit(InputError.exit_code)
+
+
+def _draw(target: str, data: Path, done: Preparation, template: Path | None) -> Path | None:
+    """Draw the contact sheet of what was prepared of brains."""
+    source = source_of(target)
+    if not isinstance(source, BrainSource):
+        return None
+    from upd_zoo.data.brain.pictures import contact_sheet
+    from upd_zoo.data.brain.template import load_template
+
+    path = data / target / "contact-sheet.png"
+    with replacing(path) as temporary:
+        pictures = sorted((data / SHELF / source.id).glob("*.png")) if done.failures else []
+        stores = [Store(data / facts.name) for facts in done.stores]
+        contact_sheet(stores, load_template(template), pictures).save(temporary, "PNG")
+    return path
 
 
 def _bars() -> Bars:

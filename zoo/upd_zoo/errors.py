@@ -66,6 +66,7 @@ class InputErrorCode(StrEnum):
     GEOMETRY = "geometry"
     NOT_FINITE = "not-finite"
     EMPTY = "empty"
+    IMPLAUSIBLE = "implausible"
 
 
 class InputError(UpdZooError):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from upd_zoo.artefact import Setting
 from upd_zoo.data.framing import axial_geometry, axial_slices, frame, frame_mask, scale_volume
 from upd_zoo.data.store import Sample
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
@@ -62,11 +63,15 @@ class Request:
         root: Folder of the data set; None where images are made on this machine.
         seed: Which population of phantoms, 0 or more.
         subjects: Phantoms to train on; None for the default.
+        template: Brain that brain scans are aligned with; None for the default.
+        shelf: Folder where what took long is kept, so that a stopped preparation goes on; None to keep nothing.
     """
 
     root: Path | None = None
     seed: int = 0
     subjects: int | None = None
+    template: Path | None = None
+    shelf: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class Source(ABC):
     citation: str
     generator: int
     study_splits: bool = False
+
+    def settings(self, request: Request) -> dict[str, Setting]:  # noqa: ARG002 - sources with settings use it
+        """Return what of a request decides about the samples, for provenance, beyond seed and protocol."""
+        return {}
 
     @abstractmethod
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
@@ -125,19 +134,17 @@ class SyntheticSource(Source):
 
 
 @dataclass(frozen=True, slots=True)
-class FolderSource(Source):
+class DownloadedSource(Source):
     """A source that reads a data set in its original layout.
 
     Attributes:
         origin: Where to get it.
         expected: Patterns, relative to the root, of which each must match something.
-        find: Lists the inputs of a store below a root that has passed `check`.
     """
 
     _: KW_ONLY
     origin: str
     expected: tuple[str, ...]
-    find: Callable[[StoreName, Path], Inputs]
 
     def check(self, root: Path) -> None:
         """Make sure that the data set is in `root`.
@@ -155,14 +162,37 @@ class FolderSource(Source):
                 self.origin,
             )
 
-    @override
-    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+    def root_of(self, request: Request) -> Path:
+        """Return the folder of a request, after checking that the data set is in it.
+
+        Raises:
+            UsageError: The request names what this source does not take, or no folder.
+            NotFoundError: Something of the layout is missing.
+        """
         if request.seed or request.subjects is not None:
             raise UsageError(f"{self.title} has its own subjects in a fixed split", "", "leave out --seed, --subjects")
-        root = request.root
-        if root is None:
+        if request.root is None:
             raise UsageError(f"the folder of {self.title} is not given", "--root FOLDER", self.origin)
-        self.check(root)
+        self.check(request.root)
+        return request.root
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource(DownloadedSource):
+    """A data set whose images are framed as they are.
+
+    Attributes:
+        find: Lists the inputs of a store below a root that has passed `check`.
+    """
+
+    _: KW_ONLY
+    find: Callable[[StoreName, Path], Inputs]
+
+    @override
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        root = self.root_of(request)
+        if request.template is not None:
+            raise UsageError(f"{self.title} is aligned with no template", "", "leave out --template")
         return lambda store: self.find(store, root)
 
 

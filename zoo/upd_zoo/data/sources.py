@@ -12,7 +12,7 @@ To add a data set, write one file with a source (see `upd_zoo.data.source`) and 
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -25,8 +25,11 @@ from upd_zoo.artefact import Setting
 from upd_zoo.data.chexpert import CHEXPERT
 from upd_zoo.data.ddr import DDR
 from upd_zoo.data.idrid import IDRID
+from upd_zoo.data.ixi import IXI
 from upd_zoo.data.nih import NIH
+from upd_zoo.data.open_ms import OPEN_MS
 from upd_zoo.data.phantoms import PHANTOMS
+from upd_zoo.data.side_by_side import side_by_side
 from upd_zoo.data.source import Inputs, Part, Request, Source, StoreName
 from upd_zoo.data.store import Facts, Sample, Store, write_store
 from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
@@ -38,8 +41,12 @@ SOURCES: Final[tuple[Source, ...]] = (
     NIH,
     CHEXPERT,
     DDR,
+    IXI,
+    OPEN_MS,
 )
 
+SHELF: Final = "shelf"
+"""Folder, beside the stores, where what took long to prepare is kept."""
 DATA_VARIABLE: Final = "UPD_ZOO_DATA"
 STUDY_LABEL: Final = "the study's own split"
 
@@ -156,6 +163,8 @@ def prepare(
     seed: int = 0,
     subjects: int | None = None,
     protocol: Protocol = Protocol.SOUND,
+    template: Path | None = None,
+    jobs: int = 1,
     force: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Preparation:
@@ -171,6 +180,8 @@ def prepare(
         seed: Which population of phantoms.
         subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
         protocol: `study` for the study's own splits, where the source has them.
+        template: Brain that brain scans are aligned with; None for the default.
+        jobs: Inputs read at the same time, in processes of their own.
         force: Whether to make again what stands.
         on_progress: Called after every input.
 
@@ -181,16 +192,17 @@ def prepare(
         MissingExtraError: The phantoms' own requirements are not installed.
     """
     source = source_of(target.id)
-    inputs_of = source.opened(Request(root, seed, subjects))
+    request = Request(root, seed, subjects, template, data / SHELF)
+    inputs_of = source.opened(request)
     report = on_progress or _say_nothing
     facts: list[Facts] = []
     failures: list[Failure] = []
     for name in stores_of(target, protocol):
         inputs = inputs_of(name)
-        provenance = _provenance(source, name.protocol, seed, len(inputs))
+        provenance = _provenance(source, name.protocol, request, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)
         if standing is None:
-            samples = _samples(name, inputs, failures, report)
+            samples = _samples(name, inputs, jobs, failures, report)
             standing = _write(store_path(data, *name), name, samples, source, provenance)
         else:
             report(Progress(name, len(inputs), len(inputs)))
@@ -202,13 +214,14 @@ def _say_nothing(_: Progress) -> None:
     """Stand in for a caller that does not ask for progress."""
 
 
-def _provenance(source: Source, protocol: Protocol, seed: int, inputs: int) -> dict[str, Setting]:
+def _provenance(source: Source, protocol: Protocol, request: Request, inputs: int) -> dict[str, Setting]:
     return {
         "source": source.id,
         "generator": source.generator,
         "protocol": protocol.value,
-        "seed": seed,
+        "seed": request.seed,
         "inputs": inputs,
+        **source.settings(request),
         "upd_zoo": importlib.metadata.version("upd-zoo"),
     }
 
@@ -224,22 +237,29 @@ def _standing(folder: Path, inputs: Inputs, provenance: dict[str, Setting]) -> F
 
 
 def _samples(
-    name: StoreName, inputs: Inputs, failures: list[Failure], report: Callable[[Progress], None]
+    name: StoreName, inputs: Inputs, jobs: int, failures: list[Failure], report: Callable[[Progress], None]
 ) -> Iterator[Sample]:
-    """Read the inputs one after the other; what fails is added to `failures`."""
+    """Yield the samples of all inputs, in order; what fails is added to `failures`."""
     unusable: list[Failure] = []
-    for done, (file, read) in enumerate(inputs.items(), start=1):
-        try:
-            samples = list(read())
-        except InputError as error:
-            unusable.append(Failure(name, file, error))
+    outcomes = map(_outcome, inputs.values()) if jobs == 1 else side_by_side(_outcome, inputs.values(), jobs)
+    for done, (file, outcome) in enumerate(zip(inputs, outcomes, strict=True), start=1):
+        if isinstance(outcome, InputError):
+            unusable.append(Failure(name, file, outcome))
         else:
-            yield from (replace(sample, source=file) for sample in samples)
+            yield from (replace(sample, source=file) for sample in outcome)
         report(Progress(name, done, len(inputs)))
     if unusable and len(unusable) == len(inputs):
         first = unusable[0].error
         raise InputError(first.code, f"none of {len(inputs)} inputs of {name} can be used. {first}") from first
     failures.extend(unusable)
+
+
+def _outcome(read: Callable[[], Iterable[Sample]]) -> list[Sample] | InputError:
+    """Return what an input gives, or why it cannot be used."""
+    try:
+        return list(read())
+    except InputError as error:
+        return error
 
 
 def _write(

@@ -1,0 +1,143 @@
+"""A brain scan and what becomes of it: its axial slices in the template's space."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from upd_zoo.data.brain.alignment import align, follow
+from upd_zoo.data.brain.extraction import Evidence, Found, evidence_of, extract
+from upd_zoo.data.brain.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, upright
+from upd_zoo.data.brain.shapes import closed, largest
+from upd_zoo.data.brain.template import Template
+from upd_zoo.data.framing import background
+from upd_zoo.data.gate import read_volume
+from upd_zoo.data.nifti import Volume
+from upd_zoo.data.source import grids_differ, slices_of
+from upd_zoo.data.store import Sample
+from upd_zoo.errors import InputError, InputErrorCode
+
+WORKING: Final = 2.0
+"""Millimetres between the voxels on which brains are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Files of one scan, relative to the folder of the data set, and what is known of the person.
+
+    Attributes:
+        subject: Whose brain it is.
+        image: The scan itself.
+        guide: T1 scan of the same head of the same day, on which the brain is looked for; the scan itself if empty.
+        mask: Where it is pathological; empty if nowhere, or not known.
+        stripped: Whether nothing but brain is left in it.
+        sex: `F` or `M`; empty where it is not known.
+        age: In whole years; None where it is not known.
+    """
+
+    subject: str
+    image: str
+    guide: str = ""
+    mask: str = ""
+    stripped: bool = False
+    sex: str = ""
+    age: int | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that is read."""
+        return [name for name in (self.image, self.guide, self.mask) if name]
+
+
+class Brain(NamedTuple):
+    """A scan in the template's space.
+
+    Attributes:
+        image: (X, Y, Z) float32 on the template's grid, in the scan's own values, 0 outside the brain.
+        inside: (X, Y, Z) where the brain is.
+        mask: (X, Y, Z) where it is pathological; None where that is not known.
+        found: Where the brain was found in the scan, on a grid of about 2 mm.
+        grid: That grid.
+    """
+
+    image: Floats
+    inside: Bools
+    mask: Bools | None
+    found: Found
+    grid: Grid
+
+
+def prepare_scan(scan: Scan, root: Path, template: Template) -> Brain:
+    """Find the brain in a scan and bring it into the template's space.
+
+    Raises:
+        InputError: A file cannot be read, or the mask lies elsewhere than the scan (`geometry`).
+    """
+    image = upright(read_volume(root / scan.image))
+    guide = upright(read_volume(root / scan.guide)) if scan.guide else image
+    grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
+    head = resample(guide.data, guide.affine, grid)
+    found = _recognised(guide, head, grid, template) if scan.stripped else extract(head, grid, template)
+    back = np.asarray(np.linalg.inv(found.transform), np.float64)
+    inside = resample_mask(found.mask, grid.affine, template.grid, back)
+    where = back if _on_one_grid(guide, image) else follow(guide, image) @ back
+    seen = resample(_above_background(image, scan.stripped), image.affine, template.grid, where)
+    mask = _pathology(scan, root, image, template, where) if scan.mask else None
+    return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid)
+
+
+def _above_background(volume: Volume, stripped: bool) -> Floats:
+    lowest = np.float32(background(volume.data)) if stripped else np.float32(0)
+    return np.asarray(np.clip(volume.data - lowest, 0, None), np.float32)
+
+
+def _on_one_grid(first: Volume, second: Volume) -> bool:
+    return first.data.shape == second.data.shape and np.allclose(first.affine, second.affine, atol=0.1)
+
+
+def _pathology(scan: Scan, root: Path, image: Volume, template: Template, where: Matrix) -> Bools:
+    """Return where a scan is pathological, on the template's grid."""
+    truth = upright(read_volume(root / scan.mask, constant_ok=True))
+    if truth.data.shape != image.data.shape:
+        raise grids_differ(Path(scan.mask).name, truth.data.shape, image.data.shape)
+    if not _on_one_grid(truth, image):
+        raise InputError(
+            InputErrorCode.GEOMETRY,
+            f"{Path(scan.mask).name} lies elsewhere in space than its image",
+            "both on the same grid",
+            "fetch both again",
+        )
+    return resample_mask(truth.data > 0, truth.affine, template.grid, where)
+
+
+def _recognised(volume: Volume, head: Floats, grid: Grid, template: Template) -> Found:
+    """Return the brain of a scan that shows nothing else."""
+    tissue = volume.data > background(volume.data)
+    mask = closed(largest(resample_mask(tissue, volume.affine, grid)), 2)
+    brain = np.where(mask, np.clip(head, 0, None), 0).astype(np.float32)
+    transform = align(brain, grid.affine, template)
+    return Found(mask, transform, evidence_of(brain, mask, grid, template, transform), 1)
+
+
+def insist_on_a_brain(name: str, evidence: Evidence) -> None:
+    """Refuse what does not look like a brain.
+
+    Raises:
+        InputError: It is doubted (`implausible`).
+    """
+    doubts = evidence.doubts()
+    if doubts:
+        raise InputError(
+            InputErrorCode.IMPLAUSIBLE,
+            f"{name}: no brain was found that is believed: {', '.join(doubts)}",
+            "a whole head or a brain without skull in T1, its directions right in the header",
+            "look at its picture, or take the skull off with a program of your choice and prepare that",
+        )
+
+
+def samples_of(scan: Scan, brain: Brain, template: Template) -> list[Sample]:
+    """Return the axial slices of a prepared scan, from feet to head, empty ones left out."""
+    mask = None if brain.mask is None else brain.mask.astype(np.uint8)
+    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask)
+    return [replace(each, sex=scan.sex, age=scan.age) for each in slices]
