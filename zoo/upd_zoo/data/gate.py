@@ -83,7 +83,7 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
-def read_volume(path: Path, *, constant_ok: bool = False) -> Volume:
+def read_volume(path: Path, *, constant_ok: bool = False, part: int | None = None) -> Volume:
     """Read one three-dimensional image from a NIfTI-1 or NIfTI-2 file, gzip-compressed or plain.
 
     Before a voxel is used, the file is decompressed to its end under the size limit, which checks CRC-32 and length of
@@ -92,6 +92,7 @@ def read_volume(path: Path, *, constant_ok: bool = False) -> Volume:
     Args:
         path: The file; its first bytes decide about compression, not its name.
         constant_ok: Accept a volume with one single value, as the lesion mask of a healthy subject has.
+        part: Which of several volumes on one grid to return, from 0; None where there is but one.
 
     Returns:
         The volume with the file's slope and intercept applied, in the file's own orientation. A fourth axis of length
@@ -105,7 +106,7 @@ def read_volume(path: Path, *, constant_ok: bool = False) -> Volume:
     """
     limit = max_input_bytes()
     with _one_error(path), _opened(path, limit) as file:
-        return parse_volume(file, limit, constant_ok=constant_ok)
+        return parse_volume(file, limit, constant_ok=constant_ok, part=part)
 
 
 def read_photograph(path: Path, *, constant_ok: bool = False) -> Photograph:

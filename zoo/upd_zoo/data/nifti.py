@@ -54,7 +54,7 @@ class Volume:
     affine: npt.NDArray[np.float64]
 
 
-def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False) -> Volume:
+def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False, part: int | None = None) -> Volume:
     """Read one NIfTI file from `stream`, gzip or plain by its first bytes, whatever its name says.
 
     Memory stays below the header's promise plus a few megabytes, however far the stream would expand.
@@ -63,15 +63,17 @@ def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False
         stream: The file, at its start.
         most_bytes: Largest decompressed size in bytes.
         constant_ok: Accept a volume with one single value, as the mask of a healthy subject has.
+        part: Which of several volumes on one grid to return, from 0; None where there is but one.
 
     Raises:
         InputError: The file is not one whole, finite, three-dimensional NIfTI volume with an orthogonal affine. The
             message does not name the file.
     """
     content, header, layout = _whole_content(stream, most_bytes)
+    chosen = _chosen(layout, part)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite in the end is refused
         affine = _affine(header)
-        data = _scaled(layout.voxels(content), *_slope_and_intercept(header))
+        data = _scaled(layout.voxels(content, chosen), *_slope_and_intercept(header))
         low, high = data.min(), data.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(InputErrorCode.NOT_FINITE, "some voxels are NaN, infinite or beyond float32", _ACCEPTED)
@@ -84,17 +86,31 @@ class _Layout(NamedTuple):
     """Where the voxels lie in the decompressed file, as the header promises."""
 
     shape: tuple[int, int, int]
+    volumes: int
     dtype: np.dtype[Any]
     offset: int
 
     @property
     def end(self) -> int:
         """Length of the decompressed file in bytes."""
-        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+        return self.offset + self.volumes * math.prod(self.shape) * self.dtype.itemsize
 
-    def voxels(self, content: bytearray) -> npt.NDArray[Any]:
-        """Return the stored values, (X, Y, Z) in the file's own dtype, sharing memory with `content`."""
-        return np.frombuffer(content, self.dtype, math.prod(self.shape), self.offset).reshape(self.shape, order="F")
+    def voxels(self, content: bytearray, part: int) -> npt.NDArray[Any]:
+        """Return the stored values of one volume, (X, Y, Z) in the file's own dtype, sharing memory with `content`."""
+        count = math.prod(self.shape)
+        start = self.offset + part * count * self.dtype.itemsize
+        return np.frombuffer(content, self.dtype, count, start).reshape(self.shape, order="F")
+
+
+def _chosen(layout: _Layout, part: int | None) -> int:
+    """Return which volume of a file is meant."""
+    if part is None and layout.volumes > 1:
+        problem = f"its dimensions are {' x '.join(map(str, (*layout.shape, layout.volumes)))}"
+        raise InputError(InputErrorCode.UNSUPPORTED, problem, _ACCEPTED, "save one volume per file")
+    if part is not None and part >= layout.volumes:
+        problem = f"it holds {layout.volumes} volumes, of which number {part + 1} is asked for"
+        raise InputError(InputErrorCode.UNSUPPORTED, problem, "a file with more", _EXPORT_AGAIN)
+    return part or 0
 
 
 def _whole_content(stream: BinaryIO, most_bytes: int) -> tuple[bytearray, Any, _Layout]:
@@ -170,18 +186,18 @@ def _laid_out(header: Any, endianness: str, least_offset: int) -> tuple[Any, _La
     offset = float(header["vox_offset"])
     if not offset.is_integer() or offset < least_offset:
         raise _corrupt("its header puts the voxels inside the header (vox_offset)")
-    return header, _Layout(_shape(header), _dtype(header, endianness), int(offset))
+    return header, _Layout(*_shape(header), _dtype(header, endianness), int(offset))
 
 
-def _shape(header: Any) -> tuple[int, int, int]:
-    """Return the grid of a volume; trailing axes of length one are dropped."""
+def _shape(header: Any) -> tuple[tuple[int, int, int], int]:
+    """Return the grid of the volumes in a file and their number."""
     rank, *lengths = (int(length) for length in header["dim"])
     if not 1 <= rank <= len(lengths) or min(lengths[:rank]) < 1:
         raise _corrupt("its header has a dimension below one (dim)")
-    if rank < 3 or math.prod(lengths[3:rank]) > 1:
+    if rank < 3 or math.prod(lengths[4:rank]) > 1:
         problem = f"its dimensions are {' x '.join(str(length) for length in lengths[:rank])}"
         raise InputError(InputErrorCode.UNSUPPORTED, problem, _ACCEPTED, "save one volume per file")
-    return lengths[0], lengths[1], lengths[2]
+    return (lengths[0], lengths[1], lengths[2]), math.prod(lengths[3:rank])
 
 
 def _dtype(header: Any, endianness: str) -> np.dtype[Any]:

@@ -39,7 +39,7 @@ class _Layout(NamedTuple):
         where = folder.relative_to(root).as_posix()
         names = {key: f"{where}/{getattr(self, key).format(folder.name)}" for key in ("t1", "t2", "lesions")}
         guide = "" if contrast == "t1" else names["t1"]
-        return Scan(folder.name, names[contrast], guide, names["lesions"], self.stripped)
+        return Scan(folder.name, names[contrast], guide, (names["lesions"],), stripped=self.stripped)
 
 
 _LAYOUTS: Final = (

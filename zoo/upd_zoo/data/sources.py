@@ -22,10 +22,14 @@ import platformdirs
 from threadpoolctl import threadpool_limits
 
 from upd_zoo.artefact import Setting
+from upd_zoo.data.atlas import ATLAS
+from upd_zoo.data.brats import BRATS
+from upd_zoo.data.camcan import CAMCAN
 from upd_zoo.data.chexpert import CHEXPERT
 from upd_zoo.data.ddr import DDR
 from upd_zoo.data.idrid import IDRID
 from upd_zoo.data.ixi import IXI
+from upd_zoo.data.msd_brats import MSD_BRATS
 from upd_zoo.data.nih import NIH
 from upd_zoo.data.open_ms import OPEN_MS
 from upd_zoo.data.phantoms import PHANTOMS
@@ -41,7 +45,11 @@ SOURCES: Final[tuple[Source, ...]] = (
     NIH,
     CHEXPERT,
     DDR,
+    CAMCAN,
+    BRATS,
+    ATLAS,
     IXI,
+    MSD_BRATS,
     OPEN_MS,
 )
 

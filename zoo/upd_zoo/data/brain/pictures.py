@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from upd_zoo.data.brain.grid import Bools, Floats, resample, upright
-from upd_zoo.data.brain.scans import Brain, Scan
+from upd_zoo.data.brain.grid import Bools, Floats, resample
+from upd_zoo.data.brain.scans import Brain, Scan, guide_of
 from upd_zoo.data.brain.shapes import shrunk
 from upd_zoo.data.brain.template import Template
-from upd_zoo.data.gate import read_volume
 from upd_zoo.data.store import Store
 from upd_zoo.vocabulary import IMAGE_SIZE
 
@@ -27,7 +26,7 @@ Voxel = TypeVar("Voxel", np.uint8, np.bool_)
 
 def picture_of(scan: Scan, root: Path, brain: Brain) -> Image.Image:
     """Return three cuts through a scan, with the outline of what was taken for its brain."""
-    guide = upright(read_volume(root / (scan.guide or scan.image)))
+    guide = guide_of(scan, root)
     head = resample(guide.data, guide.affine, brain.grid)
     mask = brain.found.mask
     border = mask & ~shrunk(mask, 1)

@@ -30,7 +30,9 @@ class Scan:
         subject: Whose brain it is.
         image: The scan itself.
         guide: T1 scan of the same head of the same day, on which the brain is looked for; the scan itself if empty.
-        mask: Where it is pathological; empty if nowhere, or not known.
+        masks: Where it is pathological, in any of them; none if nowhere, or not known.
+        part: Which volume of a file of several is the scan; None where there is but one.
+        guide_part: Likewise of the guide.
         stripped: Whether nothing but brain is left in it.
         sex: `F` or `M`; empty where it is not known.
         age: In whole years; None where it is not known.
@@ -39,7 +41,9 @@ class Scan:
     subject: str
     image: str
     guide: str = ""
-    mask: str = ""
+    masks: tuple[str, ...] = ()
+    part: int | None = None
+    guide_part: int | None = None
     stripped: bool = False
     sex: str = ""
     age: int | None = None
@@ -47,7 +51,7 @@ class Scan:
     @property
     def files(self) -> list[str]:
         """Every file that is read."""
-        return [name for name in (self.image, self.guide, self.mask) if name]
+        return [name for name in dict.fromkeys((self.image, self.guide, *self.masks)) if name]
 
 
 class Brain(NamedTuple):
@@ -68,14 +72,23 @@ class Brain(NamedTuple):
     grid: Grid
 
 
+def image_of(scan: Scan, root: Path) -> Volume:
+    """Return the scan itself, upright."""
+    return upright(read_volume(root / scan.image, part=scan.part))
+
+
+def guide_of(scan: Scan, root: Path) -> Volume:
+    """Return the scan on which the brain is looked for, upright."""
+    return upright(read_volume(root / scan.guide, part=scan.guide_part)) if scan.guide else image_of(scan, root)
+
+
 def prepare_scan(scan: Scan, root: Path, template: Template) -> Brain:
     """Find the brain in a scan and bring it into the template's space.
 
     Raises:
         InputError: A file cannot be read, or the mask lies elsewhere than the scan (`geometry`).
     """
-    image = upright(read_volume(root / scan.image))
-    guide = upright(read_volume(root / scan.guide)) if scan.guide else image
+    image, guide = image_of(scan, root), guide_of(scan, root)
     grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
     head = resample(guide.data, guide.affine, grid)
     found = _recognised(guide, head, grid, template) if scan.stripped else extract(head, grid, template)
@@ -83,7 +96,7 @@ def prepare_scan(scan: Scan, root: Path, template: Template) -> Brain:
     inside = resample_mask(found.mask, grid.affine, template.grid, back)
     where = back if _on_one_grid(guide, image) else follow(guide, image) @ back
     seen = resample(_above_background(image, scan.stripped), image.affine, template.grid, where)
-    mask = _pathology(scan, root, image, template, where) if scan.mask else None
+    mask = _pathology(scan, root, image, template, where) if scan.masks else None
     return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid)
 
 
@@ -98,17 +111,20 @@ def _on_one_grid(first: Volume, second: Volume) -> bool:
 
 def _pathology(scan: Scan, root: Path, image: Volume, template: Template, where: Matrix) -> Bools:
     """Return where a scan is pathological, on the template's grid."""
-    truth = upright(read_volume(root / scan.mask, constant_ok=True))
-    if truth.data.shape != image.data.shape:
-        raise grids_differ(Path(scan.mask).name, truth.data.shape, image.data.shape)
-    if not _on_one_grid(truth, image):
-        raise InputError(
-            InputErrorCode.GEOMETRY,
-            f"{Path(scan.mask).name} lies elsewhere in space than its image",
-            "both on the same grid",
-            "fetch both again",
-        )
-    return resample_mask(truth.data > 0, truth.affine, template.grid, where)
+    truth = np.zeros(image.data.shape, np.bool_)
+    for name in scan.masks:
+        outlined = upright(read_volume(root / name, constant_ok=True))
+        if outlined.data.shape != image.data.shape:
+            raise grids_differ(Path(name).name, outlined.data.shape, image.data.shape)
+        if not _on_one_grid(outlined, image):
+            raise InputError(
+                InputErrorCode.GEOMETRY,
+                f"{Path(name).name} lies elsewhere in space than its image",
+                "both on the same grid",
+                "fetch both again",
+            )
+        truth |= outlined.data > 0
+    return resample_mask(truth, image.affine, template.grid, where)
 
 
 def _recognised(volume: Volume, head: Floats, grid: Grid, template: Template) -> Found:
