@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,14 @@ def test_every_synthetic_domain_is_served_whole(domain: Domain) -> None:
     assert source_of(domain.id).licence == domain.licence
 
 
+def test_every_domain_and_test_set_has_a_reader() -> None:
+    assert {name for source in SOURCES for name in source.serves} == {*DOMAINS, *TEST_SETS}
+
+
 def test_a_domain_without_a_reader_says_which_there_are(tmp_path: Path) -> None:
+    unknown = replace(DOMAINS["camcan-t1"], id="phantom-t3")
     with pytest.raises(NotFoundError, match="phantom-t1"):
-        prepare(DOMAINS["camcan-t1"], tmp_path)
+        prepare(unknown, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +278,8 @@ def test_a_store_has_one_of_three_parts() -> None:
         ("chexpert", Protocol.STUDY, "chexpert/train-study"),
         ("idrid", Protocol.STUDY, "idrid/train"),
         ("phantom-t2", Protocol.STUDY, "phantom-t2/train"),
-        ("camcan-t1", Protocol.STUDY, "camcan-t1/train"),
+        ("ixi-t1", Protocol.STUDY, "ixi-t1/train"),
+        ("camcan-t1", Protocol.STUDY, "camcan-t1/train-study"),
     ],
 )
 def test_the_study_reads_its_own_stores_where_a_source_has_them(target: str, protocol: Protocol, expected: str) -> None:
@@ -335,7 +342,14 @@ def test_training_reads_the_store_of_its_protocol(tmp_path: Path, protocol: str,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["phantom-fundus", "--subjects", "1"], 0), (["fundus"], 2), (["camcan-t1"], 4)], ids=str
+    ("arguments", "code"),
+    [
+        (["phantom-fundus", "--subjects", "1"], 0),
+        (["fundus"], 2),
+        (["ixi-t1"], 2),
+        (["ixi-t1", "--root", "nowhere"], 4),
+    ],
+    ids=str,
 )
 def test_the_script_ends_with_the_documented_code(tmp_path: Path, arguments: list[str], code: int) -> None:
     done = run(*arguments, "--data", tmp_path)
