@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from upd_harness.terminal import Terminal, reports_errors, table
-from upd_zoo.errors import InputError, NotFoundError, UsageError
+from upd_zoo.errors import InputError, NotFoundError, ToleranceError, UsageError
+from upd_zoo.vocabulary import Protocol
 
 app = typer.Typer(
     name="upd-zoo",
@@ -387,14 +388,48 @@ def _figure(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-@app.command()
-@reports_errors
-def doctor(hub: HubOption = None, cache_dir: CacheDir = None, as_json: Json = False) -> None:
+doctor = typer.Typer(rich_markup_mode=None, help="Show what this machine has, or what is wrong with prepared stores.")
+app.add_typer(doctor, name="doctor")
+
+
+@doctor.callback(invoke_without_command=True)
+def examine_all(
+    context: typer.Context, hub: HubOption = None, cache_dir: CacheDir = None, as_json: Json = False
+) -> None:
     """Show what this machine has: versions, devices, hub, cache and data folders."""
+    if context.invoked_subcommand is None:
+        _examine_machine(hub, cache_dir, as_json)
+
+
+@reports_errors
+def _examine_machine(hub: str | None, cache_dir: Path | None, as_json: bool) -> None:
     from upd_harness.doctor import examine
 
     facts = examine(hub, cache_dir)
     Terminal(as_json).data(facts, "\n".join(f"{name:22}{value}" for name, value in facts.items()))
+
+
+@doctor.command("data")
+@reports_errors
+def examine_data(
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as idrid; its test sets are looked at too.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared stores.", envvar="UPD_ZOO_DATA")] = None,
+    protocol: Annotated[Protocol, typer.Option("--protocol", help="study or sound.")] = Protocol.SOUND,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> int:
+    """Look for shared subjects, repeated, empty, bright or turned images and confounded tests; exit code 8 if any."""
+    from upd_harness.data_checks import as_document, as_text, check, stores_to_check
+    from upd_zoo.data.sources import data_folder
+    from upd_zoo.vocabulary import get_domain
+
+    terminal = Terminal(as_json, quiet, not no_progress)
+    stores = stores_to_check(data_folder(data), get_domain(domain), protocol)
+    with terminal.bar("checking") as advance:
+        findings = check(stores, advance)
+    terminal.data(as_document(stores, findings), as_text(stores, findings))
+    return ToleranceError.exit_code if findings else 0
 
 
 def main() -> None:
