@@ -52,7 +52,7 @@ def _pretraining(method: str, store: Store, run: Path, steps: int) -> list[Figur
     step = _last_line(run)["seconds"] / steps
     return [
         _waiting(f"CCD of {backbone.encoder}", run),
-        Figure(f"CCD of {backbone.encoder}: drawing views / step", by_views / step, "x", _MOST_WAITING, "lower"),
+        Figure(f"CCD of {backbone.encoder}: drawing views / step", by_views / step, "x"),
     ]
 
 
