@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from fake.heads import SPACING, Head, head, save
 from upd_zoo.data.brain import extraction
-from upd_zoo.data.brain.alignment import follow, turned
+from upd_zoo.data.brain.alignment import follow, refine, turned
 from upd_zoo.data.brain.extraction import Attempt, Evidence, Found, extract
 from upd_zoo.data.brain.grid import Grid, resample, resample_mask, to_matrix, to_transform, upright
 from upd_zoo.data.brain.scans import Scan, prepare_scan
@@ -155,6 +155,13 @@ def test_the_template_is_found_where_it_is(nodding: tuple[Head, Found]) -> None:
     assert found.evidence.turn == pytest.approx(15, abs=1)
     assert found.evidence.stretch == pytest.approx(0.88**-3, rel=0.05)
     assert found.evidence.likeness > 0.9
+
+
+def test_the_same_brain_is_always_found_in_the_same_place(nodding: tuple[Head, Found]) -> None:
+    each, found = nodding
+    brain = np.where(found.mask, each.data, 0)
+    places = [refine(brain, each.affine, TEMPLATE, np.eye(4)) for _ in range(2)]
+    np.testing.assert_array_equal(*places)
 
 
 def test_a_head_upside_down_is_not_believed(nodding: tuple[Head, Found], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ _FINE: Final = ((4, 4.0), (2, 2.0))
 _ITERATIONS: Final = 150
 _SAMPLED: Final = 0.3
 """Share of voxels that are compared."""
+_SEED: Final = 1
+"""Of where between voxels they are compared; SimpleITK's default is the clock."""
 
 
 def align(brain: Floats, affine: Matrix, template: Template, *, like: bool = True) -> Matrix:
@@ -86,7 +88,7 @@ def _descended(fixed: Any, moving: Any, start: Any, levels: tuple[tuple[int, flo
     else:
         method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(_SAMPLED)
+    method.SetMetricSamplingPercentage(_SAMPLED, _SEED)
     method.SetInterpolator(sitk().sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, _ITERATIONS, 0.7, 1e-6)
     method.SetOptimizerScalesFromPhysicalShift()

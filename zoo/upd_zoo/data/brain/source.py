@@ -31,7 +31,7 @@ from upd_zoo.data.store import Sample
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing, sha256_of, write_json
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the preparation; raised whenever the same scan gives other slices."""
 
 
