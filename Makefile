@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT ?= 10000
 .PHONY: help demo test check format lint types arrows schemas bench tables pictures compare prepare pretrain train export publish score evaluate clean
 
 help:  ## print this menu
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -68,12 +68,12 @@ compare: $(READY)  ## every method on every phantom, as tables and pictures: mak
 prepare: $(READY)  ## fill a prepared store: make prepare DOMAIN=phantom-t2 [ROOT=folder] [PROTOCOL=study]
 	@$(BIN)/python scripts/prepare.py $(DOMAIN) $(if $(ROOT),--root '$(ROOT)') $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
-pretrain: $(READY)  ## pre-train by CCD what a model starts from: make pretrain MODEL=vae-phantom-t2-ccd [PROFILE=quick]
-	@$(BIN)/python scripts/pretrain_ccd.py $(MODEL) --out $(OUT)/pretraining/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+pretrain: $(READY)  ## pre-train by CCD what a model starts from: make pretrain MODEL=vae-phantom-t2-ccd [PROFILE=quick] [PROTOCOL=study]
+	@$(BIN)/python scripts/pretrain_ccd.py $(MODEL) --out $(OUT)/pretraining/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 train: WEIGHTS ?= $(if $(filter %-ccd,$(MODEL)),$(OUT)/pretraining/$(MODEL)/backbone)
-train: $(READY)  ## train a model: make train MODEL=vae-phantom-t2 [PROFILE=quick] [WEIGHTS=file]
-	@$(BIN)/python scripts/train.py $(MODEL) --out $(OUT)/runs/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+train: $(READY)  ## train a model: make train MODEL=vae-phantom-t2 [PROFILE=quick] [PROTOCOL=study] [WEIGHTS=file]
+	@$(BIN)/python scripts/train.py $(MODEL) --out $(OUT)/runs/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 export: $(READY)  ## make the artefact of a run: make export MODEL=vae-phantom-t2
 	@$(BIN)/python scripts/export.py $(OUT)/runs/$(MODEL) --out $(OUT)/artefacts/$(MODEL)

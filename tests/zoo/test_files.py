@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,44 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> 
     with pytest.raises(RuntimeError):
         fail_half_way()
     assert names_in(target) == ["old"]
+    assert names_in(tmp_path) == ["store"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from upd_zoo.files import replacing_folder
+with replacing_folder(Path(sys.argv[1])) as temporary:
+    (temporary / "half").touch()
+    if sys.argv[2] == "between":
+        Path(sys.argv[1]).rename(temporary.with_name(temporary.name + ".old"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("moment", ["early", "between"])
+def test_what_a_killed_process_left_is_swept_and_the_old_folder_comes_back(tmp_path: Path, moment: str) -> None:
+    target = tmp_path / "store [1]"
+    target.mkdir()
+    (target / "old").touch()
+    done = subprocess.run([sys.executable, "-c", KILLED, target, moment], check=False, timeout=60)
+    assert done.returncode < 0
+    assert len(names_in(tmp_path)) > 1
+    with replacing_folder(target) as temporary:
+        assert names_in(target) == ["old"]
+        (temporary / "new").touch()
+    assert names_in(target) == ["new"]
+    assert names_in(tmp_path) == ["store [1]"]
+
+
+def test_a_folder_that_is_being_written_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    with replacing_folder(target) as first:
+        (first / "first").touch()
+        with replacing_folder(target) as second:
+            (second / "second").touch()
+        assert names_in(first) == ["first"]
+    assert names_in(target) == ["first"]
     assert names_in(tmp_path) == ["store"]
 
 

@@ -1,16 +1,21 @@
 """Files written whole or not at all, and their hashes."""
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-_BLOCK = 1 << 20
+from filelock import FileLock, Timeout
+
+_BLOCK: Final = 1 << 20
+_LOCK: Final = ".lock"
+_OLD: Final = ".old"
 
 
 def sha256_of(path: Path) -> str:
@@ -39,21 +44,57 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; when the block ends well it takes the place of the folder `path`."""
+    """Give a temporary folder to fill; when the block ends well it takes the place of the folder `path`.
+
+    What a process that was killed left beside `path` is removed first: its lock is nobody's.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.tmp.", dir=path.parent))
     temporary.chmod(0o755)
-    aside = temporary.with_suffix(".old")
+    with _held(_beside(temporary, _LOCK)):
+        try:
+            yield temporary
+            if path.exists():
+                path.rename(_beside(temporary, _OLD))
+            temporary.rename(path)
+        finally:
+            _clear(path, temporary)
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """Hold a lock, whose file is then removed.
+
+    Raises:
+        Timeout: Somebody else holds it.
+    """
+    held = FileLock(lock)
+    held.acquire(timeout=0)
     try:
-        yield temporary
-        if path.exists():
-            path.rename(aside)
-        temporary.rename(path)
+        yield
     finally:
-        if aside.exists() and not path.exists():
-            aside.rename(path)
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+        held.release()
+        lock.unlink(missing_ok=True)
+
+
+def _beside(temporary: Path, suffix: str) -> Path:
+    return temporary.with_name(temporary.name + suffix)
+
+
+def _clear(path: Path, temporary: Path) -> None:
+    """Remove a temporary folder and the one that stood in `path`, which goes back if nothing took its place."""
+    aside = _beside(temporary, _OLD)
+    if aside.exists() and not path.exists():
+        aside.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    for lock in path.parent.glob(f".{glob.escape(path.name)}.tmp.*{_LOCK}"):
+        with suppress(Timeout), _held(lock):
+            _clear(path, lock.with_name(lock.name.removesuffix(_LOCK)))
 
 
 def write_text(path: Path, text: str) -> None:
