@@ -161,7 +161,7 @@ def test_the_same_brain_is_always_found_in_the_same_place(nodding: tuple[Head, F
     each, found = nodding
     brain = np.where(found.mask, each.data, 0)
     places = [refine(brain, each.affine, TEMPLATE, np.eye(4)) for _ in range(2)]
-    np.testing.assert_array_equal(*places)
+    np.testing.assert_array_equal(places[0], places[1])
 
 
 def test_a_head_upside_down_is_not_believed(nodding: tuple[Head, Found], monkeypatch: pytest.MonkeyPatch) -> None:

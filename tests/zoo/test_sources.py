@@ -26,7 +26,7 @@ from upd_zoo.data.sources import (
     stores_of,
 )
 from upd_zoo.data.store import FACTS, IMAGES, Sample, Store
-from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
+from upd_zoo.errors import InputError, InputErrorCode, IntegrityError, NotFoundError, UsageError
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol
 
 FUNDUS = DOMAINS["phantom-fundus"]
@@ -173,8 +173,8 @@ def test_a_mask_on_another_grid_is_refused() -> None:
 # What is left alone
 
 
-def written(data: Path) -> int:
-    return store_path(data, "phantom-fundus", "train").joinpath(IMAGES).stat().st_mtime_ns
+def written(data: Path, domain: str = "phantom-fundus") -> int:
+    return store_path(data, domain, "train").joinpath(IMAGES).stat().st_mtime_ns
 
 
 def test_a_store_that_stands_is_left_alone_unless_asked(tmp_path: Path) -> None:
@@ -292,6 +292,47 @@ def test_a_source_without_the_studys_splits_fills_one_store_for_both_protocols(t
     before = written(tmp_path)
     assert prepare(FUNDUS, tmp_path, subjects=1, protocol=Protocol.STUDY) == first
     assert written(tmp_path) == before
+
+
+# The lists
+
+
+def test_who_is_in_which_part_is_listed_beside_the_stores(tmp_path: Path) -> None:
+    root = write_idrid(tmp_path / "root")
+    prepare(DOMAINS["idrid"], tmp_path, root)
+    for name in ("idrid/train", "idrid/validation", "idrid/test", "idrid-lesions/test"):
+        listed = (tmp_path / f"{name}.txt").read_text().splitlines()
+        assert listed == sorted({*Store(tmp_path / name).subjects}), name
+    (tmp_path / "idrid" / "train.txt").unlink()
+    prepare(DOMAINS["idrid"], tmp_path, root)
+    assert (tmp_path / "idrid" / "train.txt").is_file(), "also where the store was standing"
+
+
+def test_a_list_forgets_nobody(tmp_path: Path) -> None:
+    root = write_idrid(tmp_path / "root")
+    prepare(DOMAINS["idrid"], tmp_path, root)
+    before = (tmp_path / "idrid" / "train.txt").read_text()
+    next((root / IMAGES_B / TRAINING).glob(f"{before.split()[0].rpartition('/')[2]}.jpg")).write_bytes(b"broken")
+    prepare(DOMAINS["idrid"], tmp_path, root, force=True)
+    assert before.split()[0] not in Store(tmp_path / "idrid" / "train").subjects
+    assert (tmp_path / "idrid" / "train.txt").read_text() == before
+
+
+def test_nobody_moves_to_another_part(tmp_path: Path) -> None:
+    root = write_idrid(tmp_path / "root")
+    prepare(DOMAINS["idrid"], tmp_path, root)
+    subject = Store(tmp_path / "idrid" / "train").subjects[-1]
+    with (tmp_path / "idrid-lesions" / "test.txt").open("a") as stream:
+        stream.write(f"{subject}\n")
+    before = written(tmp_path, "idrid")
+    with pytest.raises(IntegrityError, match=f"{subject} was in idrid-lesions/test before"):
+        prepare(DOMAINS["idrid"], tmp_path, root, force=True)
+    assert written(tmp_path, "idrid") == before
+
+
+def test_phantoms_are_listed_nowhere(tmp_path: Path) -> None:
+    prepare(FUNDUS, tmp_path, subjects=1)
+    assert not list(tmp_path.rglob("*.txt"))
 
 
 # The script

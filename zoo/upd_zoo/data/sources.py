@@ -4,6 +4,8 @@
     DATA/<domain>/validation    healthy, other subjects
     DATA/<test set>/test        healthy and diseased, other subjects again
 
+Beside the store of a data set, `train.txt` lists its subjects.
+
 Where a data set has splits of the study's own, they lie beside these as `train-study`, `validation-study` and
 `test-study`; `store_name` alone decides which of the two a protocol reads.
 
@@ -34,7 +36,8 @@ from upd_zoo.data.nih import NIH
 from upd_zoo.data.open_ms import OPEN_MS
 from upd_zoo.data.phantoms import PHANTOMS
 from upd_zoo.data.side_by_side import side_by_side
-from upd_zoo.data.source import Inputs, Part, Request, Source, StoreName
+from upd_zoo.data.source import DownloadedSource, Inputs, Part, Request, Source, StoreName
+from upd_zoo.data.splits import extend_list, read_list
 from upd_zoo.data.store import Facts, Sample, Store, write_store
 from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
 from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain, test_sets_of
@@ -197,6 +200,7 @@ def prepare(
         UsageError: The source takes no such option, or lacks one.
         NotFoundError: No source serves the target, or the data set is not in `root`.
         InputError: No input of a store can be used, or a table of the data set is damaged.
+        IntegrityError: A subject was listed in another part before.
         MissingExtraError: The phantoms' own requirements are not installed.
     """
     source = source_of(target.id)
@@ -210,10 +214,12 @@ def prepare(
         provenance = _provenance(source, name.protocol, request, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)
         if standing is None:
-            samples = _samples(name, inputs, jobs, failures, report)
+            samples = _in_their_part(_samples(name, inputs, jobs, failures, report), _taken(data, source, name))
             standing = _write(store_path(data, *name), name, samples, source, provenance)
         else:
             report(Progress(name, len(inputs), len(inputs)))
+        if isinstance(source, DownloadedSource):
+            extend_list(_list_of(data, name), Store(data / str(name)).subjects)
         facts.append(standing)
     return Preparation(tuple(facts), tuple(failures))
 
@@ -242,6 +248,30 @@ def _standing(folder: Path, inputs: Inputs, provenance: dict[str, Setting]) -> F
         return None
     whole = {row["source"] for row in store.index} == set(inputs)
     return store.facts if whole and store.facts.provenance == provenance else None
+
+
+def _list_of(data: Path, name: StoreName) -> Path:
+    """Return the text file that lists the subjects of a store."""
+    return data / f"{name}.txt"
+
+
+def _taken(data: Path, source: Source, name: StoreName) -> dict[str, StoreName]:
+    """Return who is listed in another part than a store's; the study's own splits go by image, and list nobody."""
+    if name.protocol is Protocol.STUDY:
+        return {}
+    others = (StoreName(target, part) for target in source.serves for part in Part if part is not name.part)
+    return {subject: other for other in others for subject in read_list(_list_of(data, other))}
+
+
+def _in_their_part(samples: Iterator[Sample], taken: dict[str, StoreName]) -> Iterator[Sample]:
+    for sample in samples:
+        if sample.subject in taken:
+            raise IntegrityError(
+                f"{sample.subject} was in {taken[sample.subject]} before",
+                "every subject in the part that it was first put in",
+                f"prepare with the version that wrote {taken[sample.subject]}.txt, or into another folder",
+            )
+        yield sample
 
 
 def _samples(

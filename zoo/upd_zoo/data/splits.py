@@ -6,16 +6,21 @@ is that the shares are met only on average. The salt belongs to the data set and
 put subjects that a published model was trained on into the test.
 
 The study's own splits go by place in a list instead: `shuffled` and `cut` are their arithmetic.
+
+Who is in which part is written down too, a subject a line, in a text file beside each store. A subject that was once
+listed in one part is never taken into another.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
 
 from upd_zoo.errors import UsageError
+from upd_zoo.files import write_text
 
 PartType = TypeVar("PartType")
 Item = TypeVar("Item")
@@ -70,3 +75,16 @@ def cut(items: Sequence[Item], percent: int) -> tuple[Sequence[Item], Sequence[I
     """Return the first `percent` in a hundred of the items, rounded down, and the rest."""
     end = len(items) * percent // 100
     return items[:end], items[end:]
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the subjects that a text file lists; none where there is no file."""
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def extend_list(path: Path, subjects: Iterable[str]) -> None:
+    """List subjects in a text file, in order of their names, beside those that it lists already."""
+    listed = read_list(path)
+    known = sorted({*listed, *subjects})
+    if known != listed:
+        write_text(path, "".join(f"{subject}\n" for subject in known))
