@@ -4,6 +4,7 @@
     python scripts/prepare.py idrid --root path/to/IDRiD
     python scripts/prepare.py ddr --root path/to/DDR-dataset --protocol study
     python scripts/prepare.py ixi-t1 --root path/to/IXI --jobs 2
+    python scripts/prepare.py camcan-t1 --root path/to/cc700 --template T1_brain.nii --extractor hd-bet
 
 Standard output names the stores; progress and failures go to standard error. Exit code 3: some inputs could not be
 used, the rest is written. A run that is repeated makes again only what is missing or was made otherwise; of brains, one
@@ -37,6 +38,7 @@ def main(
     subjects: Annotated[int | None, typer.Option(help="Phantoms to train on; the other parts scale with it.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="study: its own splits, where it has them.")] = Protocol.SOUND,
     template: Annotated[Path | None, typer.Option(help="T1 brain to align brains with; else MNI152.")] = None,
+    extractor: Annotated[str, typer.Option(help="hd-bet, or a command with {head} and {brain}.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Inputs read at the same time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Make again what stands.")] = False,
 ) -> None:
@@ -53,6 +55,7 @@ def main(
                 subjects=subjects,
                 protocol=protocol,
                 template=template,
+                extractor=extractor,
                 jobs=jobs,
                 force=force,
                 on_progress=_Shown(bars).show,

@@ -127,7 +127,7 @@ def test_another_scan_under_the_same_name_is_prepared_anew(ixi: Path, tmp_path: 
     keys = []
     for content in (b"one", b"another"):
         (tmp_path / "a.nii.gz").write_bytes(content)
-        keys.append(brain_source._key(scan, tmp_path, template))
+        keys.append(brain_source._key(scan, tmp_path, template, None))
     assert keys[0] != keys[1]
 
 

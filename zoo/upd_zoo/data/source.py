@@ -64,6 +64,7 @@ class Request:
         seed: Which population of phantoms, 0 or more.
         subjects: Phantoms to train on; None for the default.
         template: Brain that brain scans are aligned with; None for the default.
+        extractor: Program that finds brains in whole heads, by name or as a command; empty to find them here.
         shelf: Folder where what took long is kept, so that a stopped preparation goes on; None to keep nothing.
     """
 
@@ -71,6 +72,7 @@ class Request:
     seed: int = 0
     subjects: int | None = None
     template: Path | None = None
+    extractor: str = ""
     shelf: Path | None = None
 
 
@@ -103,6 +105,15 @@ class Source(ABC):
         """Return what of a request decides about the samples, for provenance, beyond seed and protocol."""
         return {}
 
+    def refuse_what_brains_take(self, request: Request) -> None:
+        """Refuse the options of sources of brain scans.
+
+        Raises:
+            UsageError: One is set.
+        """
+        if request.template is not None or request.extractor:
+            raise UsageError(f"{self.title}: no brain is looked for", "", "leave out --template and --extractor")
+
     @abstractmethod
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
         """Return what lists the inputs of each store, after checking that the request can be met.
@@ -128,6 +139,7 @@ class SyntheticSource(Source):
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
         if request.root is not None:
             raise UsageError(f"{self.title} are made here and read no folder", "", "leave out --root")
+        self.refuse_what_brains_take(request)
         if request.seed < 0:
             raise UsageError(f"the seed {request.seed} chooses no phantoms", "a whole number from 0")
         return lambda store: self.draw(store, request.seed, request.subjects)
@@ -191,8 +203,7 @@ class FolderSource(DownloadedSource):
     @override
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
         root = self.root_of(request)
-        if request.template is not None:
-            raise UsageError(f"{self.title} is aligned with no template", "", "leave out --template")
+        self.refuse_what_brains_take(request)
         return lambda store: self.find(store, root)
 
 

@@ -175,6 +175,7 @@ def prepare(
     subjects: int | None = None,
     protocol: Protocol = Protocol.SOUND,
     template: Path | None = None,
+    extractor: str = "",
     jobs: int = 1,
     force: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -192,6 +193,7 @@ def prepare(
         subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
         protocol: `study` for the study's own splits, where the source has them.
         template: Brain that brain scans are aligned with; None for the default.
+        extractor: Program that finds brains in whole heads: `hd-bet`, or a command; see `upd_zoo.data.brain.external`.
         jobs: Inputs read at the same time, in processes of their own.
         force: Whether to make again what stands.
         on_progress: Called after every input.
@@ -204,7 +206,7 @@ def prepare(
         MissingExtraError: The phantoms' own requirements are not installed.
     """
     source = source_of(target.id)
-    request = Request(root, seed, subjects, template, data / SHELF)
+    request = Request(root, seed, subjects, template, extractor, data / SHELF)
     inputs_of = source.opened(request)
     report = on_progress or _say_nothing
     facts: list[Facts] = []

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from upd_zoo.data.brain.alignment import align, follow
+from upd_zoo.data.brain.external import Extractor
 from upd_zoo.data.brain.extraction import Evidence, Found, evidence_of, extract
 from upd_zoo.data.brain.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, upright
 from upd_zoo.data.brain.shapes import closed, largest
@@ -82,8 +83,14 @@ def guide_of(scan: Scan, root: Path) -> Volume:
     return upright(read_volume(root / scan.guide, part=scan.guide_part)) if scan.guide else image_of(scan, root)
 
 
-def prepare_scan(scan: Scan, root: Path, template: Template) -> Brain:
+def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extractor | None = None) -> Brain:
     """Find the brain in a scan and bring it into the template's space.
+
+    Args:
+        scan: Which files.
+        root: Folder that their names are relative to.
+        template: What brings its space.
+        extractor: Program that finds brains in whole heads; None to find them here.
 
     Raises:
         InputError: A file cannot be read, or the mask lies elsewhere than the scan (`geometry`).
@@ -91,7 +98,7 @@ def prepare_scan(scan: Scan, root: Path, template: Template) -> Brain:
     image, guide = image_of(scan, root), guide_of(scan, root)
     grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
     head = resample(guide.data, guide.affine, grid)
-    found = _recognised(guide, head, grid, template) if scan.stripped else extract(head, grid, template)
+    found = _found(scan, guide, head, grid, template, extractor)
     back = np.asarray(np.linalg.inv(found.transform), np.float64)
     inside = resample_mask(found.mask, grid.affine, template.grid, back)
     where = back if _on_one_grid(guide, image) else follow(guide, image) @ back
@@ -127,9 +134,19 @@ def _pathology(scan: Scan, root: Path, image: Volume, template: Template, where:
     return resample_mask(truth, image.affine, template.grid, where)
 
 
-def _recognised(volume: Volume, head: Floats, grid: Grid, template: Template) -> Found:
-    """Return the brain of a scan that shows nothing else."""
-    tissue = volume.data > background(volume.data)
+def _found(
+    scan: Scan, guide: Volume, head: Floats, grid: Grid, template: Template, extractor: Extractor | None
+) -> Found:
+    """Return the brain of a scan: all that it shows, or what was found in a head."""
+    if scan.stripped:
+        return _recognised(guide.data > background(guide.data), guide, head, grid, template)
+    if extractor is not None:
+        return _recognised(extractor.extract(guide), guide, head, grid, template)
+    return extract(head, grid, template)
+
+
+def _recognised(tissue: Bools, volume: Volume, head: Floats, grid: Grid, template: Template) -> Found:
+    """Return the brain of a scan of which it is known what is brain."""
     mask = closed(largest(resample_mask(tissue, volume.affine, grid)), 2)
     brain = np.where(mask, np.clip(head, 0, None), 0).astype(np.float32)
     transform = align(brain, grid.affine, template)

@@ -4,8 +4,8 @@
     SHELF/<subject>-<key>.json   what speaks for the brain that was found, and the hashes of what it was made from
     SHELF/<subject>-<key>.png    what was found in a scan that is not believed, to look at
 
-The key is a hash of the scan's files, of the template and of the version of the preparation: what is on the shelf is
-taken only for what would be made again. A stopped preparation so goes on where it was.
+The key is a hash of the scan's files, of the template, of the extractor and of the version of the preparation: what is
+on the shelf is taken only for what would be made again. A stopped preparation so goes on where it was.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ import numpy as np
 from typing_extensions import override
 
 from upd_zoo.artefact import Setting
+from upd_zoo.data.brain.external import Extractor
 from upd_zoo.data.brain.pictures import picture_of
 from upd_zoo.data.brain.scans import Scan, insist_on_a_brain, prepare_scan, samples_of
 from upd_zoo.data.brain.template import Template, load_template
@@ -49,22 +50,33 @@ class BrainSource(DownloadedSource):
     @override
     def settings(self, request: Request) -> dict[str, Setting]:
         template = load_template(request.template)
-        return {"template": template.name, "template_sha256": template.sha256, "preparation": VERSION}
+        extractor = Extractor.parse(request.extractor).name if request.extractor else "upd-zoo"
+        return {
+            "template": template.name,
+            "template_sha256": template.sha256,
+            "extractor": extractor,
+            "preparation": VERSION,
+        }
 
     @override
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
         root = self.root_of(request)
         load_template(request.template)
+        extractor = Extractor.parse(request.extractor) if request.extractor else None
         shelf = None if request.shelf is None else request.shelf / self.id
 
         def inputs(store: StoreName) -> Inputs:
             found = self.scans(store, root)
-            return {name: partial(read_scan, scan, root, request.template, shelf) for name, scan in found.items()}
+            return {
+                name: partial(read_scan, scan, root, request.template, shelf, extractor) for name, scan in found.items()
+            }
 
         return inputs
 
 
-def read_scan(scan: Scan, root: Path, template: Path | None, shelf: Path | None) -> list[Sample]:
+def read_scan(
+    scan: Scan, root: Path, template: Path | None, shelf: Path | None, extractor: Extractor | None = None
+) -> list[Sample]:
     """Return the slices of a scan, from the shelf if it is there.
 
     Raises:
@@ -72,28 +84,28 @@ def read_scan(scan: Scan, root: Path, template: Path | None, shelf: Path | None)
     """
     chosen = load_template(template)
     if shelf is None:
-        brain = prepare_scan(scan, root, chosen)
+        brain = prepare_scan(scan, root, chosen, extractor)
         insist_on_a_brain(scan.image, brain.found.evidence)
         return samples_of(scan, brain, chosen)
-    place = shelf / f"{scan.subject}-{_key(scan, root, chosen)}"
+    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor)}"
     standing = _taken(place.with_suffix(".npz"), scan)
     if standing is None:
-        standing = _put(place, scan, root, chosen)
+        standing = _put(place, scan, root, chosen, extractor)
     return standing
 
 
-def _key(scan: Scan, root: Path, template: Template) -> str:
-    digest = hashlib.sha256(f"{VERSION} {template.sha256} {asdict(scan)}".encode())
+def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None) -> str:
+    digest = hashlib.sha256(f"{VERSION} {template.sha256} {extractor} {asdict(scan)}".encode())
     for name in scan.files:
         path = root / name
         digest.update((sha256_of(path) if path.is_file() else "missing").encode())
     return digest.hexdigest()[:16]
 
 
-def _put(place: Path, scan: Scan, root: Path, template: Template) -> list[Sample]:
+def _put(place: Path, scan: Scan, root: Path, template: Template, extractor: Extractor | None) -> list[Sample]:
     """Prepare a scan and put it on the shelf; of one that is not believed, a picture."""
     began = time.monotonic()
-    brain = prepare_scan(scan, root, template)
+    brain = prepare_scan(scan, root, template, extractor)
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         insist_on_a_brain(scan.image, brain.found.evidence)
@@ -107,6 +119,7 @@ def _put(place: Path, scan: Scan, root: Path, template: Template) -> list[Sample
         "files": {name: sha256_of(root / name) for name in scan.files},
         "template": {"name": template.name, "sha256": template.sha256},
         "found": {**asdict(brain.found.evidence), "attempts": brain.found.attempts},
+        "extractor": None if extractor is None else extractor.name,
         "seconds": round(time.monotonic() - began, 1),
         "upd_zoo": importlib.metadata.version("upd-zoo"),
     }
