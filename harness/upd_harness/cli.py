@@ -255,6 +255,9 @@ def score(
     batch_size: BatchSize = 16,
     threads: Threads = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Find the brain in whole heads first.")] = False,
+    template: Annotated[Path | None, typer.Option("--template", help="Its space, if not MNI152.")] = None,
+    extractor: Annotated[str, typer.Option("--extractor", help="hd-bet, or a command, to find brains.")] = "",
     resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False,
     num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Split the inputs over so many runs.")] = 1,
@@ -268,21 +271,26 @@ def score(
 ) -> int:
     """Score a folder of images: maps in each image's own space, a table and a report."""
     arguments = {"inputs": inputs, "model": model, "output": output, "batch_size": batch_size, "workers": workers}
-    arguments |= {"threads": threads, "continue": resume, "overwrite": overwrite}
+    arguments |= {"threads": threads, "continue": resume, "overwrite": overwrite, "prepare": prepare}
+    arguments |= {"template": template, "extractor": extractor}
     from dataclasses import asdict
 
+    from upd_harness.heads import Heads
     from upd_harness.scoring import Settings, Shard, score_folder
 
     if resume and overwrite:
         raise UsageError("--continue and --overwrite exclude each other", "one of the two")
+    if not prepare and (template or extractor):
+        raise UsageError("nothing is prepared with --template or --extractor alone", "both with --prepare")
     mode: Final = "continue" if resume else "overwrite" if overwrite else "new"
-    settings = Settings(batch_size, workers, mode, Shard(part_id, num_parts))
     terminal = Terminal(as_json, quiet, not no_progress)
     name = _named(model, revision)
     if not inputs.exists():
         raise NotFoundError(f"{inputs} does not exist", "a folder of images, or one image")
     loaded = _load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     _announce(loaded, terminal)
+    heads = Heads.known_to(loaded.config, template, extractor) if prepare else None
+    settings = Settings(batch_size, workers, mode, Shard(part_id, num_parts), heads)
     with terminal.bar("scoring") as advance:
         summary = score_folder(
             loaded,

@@ -8,10 +8,11 @@ overlay beside a photograph.
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import tifffile
 from nibabel.affines import voxel_sizes
 
@@ -91,11 +92,7 @@ class VolumeCase:
 
     def describe(self) -> dict[str, Any]:
         """Return shape, spacing and orientation of the file, for `results.jsonl`."""
-        return {
-            "shape": list(self.geometry.shape),
-            "spacing_mm": [round(float(size), 6) for size in voxel_sizes(self.affine)],
-            "orientation": "".join(nib.orientations.aff2axcodes(self.affine)),
-        }
+        return describe_grid(self.geometry.shape, self.affine)
 
     def restore(self, maps: Array) -> Array:
         """Return the map in the volume's own grid, (X, Y, Z), of the maps (N, 128, 128) of its slices."""
@@ -109,15 +106,29 @@ class VolumeCase:
 
     def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
         """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
-        target = Path("maps") / name
-        image = nib.Nifti1Image(self.restore(maps), self.affine)
-        image.set_sform(self.affine, code=1)
-        image.set_qform(self.affine, code=1)
-        content = image.to_bytes()
-        with replacing(folder / target) as temporary:
-            # nibabel's own saving takes the name for a hint: it writes a file elsewhere for `.Nii`.
-            temporary.write_bytes(gzip.compress(content, 1, mtime=0) if suffix_of(target) == ".nii.gz" else content)
-        return {"map": target.as_posix()}
+        return write_map(folder, name, self.restore(maps), self.affine)
+
+
+def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return shape, spacing and orientation of a volume, for `results.jsonl`."""
+    return {
+        "shape": list(shape),
+        "spacing_mm": [round(float(size), 6) for size in voxel_sizes(affine)],
+        "orientation": "".join(nib.orientations.aff2axcodes(affine)),
+    }
+
+
+def write_map(folder: Path, name: str, anomaly_map: Array, affine: npt.NDArray[np.float64]) -> dict[str, str]:
+    """Write a map (X, Y, Z) as NIfTI under its scan's own name; return its path relative to `folder`."""
+    target = Path("maps") / name
+    image = nib.Nifti1Image(anomaly_map, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    content = image.to_bytes()
+    with replacing(folder / target) as temporary:
+        # nibabel's own saving takes the name for a hint: it writes a file elsewhere for `.Nii`.
+        temporary.write_bytes(gzip.compress(content, 1, mtime=0) if suffix_of(target) == ".nii.gz" else content)
+    return {"map": target.as_posix()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +177,30 @@ class PhotographCase:
         return {"map": target.as_posix(), "overlay": picture.as_posix()}
 
 
-Case = VolumeCase | PhotographCase
+class Case(Protocol):
+    """A file as a model sees it, and the way back."""
+
+    @property
+    def images(self) -> Array:
+        """(N, C, 128, 128) float32 in [0, 1]."""
+
+    @property
+    def positions(self) -> list[int]:
+        """Place of each image among `depth`."""
+
+    @property
+    def depth(self) -> int:
+        """Number of images, the empty ones included."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the geometry of the file, for `results.jsonl`."""
+
+    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:
+        """Write the map of (N, 128, 128) maps in the file's own space; return paths relative to `folder`."""
 
 
 def open_case(path: Path, config: Config) -> Case:
@@ -192,10 +226,22 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
             "PNG, JPEG or TIFF",
             "upd-zoo list shows the models for brain MRI",
         )
-    volume = read_volume(path)
+    return case_of(read_volume(path), path.name)
+
+
+def case_of(volume: Volume, name: str = "") -> VolumeCase:
+    """Return a volume of a brain without skull as a model takes it.
+
+    Args:
+        volume: The brain; its background constant and lowest.
+        name: How errors call it.
+
+    Raises:
+        InputError: Its slices would be too many or too large, or its values span too much.
+    """
     depth, rows, columns = volume.data.shape
     geometry = axial_geometry((depth, rows, columns), volume.affine)
-    _check_volume(volume, geometry, path.name)
+    _check_volume(volume, geometry, name)
     slices = axial_slices(scale_volume(volume.data), geometry)
     positions = [index for index in range(len(slices)) if slices[index].any()]
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)

@@ -38,15 +38,17 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield row
 
 
-def still_good(row: Row, inputs: Path, output: Path, model_sha256: str) -> bool:
+def still_good(row: Row, inputs: Path, output: Path, model_sha256: str, space: dict[str, Any] | None) -> bool:
     """Return whether a row need not be made again.
 
-    It must be of the same model, which fixes the preprocessing, and of the same bytes, and its outputs must be there.
+    It must be of the same model, which fixes the framing, prepared into the same space, and of the same bytes, and its
+    outputs must be there.
     """
     source = inputs / row["input"]
     return (
         row["status"] == "ok"
         and row["model"]["sha256"] == model_sha256
+        and row.get("space") == space
         and all((output / name).is_file() for name in row["outputs"].values())
         and source.is_file()
         and sha256_of(source) == row["input_sha256"]

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from upd_harness.heads import Heads
 from upd_harness.images import Case, find_images, open_case
 from upd_harness.journal import (
     SCHEMA,
@@ -81,12 +82,19 @@ class Settings:
         workers: Threads that read and write files.
         mode: `new` refuses an output folder that is not empty, `continue` finishes it, `overwrite` starts again.
         shard: Which part of the inputs.
+        heads: How scans are prepared; None where they are scored as they are.
     """
 
     batch_size: int = 16
     workers: int = 2
     mode: Literal["new", "continue", "overwrite"] = "new"
     shard: Shard = field(default_factory=Shard)
+    heads: Heads | None = None
+
+    @property
+    def space(self) -> dict[str, Any] | None:
+        """What every result says of the preparation."""
+        return None if self.heads is None else self.heads.space.model_dump()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,7 @@ def score_folder(
     if inputs.resolve().is_relative_to(output.resolve()):
         raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
     names = [path.relative_to(base).as_posix() for path in find_images(inputs, output)]
+    names = names if settings.heads is None else settings.heads.chosen(names)
     groups = _groups(names, settings.batch_size)[settings.shard.part :: settings.shard.parts]
     grouped = {name for group in groups for name in group}
     mine = [name for name in names if name in grouped]
@@ -180,7 +189,7 @@ def _open_output(output: Path, inputs: Path, settings: Settings, model: Model) -
         row["input"]: row
         for path in earlier
         for row in read_rows(path)
-        if still_good(row, inputs, output, model.manifest_sha256)
+        if still_good(row, inputs, output, model.manifest_sha256, settings.space)
     }
     write_rows(journal, good.values())
     return set(good)
@@ -269,7 +278,8 @@ class _Scorer:
         began = time.monotonic()
         path = self.inputs / name
         try:
-            case = open_case(path, self.model.config)
+            heads = self.settings.heads
+            case = open_case(path, self.model.config) if heads is None else heads.open(name, self.inputs)
             return _Opened(name, sha256_of(path), case, None, time.monotonic() - began)
         except InputError as error:
             refusal = error
@@ -315,7 +325,7 @@ class _Scorer:
             result = self._succeeded(opened.name, opened.case, maps, scores)
         seconds += opened.seconds + time.monotonic() - began
         head = {"schema": SCHEMA, "input": opened.name, "input_sha256": opened.sha256}
-        return head | result | {"model": self.identity, "seconds": round(seconds, 3)}
+        return head | result | {"model": self.identity, "space": self.settings.space, "seconds": round(seconds, 3)}
 
     def _succeeded(self, name: str, case: Case, maps: Array, scores: Array) -> Row:
         calibration = self.model.calibration

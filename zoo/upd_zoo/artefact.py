@@ -105,6 +105,28 @@ class Phase(Record):
     schedule: dict[str, Setting] = {}
 
 
+class Space(Record):
+    """The space that brain scans are brought into before they are sliced, and how.
+
+    Attributes:
+        template: File name of the brain that they are aligned with.
+        template_sha256: Hash of that file.
+        extractor: What finds brains in whole heads: `upd-zoo`, or the name of another program.
+        preparation: Version of the preparation.
+    """
+
+    template: str
+    template_sha256: Sha256
+    extractor: str
+    preparation: int
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Setting]) -> Self | None:
+        """Return what the provenance of a store says of it; None where its images were framed as they were."""
+        names = cls.model_fields.keys()
+        return cls.model_validate({name: provenance[name] for name in names}) if names <= provenance.keys() else None
+
+
 class Training(Record):
     """How the model was trained.
 
@@ -160,6 +182,7 @@ class Config(Record):
         settings: Arguments of the method's class.
         weights_origin: What the training started from; None where all weights were drawn.
         pretraining: How these weights were made, where it was by CCD.
+        space: What brain scans were brought into; None where images were framed as they were.
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
@@ -178,6 +201,7 @@ class Config(Record):
     score_rule: ScoreRule
     weights_origin: WeightsOrigin | None
     pretraining: Backbone | None = None
+    space: Space | None = None
     training: Training
     labels: list[str]
 

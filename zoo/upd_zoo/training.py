@@ -6,7 +6,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
-from upd_zoo.artefact import WEIGHTS, Config, PixelConvention
+from upd_zoo.artefact import WEIGHTS, Config, PixelConvention, Space
 from upd_zoo.checkpoint import plain
 from upd_zoo.data.store import Store
 from upd_zoo.detector import Detector
@@ -140,6 +140,7 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str)
         foreground=modality.foreground,
         score_rule=recipe.score_rule,
         weights_origin=None,
+        space=Space.of(store.facts.provenance),
         training=training_of(recipe, store, seed, device),
         labels=[*store.facts.labels, *profile_labels(recipe)],
     )

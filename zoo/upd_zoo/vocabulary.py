@@ -89,6 +89,7 @@ class Domain:
     Attributes:
         access: `agreement` (a data-use agreement), `open`, or `synthetic` (made on this machine).
         licence: Under which terms the images come, as their owner names them.
+        contrast: `T1` or `T2` of brain scans; empty for other images.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Domain:
     modality: Modality
     access: str
     licence: str
+    contrast: str = ""
 
     @property
     def synthetic(self) -> bool:
@@ -108,16 +110,16 @@ _AGREEMENT, _OPEN, _SYNTHETIC = "agreement", "open", "synthetic"
 DOMAINS: Final = {
     domain.id: domain
     for domain in (
-        Domain("camcan-t1", "CamCAN, T1", BRAIN_MRI, _AGREEMENT, "CamCAN data-use agreement"),
-        Domain("camcan-t2", "CamCAN, T2", BRAIN_MRI, _AGREEMENT, "CamCAN data-use agreement"),
+        Domain("camcan-t1", "CamCAN, T1", BRAIN_MRI, _AGREEMENT, "CamCAN data-use agreement", "T1"),
+        Domain("camcan-t2", "CamCAN, T2", BRAIN_MRI, _AGREEMENT, "CamCAN data-use agreement", "T2"),
         Domain("chexpert", "CheXpert, no finding", CHEST_XRAY, _AGREEMENT, "Stanford research use agreement"),
         Domain("ddr", "DDR, grade 0", FUNDUS, _AGREEMENT, "terms of the DDR authors"),
-        Domain("ixi-t1", "IXI, T1", BRAIN_MRI, _OPEN, "CC BY-SA 3.0"),
-        Domain("ixi-t2", "IXI, T2", BRAIN_MRI, _OPEN, "CC BY-SA 3.0"),
+        Domain("ixi-t1", "IXI, T1", BRAIN_MRI, _OPEN, "CC BY-SA 3.0", "T1"),
+        Domain("ixi-t2", "IXI, T2", BRAIN_MRI, _OPEN, "CC BY-SA 3.0", "T2"),
         Domain("nih-cxr", "NIH ChestX-ray14, no finding", CHEST_XRAY, _OPEN, "no restriction; attribution"),
         Domain("idrid", "IDRiD, grade 0", FUNDUS, _OPEN, "CC BY 4.0"),
-        Domain("phantom-t1", "Synthetic brains, T1", BRAIN_MRI, _SYNTHETIC, "Apache-2.0"),
-        Domain("phantom-t2", "Synthetic brains, T2", BRAIN_MRI, _SYNTHETIC, "Apache-2.0"),
+        Domain("phantom-t1", "Synthetic brains, T1", BRAIN_MRI, _SYNTHETIC, "Apache-2.0", "T1"),
+        Domain("phantom-t2", "Synthetic brains, T2", BRAIN_MRI, _SYNTHETIC, "Apache-2.0", "T2"),
         Domain("phantom-cxr", "Synthetic chest radiographs", CHEST_XRAY, _SYNTHETIC, "Apache-2.0"),
         Domain("phantom-fundus", "Synthetic fundus photographs", FUNDUS, _SYNTHETIC, "Apache-2.0"),
     )

@@ -35,6 +35,11 @@ _EVENED: Final = 3
 """By how much a head shrinks while it is evened out."""
 
 
+SMALLEST: Final = 0.8
+LARGEST: Final = 2.1
+"""Litres that a brain may have."""
+
+
 class Attempt(NamedTuple):
     """How the rough brain is taken out of a head.
 
@@ -75,7 +80,7 @@ class Evidence:
         heads upside down or back to front, 0.937 to 0.953 and 0.23 to 0.34. Left and right cannot be told apart.
         """
         believed = {
-            f"its volume is {self.litres:.2f} l": 0.8 <= self.litres <= 2.1,
+            f"its volume is {self.litres:.2f} l": SMALLEST <= self.litres <= LARGEST,
             f"it overlaps the template by {self.overlap:.2f}": self.overlap >= 0.94,
             f"its likeness to the template is {self.likeness:.2f}": self.likeness >= 0.37,
             f"the template is {self.stretch:.2f} times as large": 0.7 <= self.stretch <= 2.6,

@@ -8,7 +8,7 @@ import numpy as np
 
 from upd_zoo.data.brain.alignment import align, follow
 from upd_zoo.data.brain.external import Extractor
-from upd_zoo.data.brain.extraction import Evidence, Found, evidence_of, extract
+from upd_zoo.data.brain.extraction import LARGEST, Evidence, Found, evidence_of, extract
 from upd_zoo.data.brain.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, upright
 from upd_zoo.data.brain.shapes import closed, largest
 from upd_zoo.data.brain.template import Template
@@ -64,6 +64,7 @@ class Brain(NamedTuple):
         mask: (X, Y, Z) where it is pathological; None where that is not known.
         found: Where the brain was found in the scan, on a grid of about 2 mm.
         grid: That grid.
+        where: (4, 4) from the template's millimetres to the scan's.
     """
 
     image: Floats
@@ -71,6 +72,7 @@ class Brain(NamedTuple):
     mask: Bools | None
     found: Found
     grid: Grid
+    where: Matrix
 
 
 def image_of(scan: Scan, root: Path) -> Volume:
@@ -104,7 +106,13 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
     where = back if _on_one_grid(guide, image) else follow(guide, image) @ back
     seen = resample(_above_background(image, scan.stripped), image.affine, template.grid, where)
     mask = _pathology(scan, root, image, template, where) if scan.masks else None
-    return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid)
+    return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid, where)
+
+
+def shows_only_brain(volume: Volume) -> bool:
+    """Return whether what a scan shows beside its background is no more than a brain; heads have 3 l and more."""
+    shown = float((volume.data > background(volume.data)).sum()) * Grid(volume.data.shape, volume.affine).litres
+    return shown < LARGEST
 
 
 def _above_background(volume: Volume, stripped: bool) -> Floats:

@@ -22,7 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 from typing_extensions import override
 
-from upd_zoo.artefact import Setting
+from upd_zoo.artefact import Setting, Space
 from upd_zoo.data.brain.external import Extractor
 from upd_zoo.data.brain.pictures import picture_of
 from upd_zoo.data.brain.scans import Scan, insist_on_a_brain, prepare_scan, samples_of
@@ -49,14 +49,8 @@ class BrainSource(DownloadedSource):
 
     @override
     def settings(self, request: Request) -> dict[str, Setting]:
-        template = load_template(request.template)
-        extractor = Extractor.parse(request.extractor).name if request.extractor else "upd-zoo"
-        return {
-            "template": template.name,
-            "template_sha256": template.sha256,
-            "extractor": extractor,
-            "preparation": VERSION,
-        }
+        extractor = Extractor.parse(request.extractor) if request.extractor else None
+        return space_of(load_template(request.template), extractor).model_dump()
 
     @override
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
@@ -72,6 +66,16 @@ class BrainSource(DownloadedSource):
             }
 
         return inputs
+
+
+def space_of(template: Template, extractor: Extractor | None) -> Space:
+    """Return what says in records how scans are prepared."""
+    return Space(
+        template=template.name,
+        template_sha256=template.sha256,
+        extractor="upd-zoo" if extractor is None else extractor.name,
+        preparation=VERSION,
+    )
 
 
 def read_scan(

@@ -1,0 +1,183 @@
+"""Scans as they come from a scanner: the brain is found and seen as the model knows brains, maps go back to the scan.
+
+A T1 scan is prepared by itself. A T2 scan needs the T1 scan of the same head, under the same path with T1 for T2, such
+as `IXI-T1/IXI012-HH-1211-T1.nii.gz` or `sub-01_T1w.nii.gz`; that scan is then no input of its own. Scans whose skull is
+off already are told by their volume.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from upd_harness.images import VolumeCase, case_of, describe_grid, write_map
+from upd_zoo.artefact import Config, Space
+from upd_zoo.data.brain.external import Extractor
+from upd_zoo.data.brain.grid import Grid, Matrix, resample, sitk
+from upd_zoo.data.brain.scans import Brain, Scan, insist_on_a_brain, prepare_scan, shows_only_brain
+from upd_zoo.data.brain.source import space_of
+from upd_zoo.data.brain.template import Template, load_template
+from upd_zoo.data.gate import VOLUME_SUFFIXES, read_volume, suffix_of
+from upd_zoo.data.nifti import Volume
+from upd_zoo.errors import InputError, InputErrorCode, UsageError
+from upd_zoo.runtime import Array
+from upd_zoo.vocabulary import Framing, get_domain
+
+
+@dataclass(frozen=True, slots=True)
+class HeadCase:
+    """A scan as a model sees its brain.
+
+    Attributes:
+        brain: The brain in the template's space.
+        scan: The file's own grid.
+        where: (4, 4) from the template's millimetres to the scan's.
+        found: What speaks for the brain, and what it was found with, for `results.jsonl`.
+    """
+
+    brain: VolumeCase
+    scan: Grid
+    where: Matrix
+    found: dict[str, Any]
+
+    @property
+    def images(self) -> Array:
+        """(N, 1, 128, 128) float32 in [0, 1]: the slices of the template's space that show brain."""
+        return self.brain.images
+
+    @property
+    def positions(self) -> list[int]:
+        """Number of each of them, counted from the template's lowest slice."""
+        return self.brain.positions
+
+    @property
+    def depth(self) -> int:
+        """Number of the template's slices."""
+        return self.brain.depth
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know."""
+        return ["slices are those of the template's space, not of the scan"]
+
+    def describe(self) -> dict[str, Any]:
+        """Return shape, spacing and orientation of the file, and what was found in it, for `results.jsonl`."""
+        return describe_grid(self.scan.shape, self.scan.affine) | {"brain": self.found}
+
+    def restore(self, maps: Array) -> Array:
+        """Return the map in the scan's own grid, (X, Y, Z), of the maps (N, 128, 128) of the template's slices."""
+        seen = self.brain.restore(maps)
+        return resample(seen, self.brain.affine, self.scan, np.asarray(np.linalg.inv(self.where), np.float64))
+
+    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
+        """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
+        return write_map(folder, name, self.restore(maps), self.scan.affine)
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """How scans of heads are prepared for a model.
+
+    Attributes:
+        template: The space that the model knows.
+        extractor: Program that finds brains; None to find them here.
+        guided: Whether scans need the T1 scan of the same head.
+    """
+
+    template: Template
+    extractor: Extractor | None
+    guided: bool
+
+    @classmethod
+    def known_to(cls, config: Config, template: Path | None = None, extractor: str = "") -> "Heads":
+        """Return how scans are prepared for a model.
+
+        Args:
+            config: What the model is.
+            template: T1 brain without skull; None for MNI152.
+            extractor: Name or command of a program that finds brains; empty to find them here.
+
+        Raises:
+            UsageError: The model takes no brain scans, was trained in the space of another template, or the extractor
+                cannot be used.
+            MissingExtraError: What preparation needs is not installed.
+        """
+        if config.framing is not Framing.SQUARE_SLICES:
+            raise UsageError(f"{config.id} takes no brain scans", "a model for brain MRI", "leave out --prepare")
+        sitk()
+        chosen = load_template(template)
+        if config.space is not None and config.space.template_sha256 != chosen.sha256:
+            raise UsageError(
+                f"{config.id} knows brains in the space of {config.space.template}, not of {chosen.name}",
+                f"the file with SHA-256 {config.space.template_sha256[:12]}…",
+                f"--template path/to/{config.space.template}",
+            )
+        guided = get_domain(config.domain).contrast != "T1"
+        return cls(chosen, Extractor.parse(extractor) if extractor else None, guided)
+
+    @property
+    def space(self) -> Space:
+        """What says in records how scans are prepared."""
+        return space_of(self.template, self.extractor)
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """Return which files are inputs: all that do not guide another."""
+        there = {*names}
+        guides = {_guide(name, there) for name in names} if self.guided else set()
+        return [name for name in names if name not in guides]
+
+    def open(self, name: str, base: Path) -> HeadCase:
+        """Prepare a scan.
+
+        Args:
+            name: Its path relative to `base`.
+            base: Folder of the inputs.
+
+        Raises:
+            InputError: A file cannot be read, the T1 scan of the same head is missing, or no brain is believed.
+        """
+        if suffix_of(Path(name)) not in VOLUME_SUFFIXES:
+            problem = f"{name} is a picture, in which no brain can be found"
+            raise InputError(InputErrorCode.UNSUPPORTED, problem, "NIfTI", "score it without --prepare")
+        guide = self._guide_of(name, base) if self.guided else ""
+        scan, own = Scan(name, name, guide), read_volume(base / name)
+        if shows_only_brain(read_volume(base / guide) if guide else own):
+            scan = Scan(name, name, guide, stripped=True)
+        brain = prepare_scan(scan, base, self.template, self.extractor)
+        insist_on_a_brain(name, brain.found.evidence)
+        return self._case(scan, own, brain)
+
+    def _guide_of(self, name: str, base: Path) -> str:
+        guide = _guide(name, {each for each in _t1_names(name) if (base / each).is_file()})
+        if not guide:
+            raise InputError(
+                InputErrorCode.MISSING,
+                f"{name}: the T1 scan of the same head is not there",
+                f"beside a T2 scan, {' or '.join(_t1_names(name)) or 'both with T1 and T2 in their names'}",
+                "put it there, or take the skull off and score without --prepare",
+            )
+        return guide
+
+    def _case(self, scan: Scan, own: Volume, brain: Brain) -> HeadCase:
+        found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
+        told = {key: round(value, 3) for key, value in found.items()}
+        case = case_of(Volume(brain.image, self.template.grid.affine))
+        own_grid = Grid(own.data.shape, own.affine)
+        return HeadCase(case, own_grid, brain.where, told | {"stripped": scan.stripped, "guide": scan.guide or None})
+
+
+def _guide(name: str, there: set[str]) -> str:
+    """Return the T1 scan of the same head among those that are there; empty if there is none."""
+    return next((each for each in _t1_names(name) if each in there), "")
+
+
+def _t1_names(name: str) -> list[str]:
+    """Return under which names the T1 scan of the head of a T2 scan may lie, the likeliest first."""
+    folder, slash, file = name.rpartition("/")
+    swapped = file.replace("T2", "T1").replace("t2", "t1")
+    if swapped == file:
+        return []
+    elsewhere = folder.replace("T2", "T1").replace("t2", "t1")
+    return list(dict.fromkeys((f"{elsewhere}{slash}{swapped}", f"{folder}{slash}{swapped}")))
