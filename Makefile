@@ -11,16 +11,16 @@ READY  := $(VENV)/ready
 export GOMP_SPINCOUNT ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types arrows schemas bench tables pictures compare prepare pretrain train export publish score evaluate clean
+.PHONY: phantoms reproduce-table-i reproduce-fig-1 help demo test check format lint types arrows schemas bench tables pictures compare prepare pretrain train export publish score evaluate clean
 
 help:  ## print this menu
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip > /dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,prepare,dev,oracle]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,prepare,figures,dev,oracle]'
 	@touch $@
 
 demo: $(READY)  ## the whole chain on phantoms, from nothing to reports, in under five minutes
@@ -86,6 +86,16 @@ score: $(READY)  ## score a folder: make score MODEL=vae-phantom-t2 INPUT=folder
 
 evaluate: $(READY)  ## measure on a test set: make evaluate MODEL=vae-phantom-t2 [HUB=folder]
 	@$(BIN)/upd-zoo evaluate -m $(MODEL) -o $(OUT)/evaluation/$(MODEL) $(if $(HUB),--hub '$(HUB)')
+
+phantoms: $(READY)  ## fill the stores of a small population of every kind of phantom
+	@for domain in phantom-t1 phantom-t2 phantom-cxr phantom-fundus; do $(BIN)/python scripts/prepare.py $$domain --subjects 10 || exit; done
+
+reproduce-table-i: $(READY)  ## images of every store, beside Table I of the study
+	@$(BIN)/upd-zoo reproduce table-i -o $(OUT)/reproduced
+
+# Exit code 4: no test set is prepared. Then phantoms stand in, and say so.
+reproduce-fig-1: $(READY)  ## sizes and brightness of lesions: Figure 1 of the study, from what is prepared, else from phantoms
+	@$(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced || { test $$? -eq 4 && $(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced; }
 
 clean:  ## remove everything that was made here
 	@rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -396,6 +396,27 @@ def _figure(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
+@app.command("reproduce")
+@reports_errors
+def reproduce_item(
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i or fig-1.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write it to as files.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared stores.", envvar="UPD_ZOO_DATA")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Make a table or figure of the study again, ours beside what it printed."""
+    from upd_harness.reproduce import reproduce, write_reproduction
+    from upd_zoo.data.sources import data_folder
+
+    terminal = Terminal(as_json, quiet, not no_progress)
+    with terminal.bar(f"reproducing {item}") as advance:
+        result = reproduce(item, data_folder(data), advance)
+    paths = write_reproduction(result, output) if output is not None else []
+    terminal.data(result.document, "\n".join((result.text, *(["", *map(str, paths)] if paths else []))))
+
+
 doctor = typer.Typer(rich_markup_mode=None, help="Show what this machine has, or what is wrong with prepared stores.")
 app.add_typer(doctor, name="doctor")
 

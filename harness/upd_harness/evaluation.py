@@ -19,11 +19,12 @@ from upd_harness.metrics import ScoreTally, image_metrics
 from upd_harness.provenance import describe_run, utc_now
 from upd_harness.report import GalleryItem, colour_range, thumbnail, write_evaluation_report
 from upd_zoo.artefact import RESULTS, Config, Metrics, Result, write_record
+from upd_zoo.data.foreground import inside
 from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
 from upd_zoo.runtime import Array, Model
-from upd_zoo.vocabulary import DOMAINS, Foreground, ScoreRule, TestSet
+from upd_zoo.vocabulary import DOMAINS, ScoreRule, TestSet
 
 _BATCH: Final = 16
 _RESAMPLES: Final = 1000
@@ -166,8 +167,7 @@ def _gather(
 
 def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
     """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
-    if config.foreground is Foreground.ABOVE_MINIMUM:
-        maps = maps * (images > images.min(axis=(1, 2, 3), keepdims=True)).any(axis=1)
+    maps = maps * inside(images, config.foreground)
     reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean
     return maps, np.asarray(reduce(maps, axis=(1, 2)))
 

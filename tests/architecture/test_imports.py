@@ -12,7 +12,18 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
 MAKERS = ("method", "detector", "training", "trainer", "checkpoint", "methods", "layers", "pretrain", "export", "eager")
 """Parts of upd_zoo that make models and need torch; everything else works without."""
-EXTRAS = ("torch", "torchvision", "timm", "onnx", "onnxscript", "safetensors", "accelerate", "nilearn", "scipy")
+EXTRAS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "accelerate",
+    "nilearn",
+    "scipy",
+    "matplotlib",
+)
 """What the base install does not have."""
 WITHOUT_EXTRAS = f"""
 import importlib, sys

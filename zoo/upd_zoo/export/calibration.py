@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.artefact import Calibration, Quantiles
+from upd_zoo.data.foreground import inside
 from upd_zoo.data.store import Store
 from upd_zoo.runtime import Predict
 from upd_zoo.vocabulary import Foreground
@@ -34,8 +35,9 @@ def calibrate(
     for start in range(0, len(store), _BATCH):
         images = np.ascontiguousarray(store.images[start : start + _BATCH])
         maps, scores[start : start + len(images)] = predict(images)
+        shown = inside(images, foreground)
         for row in range(-start % keep_every, len(images), keep_every):
-            values.append(maps[row, 0][_inside(images[row], foreground)])
+            values.append(maps[row, 0][shown[row]])
         if on_progress is not None:
             on_progress(start + len(images), len(store))
     highest: dict[str, float] = {}
@@ -54,13 +56,6 @@ def calibrate(
         subject_threshold=float(np.quantile(subject_scores, level)),
         map_threshold=float(np.quantile(map_values, level)),
     )
-
-
-def _inside(image: npt.NDArray[np.float32], foreground: Foreground) -> npt.NDArray[np.bool_]:
-    """Return (H, W), whether each pixel of an image (C, H, W) can be anomalous."""
-    if foreground is Foreground.ABOVE_MINIMUM:
-        return np.asarray((image > image.min()).any(axis=0))
-    return np.ones(image.shape[1:], bool)
 
 
 def _quantiles(values: npt.NDArray[np.floating]) -> Quantiles:

@@ -1,0 +1,53 @@
+"""Tables and figures of the study, ours beside what it printed.
+
+    table-i    images of every store
+    fig-1      how large lesions are, and how bright
+
+What is reproduced comes from the prepared stores that stand; the others are named as not prepared.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from upd_harness.reproduce.fig_1 import reproduce_fig_1
+from upd_harness.reproduce.result import Reproduction
+from upd_harness.reproduce.table_i import reproduce_table_i
+from upd_zoo.errors import UsageError, closest
+from upd_zoo.files import replacing, write_json, write_text
+
+Advance = Callable[[int, int], None]
+ITEMS: Final[Mapping[str, Callable[[Path, Advance], Reproduction]]] = {
+    "table-i": reproduce_table_i,
+    "fig-1": reproduce_fig_1,
+}
+
+
+def reproduce(item: str, data: Path, on_progress: Advance) -> Reproduction:
+    """Return a table or figure of the study from prepared stores.
+
+    Args:
+        item: Such as `table-i`.
+        data: Folder of the prepared stores.
+        on_progress: Called with what is done and what there is to do.
+
+    Raises:
+        UsageError: There is no such table or figure, or not yet.
+        NotFoundError: No store that it needs is there.
+        MissingExtraError: A figure is asked for, and matplotlib is not installed.
+    """
+    if item not in ITEMS:
+        raise UsageError(f"nothing is called '{item}'", closest(item, ITEMS))
+    return ITEMS[item](data, on_progress)
+
+
+def write_reproduction(result: Reproduction, folder: Path) -> list[Path]:
+    """Write a table or figure: text, JSON and pictures; return the files."""
+    paths = [folder / f"{result.item}.md", folder / f"{result.item}.json"]
+    write_text(paths[0], result.text + "\n")
+    write_json(paths[1], result.document)
+    for suffix, content in result.pictures.items():
+        paths.append(folder / f"{result.item}{suffix}")
+        with replacing(paths[-1]) as temporary:
+            temporary.write_bytes(content)
+    return paths

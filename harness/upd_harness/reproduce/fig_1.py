@@ -1,0 +1,220 @@
+"""Figure 1: how large the lesions of each test set are, and how bright beside what is healthy.
+
+First row, of every image with a lesion: its pixels that are pathological, as a share of the brain's (brain MRI) or of
+all (the others). Second row, of the same images: the mean brightness of what is pathological and of the rest of the
+brain, or of the image. Colours are taken for grey by the mean of their channels. The study prints neither numbers nor
+bins, nor says whether it counts images or lesions; here it is images.
+
+Source: the caption of the study's Figure 1 and its section V-A.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_harness.reproduce.result import SCHEMA, Reproduction, published
+from upd_harness.terminal import table
+from upd_zoo.data.foreground import inside
+from upd_zoo.data.sources import store_path
+from upd_zoo.data.store import Store
+from upd_zoo.errors import MissingExtraError, NotFoundError
+from upd_zoo.vocabulary import TEST_SETS, Foreground, Protocol, TestSet, get_domain
+
+Floats = npt.NDArray[np.float64]
+
+BLOCK: Final = 256
+"""Images that are read at a time."""
+_BINS: Final = 40
+_HEALTHY, _LESION = "#0072b2", "#d55e00"
+_QUARTILES: Final = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """One test set of the figure.
+
+    Attributes:
+        test_set: Which.
+        store: Where it comes from.
+        sizes: (N,) share of each image with a lesion that is pathological, in (0, 1].
+        lesions: (N,) mean brightness of what is pathological, in [0, 1].
+        rest: (N,) mean brightness of the rest, in [0, 1]; NaN where there is none.
+    """
+
+    test_set: TestSet
+    store: Store
+    sizes: Floats
+    lesions: Floats
+    rest: Floats
+
+    @property
+    def of_brain(self) -> bool:
+        """Whether sizes are shares of the brain; else of the image."""
+        return get_domain(self.test_set.id).modality.foreground is Foreground.ABOVE_MINIMUM
+
+    @property
+    def brighter(self) -> float:
+        """Share of the images whose lesions are brighter than the rest."""
+        known = np.isfinite(self.rest)
+        return float((self.lesions[known] > self.rest[known]).mean()) if known.any() else float("nan")
+
+
+def reproduce_fig_1(data: Path, on_progress: Callable[[int, int], None]) -> Reproduction:
+    """Return Figure 1 from the test sets with masks that are prepared.
+
+    Raises:
+        NotFoundError: None is prepared, or none shows a lesion.
+        MissingExtraError: matplotlib is not installed.
+    """
+    stores = dict(_stores(data))
+    if not stores:
+        raise NotFoundError(f"no test set with masks is prepared in {data}", "one at least", "make reproduce-fig-1")
+    ends = [0, *accumulate(map(len, stores.values()))]
+    panels = [
+        measure(test_set, store, partial(_from, on_progress, begin, ends[-1]))
+        for (test_set, store), begin in zip(stores.items(), ends, strict=False)
+    ]
+    panels = [panel for panel in panels if len(panel.sizes)]
+    if not panels:
+        raise NotFoundError(
+            f"no image in {', '.join(test_set.id for test_set in stores)} shows a lesion", "one at least"
+        )
+    described = [_described(panel) for panel in panels]
+    document = {"schema": SCHEMA, "item": "fig-1", "panels": described}
+    return Reproduction("fig-1", document, _as_text(described), _drawn(panels))
+
+
+def _from(report: Callable[[int, int], None], begin: int, total: int, read: int) -> None:
+    report(begin + read, total)
+
+
+def _stores(data: Path) -> Iterator[tuple[TestSet, Store]]:
+    """Yield the test sets with masks that are prepared: the study's own images of them, or else the sound ones."""
+    for test_set in TEST_SETS.values():
+        for protocol in (Protocol.STUDY, Protocol.SOUND):
+            try:
+                store = Store(store_path(data, test_set.id, "test", protocol))
+            except NotFoundError:
+                continue
+            if store.masks is not None:
+                yield test_set, store
+            break
+
+
+def measure(test_set: TestSet, store: Store, on_progress: Callable[[int], None]) -> Panel:
+    """Return what one test set shows; images are read block by block."""
+    rule = get_domain(test_set.id).modality.foreground
+    blocks = []
+    for start in range(0, len(store), BLOCK):
+        blocks.append(_measured(store, start, rule))
+        on_progress(min(start + BLOCK, len(store)))
+    return Panel(test_set, store, *np.concatenate(blocks, axis=1))
+
+
+def _measured(store: Store, start: int, rule: Foreground) -> Floats:
+    """Return (3, N): size, brightness of the lesions and of the rest, of the images with a lesion in a block."""
+    assert store.masks is not None  # noqa: S101 - for the types
+    masks = np.asarray(store.masks[start : start + BLOCK], np.bool_)
+    sick = np.flatnonzero(masks.any(axis=(1, 2)))
+    images, lesion = np.array(store.images[start : start + BLOCK][sick]), masks[sick]
+    grey, shown = images.mean(axis=1), inside(images, rule)
+    sizes = lesion.sum(axis=(1, 2)) / np.maximum((shown | lesion).sum(axis=(1, 2)), 1)
+    return np.stack([sizes, _mean_in(grey, lesion), _mean_in(grey, shown & ~lesion)])
+
+
+def _mean_in(grey: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> Floats:
+    counts = where.sum(axis=(1, 2)).astype(np.float64)
+    counts[counts == 0] = np.nan
+    return np.asarray((grey * where).sum(axis=(1, 2), dtype=np.float64) / counts)
+
+
+def _described(panel: Panel) -> dict[str, Any]:
+    """Return what a panel shows, in numbers."""
+    facts = panel.store.facts
+    return {
+        "test_set": panel.test_set.id,
+        "title": panel.test_set.title,
+        "store": facts.name,
+        "sha256": panel.store.sha256,
+        "labels": facts.labels,
+        "images": len(panel.sizes),
+        "share_of": "brain" if panel.of_brain else "image",
+        "size": _distribution(panel.sizes, _size_edges(panel)),
+        "lesion_brightness": _distribution(panel.lesions, _unit()),
+        "other_brightness": _distribution(panel.rest[np.isfinite(panel.rest)], _unit()),
+        "brighter": panel.brighter,
+        "published": published("fig-1").get(panel.test_set.id),
+    }
+
+
+def _size_edges(panel: Panel) -> Floats:
+    return np.linspace(0, float(panel.sizes.max()), _BINS + 1)
+
+
+def _unit() -> Floats:
+    return np.linspace(0, 1, _BINS + 1)
+
+
+def _distribution(values: Floats, edges: Floats) -> dict[str, list[float]]:
+    quartiles = np.quantile(values, _QUARTILES) if len(values) else np.array([])
+    counts = np.histogram(values, edges)[0]
+    return {"quartiles": quartiles.tolist(), "edges": edges.tolist(), "counts": counts.tolist()}
+
+
+def _as_text(panels: Sequence[dict[str, Any]]) -> str:
+    head = ("test set", "images", "size, median", "lesions brighter", "the study says", "labels")
+    rows = [
+        (
+            each["test_set"],
+            str(each["images"]),
+            f"{100 * each['size']['quartiles'][1]:.3g} % of the {each['share_of']}",
+            f"in {100 * each['brighter']:.0f} %",
+            each["published"] or "-",
+            ", ".join(each["labels"]),
+        )
+        for each in panels
+    ]
+    return table(head, rows)
+
+
+def _drawn(panels: Sequence[Panel]) -> dict[str, bytes]:
+    """Return the figure as PNG and SVG; the same panels always give the same bytes."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("Drawing figures", "figures") from error
+    with mpl.rc_context(
+        {"svg.hashsalt": "upd-zoo", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = Figure(figsize=(max(2.6 * len(panels), 4), 4.6), layout="constrained")
+        axes = figure.subplots(2, len(panels), squeeze=False)
+        for panel, (top, bottom) in zip(panels, axes.T, strict=True):
+            _draw_panel(panel, top, bottom)
+        axes[0, 0].set_ylabel("images")
+        axes[1, 0].set_ylabel("images")
+        axes[1, 0].legend(frameon=False)
+        return {suffix: _saved(figure, suffix) for suffix in (".png", ".svg")}
+
+
+def _draw_panel(panel: Panel, top: Any, bottom: Any) -> None:
+    labels = ", ".join(panel.store.facts.labels)
+    top.set_title(f"{panel.test_set.title}\n{labels}", fontsize=8)
+    top.hist(100 * panel.sizes, 100 * _size_edges(panel), color=_LESION)
+    top.set_xlabel(f"lesion, % of the {'brain' if panel.of_brain else 'image'}")
+    for values, colour, label in ((panel.rest, _HEALTHY, "the rest"), (panel.lesions, _LESION, "lesion")):
+        bottom.hist(values[np.isfinite(values)], _unit(), color=colour, alpha=0.6, label=label)
+    bottom.set_xlabel("mean brightness")
+
+
+def _saved(figure: Any, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+    return buffer.getvalue()
