@@ -59,10 +59,7 @@ tables: $(READY)  ## write the tables of the cards: parameters and settings
 pictures: $(READY)  ## draw the synthetic anomalies that the method cards show
 	@$(BIN)/python scripts/pictures.py
 
-compare: $(READY)  ## every method on every phantom, as tables and pictures: make compare [WEIGHTS=file]
-	@$(BIN)/python scripts/prepare.py phantom-t2 --subjects 10
-	@$(BIN)/python scripts/prepare.py phantom-cxr --subjects 160
-	@$(BIN)/python scripts/prepare.py phantom-fundus --subjects 160
+compare: phantoms  ## every method on every phantom, as tables and pictures: make compare [WEIGHTS=file]
 	@$(BIN)/python scripts/compare.py $(OUT)/compare $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 prepare: $(READY)  ## fill a prepared store: make prepare DOMAIN=phantom-t2 [ROOT=folder] [PROTOCOL=study]
@@ -88,14 +85,15 @@ evaluate: $(READY)  ## measure on a test set: make evaluate MODEL=vae-phantom-t2
 	@$(BIN)/upd-zoo evaluate -m $(MODEL) -o $(OUT)/evaluation/$(MODEL) $(if $(HUB),--hub '$(HUB)')
 
 phantoms: $(READY)  ## fill the stores of a small population of every kind of phantom
-	@for domain in phantom-t1 phantom-t2 phantom-cxr phantom-fundus; do $(BIN)/python scripts/prepare.py $$domain --subjects 10 || exit; done
+	@for domain in phantom-t1 phantom-t2; do $(BIN)/python scripts/prepare.py $$domain --subjects 10 || exit; done
+	@for domain in phantom-cxr phantom-fundus; do $(BIN)/python scripts/prepare.py $$domain --subjects 160 || exit; done
 
 reproduce-table-i: $(READY)  ## images of every store, beside Table I of the study
 	@$(BIN)/upd-zoo reproduce table-i -o $(OUT)/reproduced
 
 # Exit code 4: no test set is prepared. Then phantoms stand in, and say so.
 reproduce-fig-1: $(READY)  ## sizes and brightness of lesions: Figure 1 of the study, from what is prepared, else from phantoms
-	@$(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced || { test $$? -eq 4 && $(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced; }
+	@$(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced || { test $$? -eq 4 && echo 'Phantoms stand in.' >&2 && $(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced; }
 
 clean:  ## remove everything that was made here
 	@rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,8 @@ Floats = npt.NDArray[np.float64]
 BLOCK: Final = 256
 """Images that are read at a time."""
 _BINS: Final = 40
+_LETTERS: Final = 32
+"""Of a title's line that are as wide as a panel."""
 _HEALTHY, _LESION = "#0072b2", "#d55e00"
 _QUARTILES: Final = (0.25, 0.5, 0.75)
 
@@ -205,8 +208,8 @@ def _drawn(panels: Sequence[Panel]) -> dict[str, bytes]:
 
 
 def _draw_panel(panel: Panel, top: Any, bottom: Any) -> None:
-    labels = ", ".join(panel.store.facts.labels)
-    top.set_title(f"{panel.test_set.title}\n{labels}", fontsize=8)
+    title, labels = (fill(text, _LETTERS) for text in (panel.test_set.title, ", ".join(panel.store.facts.labels)))
+    top.set_title(f"{title}\n{labels}", fontsize=8)
     top.hist(100 * panel.sizes, 100 * _size_edges(panel), color=_LESION)
     top.set_xlabel(f"lesion, % of the {'brain' if panel.of_brain else 'image'}")
     for values, colour, label in ((panel.rest, _HEALTHY, "the rest"), (panel.lesions, _LESION, "lesion")):
