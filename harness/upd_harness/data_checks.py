@@ -1,6 +1,6 @@
 """What is wrong with prepared stores, looked for before anything is trained on them or measured.
 
-Images are read once, block by block; of each, 8 bytes and a few numbers stay in memory.
+Images are read once, block by block; of each, a sketch of 1 kB and a few numbers stay in memory.
 """
 
 from collections import defaultdict
@@ -27,24 +27,28 @@ BLOCK: Final = 256
 """Images that are read at a time."""
 FLAT: Final = 1e-3
 """Standard deviation below which an image shows nothing."""
-CLEAR: Final = 0.01
-"""Difference of two squares that noise does not make."""
+DARK: Final = 0.01
+"""Brightness up to which a square is dark."""
 SAME: Final = 0.01
 """Mean squared difference, as a share of the variance, below which two images are the same picture."""
 LEAST_SHOWN: Final = 16
 """Of 64 squares, how many are not dark in an image that shows enough to be recognised; ends of a brain do not."""
 OUTLIER: Final = 6.0
 """Robust standard deviations from which a subject's brightness stands out."""
-TURNED: Final = 0.05
-"""By how much a subject must look more like the others when turned over."""
+ORIENTED: Final = 3.0
+"""Robust standard deviations by which a part must look less like itself when turned over, for turned subjects to be
+told from others: of brains 9 and more, of fundi upside down about 2."""
+LEAST_ORIENTED: Final = 0.01
+"""Difference of correlations that is no rounding."""
 UNBALANCED: Final = 0.2
 """Difference of the shares of diseased between two groups that confounds a test."""
 SCHEMA: Final = "upd-zoo/data-checks/1"
 _TRAITS: Final = ("view", "sex")
 _LEAST_GROUP: Final = 10
 _SHOWN: Final = 5
-_THUMBNAIL: Final = 16
-_BANDS: Final = 4
+_SKETCH: Final = 16
+_PAIRED: Final = 1024
+"""Images that are compared with all others at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class _Look:
     """What is kept of a store after its images were read.
 
     Attributes:
-        hashes: (N,) uint64, alike where images are.
+        sketches: (N, 256) means of 16 x 16 squares of every image, over its channels.
+        variances: (N,) of its pixels.
         flat: (N,) whether an image shows nothing.
         rich: (N,) whether it shows enough to be recognised.
         thumbnails: Mean image (16, 16) of every subject.
@@ -79,7 +84,8 @@ class _Look:
     """
 
     store: Store
-    hashes: npt.NDArray[np.uint64]
+    sketches: Floats
+    variances: Floats
     flat: npt.NDArray[np.bool_]
     rich: npt.NDArray[np.bool_]
     thumbnails: Mapping[str, Floats]
@@ -125,35 +131,29 @@ def _ignore(_done: int, _total: int) -> None:
 
 
 def _look(store: Store, report: Callable[[int], None]) -> _Look:
-    hashes = np.empty(len(store), np.uint64)
+    sketches, variances = np.empty((len(store), _SKETCH**2), np.float32), np.empty(len(store), np.float32)
     flat, rich = np.empty((2, len(store)), np.bool_)
-    thumbnails: dict[str, Floats] = defaultdict(lambda: np.zeros((_THUMBNAIL, _THUMBNAIL), np.float32))
+    thumbnails: dict[str, Floats] = defaultdict(lambda: np.zeros((_SKETCH, _SKETCH), np.float32))
     light: dict[str, list[float]] = defaultdict(list)
     for start in range(0, len(store), BLOCK):
-        images = np.array(store.images[start : start + BLOCK]).mean(axis=1)
-        rows = slice(start, start + len(images))
-        hashes[rows], flat[rows] = _hashes(images), images.std(axis=(1, 2)) < FLAT
-        rich[rows] = ~flat[rows] & ((_shrunk(images, 8) > CLEAR).sum(axis=(1, 2)) >= LEAST_SHOWN)
-        for subject, image, small in zip(store.subjects[rows], images, _shrunk(images, _THUMBNAIL), strict=True):
-            thumbnails[subject] += small
+        block = np.array(store.images[start : start + BLOCK])
+        images = block.mean(axis=1)
+        rows, small = slice(start, start + len(images)), _shrunk(images, _SKETCH)
+        sketches[rows], variances[rows] = small.reshape(len(small), -1), block.var(axis=(1, 2, 3))
+        flat[rows] = images.std(axis=(1, 2)) < FLAT
+        rich[rows] = ~flat[rows] & ((_shrunk(images, 8) > DARK).sum(axis=(1, 2)) >= LEAST_SHOWN)
+        for subject, image, sketch in zip(store.subjects[rows], images, small, strict=True):
+            thumbnails[subject] += sketch
             light[subject].append(float(image[image > 0].mean()) if (image > 0).any() else 0.0)
         report(rows.stop)
-    return _Look(
-        store, hashes, flat, rich, thumbnails, {subject: float(np.mean(each)) for subject, each in light.items()}
-    )
+    brightness = {subject: float(np.mean(each)) for subject, each in light.items()}
+    return _Look(store, sketches, variances, flat, rich, thumbnails, brightness)
 
 
 def _shrunk(images: Floats, side: int) -> Floats:
     """Return images (N, 128, 128) as means of squares, (N, side, side)."""
     size = images.shape[-1] // side
     return np.asarray(images.reshape(len(images), side, size, side, size).mean(axis=(2, 4)), np.float32)
-
-
-def _hashes(images: Floats) -> npt.NDArray[np.uint64]:
-    """Return 64 bits of each image: whether each of 8 x 8 squares is clearly brighter than its right neighbour."""
-    small = _shrunk(images, 8)
-    bits = (small - np.roll(small, -1, axis=2) > CLEAR).reshape(len(images), 64)
-    return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
 
 
 def _shared(first: _Look, second: _Look) -> Iterator[Finding]:
@@ -179,26 +179,19 @@ def _repeated(first: _Look, second: _Look) -> Iterator[Finding]:
         yield Finding("duplicates", names, shown, "keep one of each in one part", len(pairs))
 
 
-def _candidates(first: _Look, second: _Look) -> set[tuple[int, int]]:
-    """Return pairs of images whose hashes differ in three bits at most: one quarter of them is then the same."""
-    pairs = set()
-    for band in range(_BANDS):
-        places = defaultdict(list)
-        for row, value in enumerate(_band(first.hashes, band)):
-            if first.rich[row]:
-                places[value].append(row)
-        for row, value in enumerate(_band(second.hashes, band)):
-            if not second.rich[row]:
-                continue
-            for other in places.get(value, ()):
-                if int(first.hashes[other] ^ second.hashes[row]).bit_count() < _BANDS:
-                    pairs.add((other, row))
-    return pairs
+def _candidates(first: _Look, second: _Look) -> Iterator[tuple[int, int]]:
+    """Yield pairs of images whose sketches are no further apart than the same pictures' can be.
 
-
-def _band(hashes: npt.NDArray[np.uint64], band: int) -> list[int]:
-    values: list[int] = ((hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)).tolist()
-    return values
+    Means of squares are never further apart than what they are means of, so no pair is missed.
+    """
+    ones, others = np.flatnonzero(first.rich), np.flatnonzero(second.rich)
+    seen = second.sketches[others]
+    for start in range(0, len(ones), _PAIRED):
+        rows = ones[start : start + _PAIRED]
+        sketches = first.sketches[rows]
+        apart = np.square(sketches).sum(axis=1)[:, None] + np.square(seen).sum(axis=1) - 2 * sketches @ seen.T
+        near = np.argwhere(apart <= SAME * _SKETCH**2 * first.variances[rows, None])
+        yield from ((int(rows[one]), int(others[other])) for one, other in near)
 
 
 def _is_same(first: Store, second: Store, one: int, other: int) -> bool:
@@ -234,10 +227,19 @@ def _turned(look: _Look) -> Iterator[Finding]:
         return
     whole = np.mean([*means.values()], axis=0)
     for axis, what in ((0, "upside down"), (1, "left to right")):
-        names = [n for n, image in means.items() if _like(np.flip(image, axis), whole) > _like(image, whole) + TURNED]
+        names = _unlike([*means], [_like(im, whole) - _like(np.flip(im, axis), whole) for im in means.values()])
         if names:
             problem = f"look {what}: {_some(names)}"
             yield Finding("orientation", (look.store.facts.name,), problem, "look at these images", len(names))
+
+
+def _unlike(names: Sequence[str], margins: Sequence[float]) -> list[str]:
+    """Return whose likeness to all falls short by half of the usual margin, where there is a usual one."""
+    usual = float(np.median(margins))
+    spread = 1.4826 * float(np.median(np.abs(np.subtract(margins, usual))))
+    if usual <= max(LEAST_ORIENTED, ORIENTED * spread):
+        return []
+    return [name for name, margin in zip(names, margins, strict=True) if margin < -usual / 2]
 
 
 def _like(first: Floats, second: Floats) -> float:

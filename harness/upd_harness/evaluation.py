@@ -18,9 +18,9 @@ import numpy.typing as npt
 from upd_harness.metrics import ScoreTally, image_metrics
 from upd_harness.provenance import describe_run, utc_now
 from upd_harness.report import GalleryItem, colour_range, thumbnail, write_evaluation_report
-from upd_zoo.artefact import RESULTS, Config, Metrics, Result, write_record
+from upd_zoo.artefact import RESULTS, Config, Metrics, Result, Space, write_record
 from upd_zoo.data.foreground import inside
-from upd_zoo.data.store import Store
+from upd_zoo.data.store import Facts, Store
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
 from upd_zoo.runtime import Array, Model
@@ -109,21 +109,10 @@ def evaluate(
         on_progress: Told images done and in all.
 
     Raises:
-        UsageError: The model takes images of another kind.
+        UsageError: The model takes images of another kind, or brains in another space.
     """
     began, started = time.monotonic(), utc_now()
-    if store.facts.channels != model.config.input.channels:
-        raise UsageError(
-            f"{store.facts.name} has {store.facts.channels} channels, {model.config.id} takes "
-            f"{model.config.input.channels}",
-            f"a model of the domain {test_set.domain}",
-        )
-    modality, tested = (DOMAINS[domain].modality for domain in (model.config.domain, test_set.domain))
-    if modality is not tested:
-        raise UsageError(
-            f"{test_set.id} holds images of the kind '{tested.title}', {model.config.id} knows '{modality.title}'",
-            f"a model of the domain {test_set.domain}",
-        )
+    _insist_on_known_images(model.config, test_set, store.facts)
     contenders = _gather(model, store, batch_size, on_progress)
     result = _result(model, test_set, store, revision, contenders)
     write_record(output / RESULTS / f"{test_set.id}.json", result)
@@ -163,6 +152,28 @@ def _gather(
         if on_progress is not None:
             on_progress(rows.stop, len(store))
     return contenders
+
+
+def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> None:
+    """Refuse a test of images that the model cannot know.
+
+    Raises:
+        UsageError: They are of another kind, or brains in another space.
+    """
+    if facts.channels != config.input.channels:
+        raise UsageError(
+            f"{facts.name} has {facts.channels} channels, {config.id} takes {config.input.channels}",
+            f"a model of the domain {test_set.domain}",
+        )
+    modality, tested = (DOMAINS[domain].modality for domain in (config.domain, test_set.domain))
+    if modality is not tested:
+        raise UsageError(
+            f"{test_set.id} holds images of the kind '{tested.title}', {config.id} knows '{modality.title}'",
+            f"a model of the domain {test_set.domain}",
+        )
+    space = Space.of(facts.provenance)
+    if space is not None:
+        config.insist_on_space(space.template, space.template_sha256)
 
 
 def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:

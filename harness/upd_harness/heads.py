@@ -108,12 +108,7 @@ class Heads:
             raise UsageError(f"{config.id} takes no brain scans", "a model for brain MRI", "leave out --prepare")
         sitk()
         chosen = load_template(template)
-        if config.space is not None and config.space.template_sha256 != chosen.sha256:
-            raise UsageError(
-                f"{config.id} knows brains in the space of {config.space.template}, not of {chosen.name}",
-                f"the file with SHA-256 {config.space.template_sha256[:12]}…",
-                f"--template path/to/{config.space.template}",
-            )
+        config.insist_on_space(chosen.name, chosen.sha256)
         guided = get_domain(config.domain).contrast != "T1"
         return cls(chosen, Extractor.parse(extractor) if extractor else None, guided)
 

@@ -87,6 +87,15 @@ def test_a_subject_upside_down_is_found(tmp_path: Path, parts: tuple[list[Sample
     assert problems["orientation"] == f"look upside down: {train[6].subject}"
 
 
+def test_images_that_look_the_same_upside_down_are_not_accused(
+    tmp_path: Path, parts: tuple[list[Sample], list[Sample]]
+) -> None:
+    train, test = parts
+    either = [replace(each, image=np.float32(0.5) * (each.image + each.image[:, ::-1])) for each in train]
+    turned = [replace(each, image=each.image[:, ::-1].copy()) for each in either[6:8]]
+    assert "orientation" not in found(tmp_path, ([*either[:6], *turned, *either[8:]], test))
+
+
 def test_a_view_that_tells_the_diseased_is_found(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:
     train, test = parts
     sick = [

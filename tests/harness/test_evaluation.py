@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
 from upd_harness.evaluation import Evaluation, evaluate
-from upd_zoo.artefact import RESULTS, Result, read_record
+from upd_zoo.artefact import RESULTS, Result, Space, read_record
 from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
 from upd_zoo.runtime import Array, Model
@@ -138,6 +138,21 @@ def test_images_of_another_kind_are_refused(model: Model, test_store: Store, tmp
     with pytest.raises(UsageError, match="'Chest X-ray'"):
         evaluate(model, get_test_set("phantom-cxr"), test_store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_brains_in_another_space_are_refused(clever: Model, test_store: Store, tmp_path: Path) -> None:
+    known = Space(template="T1_brain.nii", template_sha256="0" * 64, extractor="upd-zoo", preparation=1)
+    model = replace(clever, config=clever.config.model_copy(update={"space": known}))
+    store = Store(test_store.folder)
+    for digest, fits in (("1" * 64, False), ("0" * 64, True)):
+        space = known.model_copy(update={"template": "mni.nii.gz", "template_sha256": digest})
+        store.facts = store.facts.model_copy(update={"provenance": space.model_dump()})
+        if fits:
+            evaluate(model, PHANTOM, store, tmp_path / "out")
+        else:
+            with pytest.raises(UsageError, match=r"knows brains in the space of T1_brain\.nii, not of mni"):
+                evaluate(model, PHANTOM, store, tmp_path / "out")
+            assert not (tmp_path / "out").exists()
 
 
 def test_progress_ends_with_every_image(clever: Model, test_store: Store, tmp_path: Path) -> None:

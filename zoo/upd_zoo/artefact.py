@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from upd_zoo.errors import IntegrityError, NotFoundError
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.files import sha256_of, write_json
 from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, ScoreRule
 
@@ -204,6 +204,23 @@ class Config(Record):
     space: Space | None = None
     training: Training
     labels: list[str]
+
+    def insist_on_space(self, template: str, sha256: str) -> None:
+        """Refuse brains in another space than those that the model was trained on.
+
+        Args:
+            template: File name of the template that they are aligned with.
+            sha256: Hash of that file.
+
+        Raises:
+            UsageError: It is another template.
+        """
+        if self.space is not None and self.space.template_sha256 != sha256:
+            raise UsageError(
+                f"{self.id} knows brains in the space of {self.space.template}, not of {template}",
+                f"the file with SHA-256 {self.space.template_sha256[:12]}…",
+                f"--template path/to/{self.space.template}, where brains are prepared",
+            )
 
 
 class Quantiles(Record):
