@@ -16,8 +16,6 @@ from upd_harness.heads import Heads
 from upd_harness.journal import read_rows
 from upd_harness.scoring import Settings, score_folder
 from upd_zoo.artefact import Space
-from upd_zoo.data.brain import extraction
-from upd_zoo.data.brain.extraction import Attempt
 from upd_zoo.data.brain.shapes import shrunk
 from upd_zoo.data.brain.source import VERSION
 from upd_zoo.data.brain.template import load_template
@@ -117,11 +115,8 @@ def without_seconds(rows: list[Row]) -> list[Row]:
     return [row | {"seconds": None} for row in rows]
 
 
-def test_a_head_that_is_no_head_is_refused(
-    mirror: Model, someone: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(extraction, "ATTEMPTS", (Attempt(2, 1.0),))
-    save(tmp_path / "turned.nii.gz", someone.data[:, :, ::-1], someone.affine)
+def test_what_is_no_brain_is_refused(mirror: Model, someone: Head, tmp_path: Path) -> None:
+    save(tmp_path / "turned.nii.gz", np.where(someone.brain, someone.data, 0)[:, :, ::-1], someone.affine)
     with pytest.raises(InputError, match=r"turned\.nii\.gz: no brain was found that is believed") as caught:
         Heads.known_to(mirror.config).open("turned.nii.gz", tmp_path)
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
