@@ -8,7 +8,7 @@ off already are told by their volume.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -150,7 +150,7 @@ class Heads:
             raise InputError(
                 InputErrorCode.MISSING,
                 f"{name}: the T1 scan of the same head is not there",
-                f"beside a T2 scan, {' or '.join(_t1_names(name)) or 'both with T1 and T2 in their names'}",
+                f"beside it, {' or '.join(_t1_names(name))}" if _t1_names(name) else _NAMED,
                 "put it there, or take the skull off and score without --prepare",
             )
         return guide
@@ -161,6 +161,9 @@ class Heads:
         case = case_of(Volume(brain.image, self.template.grid.affine))
         own_grid = Grid(own.data.shape, own.affine)
         return HeadCase(case, own_grid, brain.where, told | {"stripped": scan.stripped, "guide": scan.guide or None})
+
+
+_NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"
 
 
 def _guide(name: str, there: set[str]) -> str:

@@ -147,7 +147,7 @@ def test_a_t1_model_takes_every_scan(mirror: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("a_T2w.nii.gz", "beside a T2 scan, a_T1w"), ("scan.nii.gz", "both with T1 and T2")]
+    ("name", "hint"), [("a_T2w.nii.gz", "beside it, a_T1w"), ("scan.nii.gz", "whose name says so")]
 )
 def test_a_t2_scan_without_its_t1_says_what_is_missing(
     name: str, hint: str, t2_heads: Heads, someone: Head, tmp_path: Path
