@@ -6,14 +6,14 @@ Images are read once, block by block; of each, a sketch of 1 kB and a few number
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import accumulate, combinations
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from upd_harness.progress import in_turn
 from upd_harness.terminal import table
 from upd_zoo.data.source import Part
 from upd_zoo.data.sources import store_name
@@ -113,17 +113,11 @@ def check(stores: Sequence[Store], on_progress: Callable[[int, int], None] | Non
         stores: Of one domain.
         on_progress: Called with the images that were read and their number.
     """
-    ends = [0, *accumulate(map(len, stores))]
-    report = on_progress or _ignore
-    looks = [_look(store, partial(_from, report, begin, ends[-1])) for store, begin in zip(stores, ends, strict=False)]
+    looks = [_look(store, report) for store, report in in_turn(stores, on_progress or _ignore)]
     findings = [finding for pair in combinations(looks, 2) for finding in (*_shared(*pair), *_repeated(*pair))]
     for look in looks:
         findings += [*_empty(look), *_bright(look), *_turned(look), *_confounded(look.store)]
     return findings
-
-
-def _from(report: Callable[[int, int], None], begin: int, total: int, read: int) -> None:
-    report(begin + read, total)
 
 
 def _ignore(_done: int, _total: int) -> None:

@@ -16,7 +16,7 @@ from upd_harness.images import VolumeCase, case_of, describe_grid, write_map
 from upd_zoo.artefact import Config, Space
 from upd_zoo.data.brain.external import Extractor
 from upd_zoo.data.brain.grid import Grid, Matrix, resample, sitk
-from upd_zoo.data.brain.scans import Brain, Scan, insist_on_a_brain, prepare_scan, shows_only_brain
+from upd_zoo.data.brain.scans import Brain, Scan, insist_on_a_brain, prepare_scan
 from upd_zoo.data.brain.source import space_of
 from upd_zoo.data.brain.template import Template, load_template
 from upd_zoo.data.gate import VOLUME_SUFFIXES, read_volume, suffix_of
@@ -137,12 +137,9 @@ class Heads:
             problem = f"{name} is a picture, in which no brain can be found"
             raise InputError(InputErrorCode.UNSUPPORTED, problem, "NIfTI", "score it without --prepare")
         guide = self._guide_of(name, base) if self.guided else ""
-        scan, own = Scan(name, name, guide), read_volume(base / name)
-        if shows_only_brain(read_volume(base / guide) if guide else own):
-            scan = Scan(name, name, guide, stripped=True)
-        brain = prepare_scan(scan, base, self.template, self.extractor)
+        brain = prepare_scan(Scan(name, name, guide, stripped=None), base, self.template, self.extractor)
         insist_on_a_brain(name, brain.found.evidence)
-        return self._case(scan, own, brain)
+        return self._case(read_volume(base / name), brain, guide)
 
     def _guide_of(self, name: str, base: Path) -> str:
         guide = _guide(name, {each for each in _t1_names(name) if (base / each).is_file()})
@@ -155,12 +152,12 @@ class Heads:
             )
         return guide
 
-    def _case(self, scan: Scan, own: Volume, brain: Brain) -> HeadCase:
+    def _case(self, own: Volume, brain: Brain, guide: str) -> HeadCase:
         found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
         told = {key: round(value, 3) for key, value in found.items()}
         case = case_of(Volume(brain.image, self.template.grid.affine))
-        own_grid = Grid(own.data.shape, own.affine)
-        return HeadCase(case, own_grid, brain.where, told | {"stripped": scan.stripped, "guide": scan.guide or None})
+        told |= {"stripped": brain.stripped, "guide": guide or None}
+        return HeadCase(case, Grid(own.data.shape, own.affine), brain.where, told)
 
 
 _NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"

@@ -109,6 +109,10 @@ def test_colours_are_averaged_and_a_lesion_that_covers_all_has_no_rest(tmp_path:
     panel = measure(TEST_SETS["ddr"], store_of(tmp_path, "ddr", [covered]), lambda _: None)
     assert panel.lesions == pytest.approx([0.3])
     assert np.isnan(panel.rest).all()
+    assert panel.brighter is None
+    result = reproduce("fig-1", tmp_path, silent)
+    write_reproduction(result, tmp_path / "out")
+    assert result.document["panels"][0]["other_brightness"]["quartiles"] == []
 
 
 @pytest.fixture

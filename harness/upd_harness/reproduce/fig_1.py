@@ -11,8 +11,6 @@ Source: the caption of the study's Figure 1 and its section V-A.
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Final
@@ -20,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from upd_harness.progress import in_turn
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_harness.terminal import table
 from upd_zoo.data.foreground import inside
@@ -63,10 +62,10 @@ class Panel:
         return get_domain(self.test_set.id).modality.foreground is Foreground.ABOVE_MINIMUM
 
     @property
-    def brighter(self) -> float:
-        """Share of the images whose lesions are brighter than the rest."""
+    def brighter(self) -> float | None:
+        """Share of the images whose lesions are brighter than the rest; None where no image has a rest."""
         known = np.isfinite(self.rest)
-        return float((self.lesions[known] > self.rest[known]).mean()) if known.any() else float("nan")
+        return float((self.lesions[known] > self.rest[known]).mean()) if known.any() else None
 
 
 def reproduce_fig_1(data: Path, on_progress: Callable[[int, int], None]) -> Reproduction:
@@ -79,11 +78,8 @@ def reproduce_fig_1(data: Path, on_progress: Callable[[int, int], None]) -> Repr
     stores = dict(_stores(data))
     if not stores:
         raise NotFoundError(f"no test set with masks is prepared in {data}", "one at least", "make reproduce-fig-1")
-    ends = [0, *accumulate(map(len, stores.values()))]
-    panels = [
-        measure(test_set, store, partial(_from, on_progress, begin, ends[-1]))
-        for (test_set, store), begin in zip(stores.items(), ends, strict=False)
-    ]
+    turns = in_turn([*stores.values()], on_progress)
+    panels = [measure(test_set, *turn) for test_set, turn in zip(stores, turns, strict=True)]
     panels = [panel for panel in panels if len(panel.sizes)]
     if not panels:
         raise NotFoundError(
@@ -92,10 +88,6 @@ def reproduce_fig_1(data: Path, on_progress: Callable[[int, int], None]) -> Repr
     described = [_described(panel) for panel in panels]
     document = {"schema": SCHEMA, "item": "fig-1", "panels": described}
     return Reproduction("fig-1", document, _as_text(described), _drawn(panels))
-
-
-def _from(report: Callable[[int, int], None], begin: int, total: int, read: int) -> None:
-    report(begin + read, total)
 
 
 def _stores(data: Path) -> Iterator[tuple[TestSet, Store]]:
@@ -178,7 +170,7 @@ def _as_text(panels: Sequence[dict[str, Any]]) -> str:
             each["test_set"],
             str(each["images"]),
             f"{100 * each['size']['quartiles'][1]:.3g} % of the {each['share_of']}",
-            f"in {100 * each['brighter']:.0f} %",
+            "-" if each["brighter"] is None else f"in {100 * each['brighter']:.0f} %",
             each["published"] or "-",
             ", ".join(each["labels"]),
         )

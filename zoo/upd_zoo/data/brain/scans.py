@@ -34,7 +34,7 @@ class Scan:
         masks: Where it is pathological, in any of them; none if nowhere, or not known.
         part: Which volume of a file of several is the scan; None where there is but one.
         guide_part: Likewise of the guide.
-        stripped: Whether nothing but brain is left in it.
+        stripped: Whether nothing but brain is left in it; None where that is told by what it shows.
         sex: `F` or `M`; empty where it is not known.
         age: In whole years; None where it is not known.
     """
@@ -45,7 +45,7 @@ class Scan:
     masks: tuple[str, ...] = ()
     part: int | None = None
     guide_part: int | None = None
-    stripped: bool = False
+    stripped: bool | None = False
     sex: str = ""
     age: int | None = None
 
@@ -65,6 +65,7 @@ class Brain(NamedTuple):
         found: Where the brain was found in the scan, on a grid of about 2 mm.
         grid: That grid.
         where: (4, 4) from the template's millimetres to the scan's.
+        stripped: Whether nothing but brain was left in the scan.
     """
 
     image: Floats
@@ -73,6 +74,7 @@ class Brain(NamedTuple):
     found: Found
     grid: Grid
     where: Matrix
+    stripped: bool
 
 
 def image_of(scan: Scan, root: Path) -> Volume:
@@ -98,18 +100,19 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
         InputError: A file cannot be read, or the mask lies elsewhere than the scan (`geometry`).
     """
     image, guide = image_of(scan, root), guide_of(scan, root)
+    stripped = _shows_only_brain(guide) if scan.stripped is None else scan.stripped
     grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
     head = resample(guide.data, guide.affine, grid)
-    found = _found(scan, guide, head, grid, template, extractor)
+    found = _found(stripped, guide, head, grid, template, extractor)
     back = np.asarray(np.linalg.inv(found.transform), np.float64)
     inside = resample_mask(found.mask, grid.affine, template.grid, back)
     where = back if _on_one_grid(guide, image) else follow(guide, image) @ back
-    seen = resample(_above_background(image, scan.stripped), image.affine, template.grid, where)
+    seen = resample(_above_background(image, stripped), image.affine, template.grid, where)
     mask = _pathology(scan, root, image, template, where) if scan.masks else None
-    return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid, where)
+    return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid, where, stripped)
 
 
-def shows_only_brain(volume: Volume) -> bool:
+def _shows_only_brain(volume: Volume) -> bool:
     """Return whether what a scan shows beside its background is no more than a brain; heads have 3 l and more."""
     shown = float((volume.data > background(volume.data)).sum()) * Grid(volume.data.shape, volume.affine).litres
     return shown < LARGEST
@@ -143,10 +146,10 @@ def _pathology(scan: Scan, root: Path, image: Volume, template: Template, where:
 
 
 def _found(
-    scan: Scan, guide: Volume, head: Floats, grid: Grid, template: Template, extractor: Extractor | None
+    stripped: bool, guide: Volume, head: Floats, grid: Grid, template: Template, extractor: Extractor | None
 ) -> Found:
     """Return the brain of a scan: all that it shows, or what was found in a head."""
-    if scan.stripped:
+    if stripped:
         return _recognised(guide.data > background(guide.data), guide, head, grid, template)
     if extractor is not None:
         return _recognised(extractor.extract(guide), guide, head, grid, template)
