@@ -14,6 +14,7 @@ import numpy as np
 
 from upd_harness.images import VolumeCase, case_of, describe_grid, write_map
 from upd_zoo.artefact import Config, Space
+from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.data.brain.external import Extractor
 from upd_zoo.data.brain.grid import Grid, Matrix, resample, sitk
 from upd_zoo.data.brain.scans import Brain, Scan, insist_on_a_brain, prepare_scan
@@ -24,6 +25,8 @@ from upd_zoo.data.nifti import Volume
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.runtime import Array
 from upd_zoo.vocabulary import Framing, get_domain
+
+_IN_ITS_SPACE: Final = Caution(CautionCode.SPACE, "slices are those of the template's space, not of the scan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,9 @@ class HeadCase:
         return self.brain.depth
 
     @property
-    def warnings(self) -> list[str]:
+    def cautions(self) -> list[Caution]:
         """What the user should know."""
-        return ["slices are those of the template's space, not of the scan"]
+        return [*self.brain.cautions, _IN_ITS_SPACE]
 
     def describe(self) -> dict[str, Any]:
         """Return shape, spacing and orientation of the file, and what was found in it, for `results.jsonl`."""

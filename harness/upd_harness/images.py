@@ -18,6 +18,7 @@ from nibabel.affines import voxel_sizes
 
 from upd_harness.report import overlay
 from upd_zoo.artefact import Config
+from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.data.framing import (
     SliceGeometry,
     axial_geometry,
@@ -80,7 +81,7 @@ class VolumeCase:
         depth: Number of slices, the empty ones included.
         geometry: How the slices lie in the volume.
         affine: (4, 4) voxel to RAS+ millimetres.
-        warnings: What the user should know.
+        cautions: What the user should know.
     """
 
     images: Array
@@ -88,7 +89,7 @@ class VolumeCase:
     depth: int
     geometry: SliceGeometry
     affine: Any
-    warnings: list[str]
+    cautions: list[Caution]
 
     def describe(self) -> dict[str, Any]:
         """Return shape, spacing and orientation of the file, for `results.jsonl`."""
@@ -139,13 +140,13 @@ class PhotographCase:
         images: (1, C, 128, 128) float32 in [0, 1].
         source: (C, H, W) float32 in [0, 1], the photograph itself.
         framing: How it became a square.
-        warnings: What the user should know.
+        cautions: What the user should know.
     """
 
     images: Array
     source: Array
     framing: Framing
-    warnings: list[str]
+    cautions: list[Caution]
 
     @property
     def positions(self) -> list[int]:
@@ -193,7 +194,7 @@ class Case(Protocol):
         """Number of images, the empty ones included."""
 
     @property
-    def warnings(self) -> list[str]:
+    def cautions(self) -> list[Caution]:
         """What the user should know."""
 
     def describe(self) -> dict[str, Any]:
@@ -247,8 +248,8 @@ def case_of(volume: Volume, name: str = "") -> VolumeCase:
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for row, position in enumerate(positions):
         images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
-    warnings = [] if float((slices == 0).mean()) > 0.05 else [_HAS_NO_BACKGROUND]
-    return VolumeCase(images, positions, len(slices), geometry, volume.affine, warnings)
+    cautions = [*volume.cautions] if float((slices == 0).mean()) > 0.05 else [*volume.cautions, _HAS_NO_BACKGROUND]
+    return VolumeCase(images, positions, len(slices), geometry, volume.affine, cautions)
 
 
 def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
@@ -273,26 +274,35 @@ _MOST_SLICES: Final = 8192
 """At the model's size they take 512 MiB; a file of a hundred bytes can promise as many of one voxel each."""
 _LONGEST_SIDE: Final = 8192
 """A slice of so many pixels squared takes 256 MiB; one of 2 x 32767 pixels would become sixteen times as large."""
-_HAS_NO_BACKGROUND = "no constant background: is the skull stripped? The model has seen stripped brains only"
+_HAS_NO_BACKGROUND: Final = Caution(
+    CautionCode.SKULL, "no constant background: is the skull stripped? The model has seen stripped brains only"
+)
 
 
 def _open_photograph(path: Path, config: Config) -> PhotographCase:
     photograph = read_photograph(path)
-    source, warnings = _with_channels(photograph.data, config.input.channels, path.name)
+    source, cautions = _with_channels(photograph.data, config.input.channels, path.name)
     if config.framing is Framing.SQUARE_SLICES:
-        warnings.append(_TAKEN_FOR_A_SLICE)
-    return PhotographCase(frame(source, config.framing)[None], source, config.framing, warnings)
+        cautions.append(_TAKEN_FOR_A_SLICE)
+    cautions = [*photograph.cautions, *cautions]
+    return PhotographCase(frame(source, config.framing)[None], source, config.framing, cautions)
 
 
-_TAKEN_FOR_A_SLICE = "a picture without geometry, taken for one axial slice: skull stripped, anterior at the top"
+_TAKEN_FOR_A_SLICE: Final = Caution(
+    CautionCode.NO_GEOMETRY,
+    "a picture without geometry, taken for one axial slice: skull stripped, anterior at the top",
+)
 
 
-def _with_channels(image: Array, channels: int, name: str) -> tuple[Array, list[str]]:
+_GREY_IN_COLOUR: Final = Caution(CautionCode.CHANNELS, "stored in colour, but grey: one channel is used")
+
+
+def _with_channels(image: Array, channels: int, name: str) -> tuple[Array, list[Caution]]:
     """Return the image with the channels that the model takes, and a warning where it had others."""
     if image.shape[0] == channels:
         return image, []
     if channels == 1 and (image == image[:1]).all():
-        return np.ascontiguousarray(image[:1]), ["stored in colour, but grey: one channel is used"]
+        return np.ascontiguousarray(image[:1]), [_GREY_IN_COLOUR]
     kinds = {1: "grey", 3: "colour"}
     raise InputError(
         InputErrorCode.CHANNELS,

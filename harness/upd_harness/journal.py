@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TextIO
 
 from upd_zoo.files import replacing, sha256_of, to_json
 
-SCHEMA: Final = "upd-zoo/score/1"
+SCHEMA: Final = "upd-zoo/score/2"
 CSV_COLUMNS: Final = (
     "input",
     "status",
@@ -16,6 +16,7 @@ CSV_COLUMNS: Final = (
     "percentile",
     "threshold",
     "is_anomalous",
+    "warnings",
     "map",
     "error_code",
     "error",
@@ -102,7 +103,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
             error = row["error"] or {}
             flat = {name: row.get(name) for name in CSV_COLUMNS}
             flat |= {"map": (row["outputs"] or {}).get("map"), "error_code": error.get("code")}
-            flat |= {"error": error.get("message")}
+            flat |= {"error": error.get("message"), "warnings": "; ".join(each["code"] for each in row["warnings"])}
             writer.writerow({name: _inert(value) for name, value in flat.items()})
 
 

@@ -351,7 +351,7 @@ class _Scorer:
             "slice_scores": slice_scores if is_volume else None,
             "outputs": outputs,
             "geometry": case.describe(),
-            "warnings": case.warnings,
+            "warnings": [caution.as_document() for caution in case.cautions],
         }
 
 

@@ -183,9 +183,9 @@ def test_images_lie_within_zero_and_one_whatever_the_unit(tmp_path: Path, brain:
 
 def test_a_volume_without_background_is_taken_with_a_warning(tmp_path: Path, brain: Config) -> None:
     noise = np.random.default_rng(0).normal(100, 20, (20, 20, 10)).astype(np.float32)
-    (warning,) = volume_case(write_volume(tmp_path / "skull.nii", noise), brain).warnings
-    assert "skull" in warning
-    assert volume_case(write_volume(tmp_path / "brain.nii", head(0)), brain).warnings == []
+    (caution,) = volume_case(write_volume(tmp_path / "skull.nii", noise), brain).cautions
+    assert "skull" in caution.message
+    assert volume_case(write_volume(tmp_path / "brain.nii", head(0)), brain).cautions == []
 
 
 def test_the_geometry_that_is_told_is_that_of_the_file(tmp_path: Path, brain: Config) -> None:
@@ -248,8 +248,8 @@ def test_a_grey_image_stored_in_colour_loses_two_channels_with_a_warning(tmp_pat
     Image.open(tmp_path / "grey.png").convert("RGB").save(tmp_path / "stored.png")
     plain, stored = (photograph_case(tmp_path / name, chest) for name in ("grey.png", "stored.png"))
     np.testing.assert_array_equal(plain.images, stored.images)
-    assert plain.warnings == []
-    assert "one channel is used" in stored.warnings[0]
+    assert plain.cautions == []
+    assert "one channel is used" in stored.cautions[0].message
 
 
 def test_colour_and_grey_are_not_taken_for_one_another(tmp_path: Path, chest: Config, fundus: Config) -> None:
@@ -266,8 +266,8 @@ def test_a_volume_is_no_photograph(tmp_path: Path, request: pytest.FixtureReques
 
 
 def test_a_picture_given_to_a_model_of_slices_is_taken_for_one_with_a_warning(tmp_path: Path, brain: Config) -> None:
-    (warning,) = photograph_case(write_picture(tmp_path / "slice.png", 0, colour=False), brain).warnings
-    assert "axial slice" in warning
+    (caution,) = photograph_case(write_picture(tmp_path / "slice.png", 0, colour=False), brain).cautions
+    assert "axial slice" in caution.message
 
 
 # Real scans
@@ -291,7 +291,7 @@ def test_maps_of_real_scans_overlay_them(tmp_path: Path, open_images: Path, mode
 def test_the_background_of_a_real_scan_is_background(open_images: Path, brain: Config) -> None:
     path = open_images / "ms" / "patient07" / "T2.nii.gz"
     case, tissue = volume_case(path, brain), np.asarray(nib.load(path).dataobj) != 0
-    assert case.warnings == []
+    assert case.cautions == []
     assert case.depth > len(case.positions) == tissue.any(axis=(0, 1)).sum()
     shown = case.restore((case.images[:, 0] > 0).astype(np.float32)) > 0.5
     assert (shown & tissue).sum() >= 0.9 * max(shown.sum(), tissue.sum())

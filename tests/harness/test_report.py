@@ -65,7 +65,7 @@ HOSTILE = "a<script>alert(1)</script>\"'onerror=x\u202egnp\udcff{{ 7*7 }}.png"
 
 def row(name: str = "scan.png", score: float | None = 0.5, **changes: Any) -> dict[str, Any]:
     return {
-        "schema": "upd-zoo/score/1",
+        "schema": "upd-zoo/score/2",
         "input": name,
         "status": "ok",
         "error": None,
@@ -236,7 +236,9 @@ def test_labels_and_purpose_are_always_said(tmp_path: Path) -> None:
 
 
 def test_hostile_names_and_messages_stay_text(tmp_path: Path) -> None:
-    page = score_page(tmp_path, row(HOSTILE, warnings=[HOSTILE]), failed(HOSTILE, HOSTILE))
+    page = score_page(
+        tmp_path, row(HOSTILE, warnings=[{"code": "unlike", "message": HOSTILE}]), failed(HOSTILE, HOSTILE)
+    )
     assert len(page.all("script")) == 1
     assert page.text.count(r"a<script>alert(1)</script>") == 4
     assert "{{ 7*7 }}" in page.text

@@ -90,7 +90,7 @@ def test_a_run_writes_a_row_a_map_and_a_picture_for_every_input(model: Model, sc
     assert [row["input"] for row in rows] == names
     assert summary == Summary(8, 8, 0, 0, sum(row["is_anomalous"] for row in rows), out / "report.html")
     for row in rows:
-        assert row["schema"] == "upd-zoo/score/1"
+        assert row["schema"] == "upd-zoo/score/2"
         assert row["input_sha256"] == sha256_of(scans / row["input"])
         assert row["model"] == {"id": "vae-phantom-t2", "revision": "main", "sha256": model.manifest_sha256}
         assert 0 <= row["percentile"] <= 100

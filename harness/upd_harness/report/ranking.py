@@ -46,7 +46,7 @@ class Case:
             threshold=finite(row.get("threshold")),
             is_anomalous=row.get("is_anomalous"),
             seconds=finite(row.get("seconds")),
-            warnings=tuple(_shortened(text) for text in row.get("warnings") or ()),
+            warnings=tuple(_shortened(each["message"]) for each in row.get("warnings") or ()),
             thumbnail=outputs.get("thumbnail"),
             anomaly_map=outputs.get("map"),
             shape=tuple(geometry.get("shape") or ()),

@@ -21,6 +21,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
+from upd_zoo.caution import Caution
 from upd_zoo.errors import InputError, InputErrorCode
 
 SHEAR_TOLERANCE: Final = 1e-3
@@ -48,10 +49,12 @@ class Volume:
     Attributes:
         data: (X, Y, Z) float32, finite, the values after the file's own slope and intercept, axes in the file's order.
         affine: (4, 4) float64, voxel indices to millimetres in RAS+ (right, anterior, superior), orthogonal axes.
+        cautions: What is doubtful about the file.
     """
 
     data: npt.NDArray[np.float32]
     affine: npt.NDArray[np.float64]
+    cautions: tuple[Caution, ...] = ()
 
 
 def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False, part: int | None = None) -> Volume:

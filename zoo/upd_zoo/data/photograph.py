@@ -25,6 +25,7 @@ import numpy.typing as npt
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from upd_zoo.caution import Caution
 from upd_zoo.data.tiff import (
     ACCEPTED,
     BYTE_ORDERS,
@@ -52,9 +53,11 @@ class Photograph:
     Attributes:
         data: (C, H, W) float32 in [0, 1], higher is brighter, C = 1 (grey) or 3 (red, green, blue); the stored values
             over the full range of their type, so that 16-bit files with 12 bits of content stay dark.
+        cautions: What is doubtful about the file.
     """
 
     data: npt.NDArray[np.float32]
+    cautions: tuple[Caution, ...] = ()
 
 
 def parse_photograph(data: bytes, most_bytes: int, *, constant_ok: bool = False) -> Photograph:
