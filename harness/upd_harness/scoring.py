@@ -39,12 +39,11 @@ from upd_harness.provenance import describe_run, utc_now
 from upd_harness.report import colour_range, thumbnail, write_score_report
 from upd_zoo.data.gate import VOLUME_SUFFIXES, suffix_of
 from upd_zoo.errors import InputError, InputErrorCode, UpdZooError, UsageError
-from upd_zoo.files import replacing, sha256_of, write_json
+from upd_zoo.files import HALF_WRITTEN, replacing, sha256_of, write_json
 from upd_zoo.runtime import Array, Model
 
 RESULT_FILES: Final = ("results.jsonl", "results.csv", "run.json", "report.html")
 RESULT_FOLDERS: Final = ("maps", "overlays", "thumbnails")
-_HALF_WRITTEN: Final = ".[0-9]*.tmp.*"
 _AHEAD: Final = 2
 """Groups of files that are read before their turn, and that may wait to be written."""
 
@@ -212,7 +211,7 @@ def _clear(output: Path, shard: Shard) -> None:
 def _sweep(output: Path) -> None:
     """Remove the half-written files of a run that was killed."""
     folders = [output / name for name in RESULT_FOLDERS]
-    for path in (*output.glob(_HALF_WRITTEN), *(path for folder in folders for path in folder.rglob(_HALF_WRITTEN))):
+    for path in (*output.glob(HALF_WRITTEN), *(path for folder in folders for path in folder.rglob(HALF_WRITTEN))):
         path.unlink()
 
 

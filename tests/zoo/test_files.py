@@ -3,13 +3,15 @@
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
-from upd_zoo.files import replacing, replacing_folder, sha256_of, to_json, write_text
+from upd_zoo.files import HALF_WRITTEN, replacing, replacing_folder, sha256_of, to_json, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -26,7 +28,7 @@ def test_a_file_replaces_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "new" / "image.nii.gz"
     for content in ("old", "new"):
         with replacing(target) as temporary:
-            assert temporary.name.endswith("image.nii.gz"), "writers choose the format by it"
+            assert temporary.name.endswith(".nii.gz"), "writers choose the format by it"
             temporary.write_text(content)
     assert target.read_text() == "new"
     assert names_in(target.parent) == ["image.nii.gz"]
@@ -64,10 +66,39 @@ def test_a_folder_replaces_the_old_one(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["store"]
 
 
-def test_a_folder_may_be_entered_by_others(tmp_path: Path) -> None:
-    with replacing_folder(tmp_path / "store"):
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_a_file_or_folder_may_be_read_by_whom_the_umask_says(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing_folder(tmp_path / "store"):
+            write_text(tmp_path / "a", "")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "store").stat().st_mode & 0o777 == 0o777 & ~umask
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+LONGEST = 255
+"""Bytes of a file name on most file systems."""
+
+
+@pytest.mark.parametrize("ending", ["", ".nii.gz", "." + "x" * 40, "." + "x" * 40 + ".png"])
+def test_any_name_that_can_be_written_can_be_replaced(tmp_path: Path, ending: str) -> None:
+    target = tmp_path / ("n" * (LONGEST - len(ending)) + ending)
+    with replacing(target) as temporary:
+        temporary.write_text("whole")
+        assert fnmatch(temporary.name, HALF_WRITTEN)
+        assert temporary.suffix in (target.suffix, "")
+    assert target.read_text() == "whole"
+    with replacing_folder(tmp_path / ("f" * LONGEST)):
         pass
-    assert (tmp_path / "store").stat().st_mode & 0o055 == 0o055
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as first, replacing(tmp_path / "a") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a").read_text() == "first", "the one that ended last"
 
 
 def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:

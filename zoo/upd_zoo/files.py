@@ -1,11 +1,10 @@
 """Files written whole or not at all, and their hashes."""
 
-import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,9 @@ from filelock import FileLock, Timeout
 _BLOCK: Final = 1 << 20
 _LOCK: Final = ".lock"
 _OLD: Final = ".old"
+HALF_WRITTEN: Final = ".[0-9]*.tmp.*"
+"""What `replacing` leaves behind where a process is killed: a pattern of file names."""
+_LONGEST_SUFFIX: Final = 16
 
 
 def sha256_of(path: Path) -> str:
@@ -31,15 +33,22 @@ def sha256_of(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write; when the block ends well it takes the place of `path` in one step.
 
-    The temporary file keeps the suffixes of `path`, because many writers choose their format by them.
+    The temporary file keeps the last suffixes of `path`, because many writers choose their format by them, and nothing
+    else of its name, which may be as long as names can be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp{_suffix(path)}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _suffix(path: Path) -> str:
+    """Return what a writer chooses its format by, such as ".nii.gz"; a full stop where there is nothing."""
+    both = "".join(path.suffixes[-2:])
+    return next((suffix for suffix in (both, path.suffix) if 0 < len(suffix) <= _LONGEST_SUFFIX), ".")
 
 
 @contextmanager
@@ -50,8 +59,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.tmp.", dir=path.parent))
-    temporary.chmod(0o755)
+    temporary = path.with_name(_temporary_folder(path) + secrets.token_hex(4))
+    temporary.mkdir()  # readable by whom the umask says, which mkdtemp does not heed
     with _held(_beside(temporary, _LOCK)):
         try:
             yield temporary
@@ -91,8 +100,13 @@ def _clear(path: Path, temporary: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _temporary_folder(path: Path) -> str:
+    """Return how the names of temporary folders for `path` begin; its own may be as long as names can be."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.tmp."
+
+
 def _sweep(path: Path) -> None:
-    for lock in path.parent.glob(f".{glob.escape(path.name)}.tmp.*{_LOCK}"):
+    for lock in path.parent.glob(f"{_temporary_folder(path)}*{_LOCK}"):
         with suppress(Timeout), _held(lock):
             _clear(path, lock.with_name(lock.name.removesuffix(_LOCK)))
 
