@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors, table
+from upd_harness.terminal import Terminal, reports_errors, table, when_interrupted
 from upd_zoo.errors import InputError, NotFoundError, ToleranceError, UsageError
 from upd_zoo.vocabulary import Protocol
 
@@ -44,7 +44,7 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per 
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but data and errors.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -291,7 +291,7 @@ def score(
     _announce(loaded, terminal)
     heads = Heads.known_to(loaded.config, template, extractor) if prepare else None
     settings = Settings(batch_size, workers, mode, Shard(part_id, num_parts), heads)
-    with terminal.bar("scoring") as advance:
+    with when_interrupted("what is finished is kept; --continue goes on with it"), terminal.bar("scoring") as advance:
         summary = score_folder(
             loaded,
             inputs,

@@ -4,15 +4,21 @@ import functools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ParamSpec
+from typing import Any, Final, ParamSpec
 
+from upd_harness.legible import legible, legible_json
 from upd_zoo.errors import UpdZooError
 
 Arguments = ParamSpec("Arguments")
-INTERRUPTED = 130
+INTERRUPTED: Final = 130
+_FIRST_LINE: Final = 2.0
+"""Seconds after which work without a terminal says how far it is; then twice as many each time."""
+_LONGEST_SILENCE: Final = 60.0
+_LAYOUT: Final = "\n\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Terminal:
     Attributes:
         as_json: Whether stdout carries JSON instead of text.
         quiet: Whether nothing but data and errors is said.
-        progress: Whether bars are drawn; only ever on a terminal.
+        progress: Whether progress is shown: as a bar on a terminal, as a line now and then elsewhere.
     """
 
     as_json: bool = False
@@ -31,20 +37,26 @@ class Terminal:
 
     def data(self, value: Any, text: str) -> None:
         """Write the answer of a command: `value` as JSON, or `text`."""
-        answer = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) if self.as_json else text
+        if self.as_json:
+            answer = legible_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+        else:
+            answer = legible(text, _LAYOUT)
         if answer:
             sys.stdout.write(answer + "\n")
 
     def say(self, text: str) -> None:
         """Write a line of talk."""
         if not self.quiet:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(legible(text, _LAYOUT) + "\n")
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Give a function (done, total) that draws a progress bar."""
-        if self.quiet or not self.progress or not sys.stderr.isatty():
+        """Give a function (done, total) that shows progress."""
+        if self.quiet or not self.progress:
             yield lambda _done, _total: None
+            return
+        if not sys.stderr.isatty():
+            yield self._lines(what)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -53,6 +65,20 @@ class Terminal:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    def _lines(self, what: str) -> Callable[[int, int], None]:
+        """Return a function (done, total) that says a line now and then, ever less often."""
+        began = time.monotonic()
+        due = _FIRST_LINE
+
+        def advance(done: int, total: int) -> None:
+            nonlocal due
+            passed = time.monotonic() - began
+            if passed >= due:
+                due = passed + min(passed, _LONGEST_SILENCE)
+                self.say(f"{what}: {done} of {total} after {passed:.0f} s")
+
+        return advance
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -63,6 +89,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in (header, *rows)
     )
     return "\n".join(lines)
+
+
+@contextmanager
+def when_interrupted(truth: str) -> Iterator[None]:
+    """Say what is true of the work in the block, should its user interrupt it: what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(truth) from None
 
 
 def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Arguments, None]:
@@ -76,10 +111,10 @@ def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Argumen
         try:
             code = command(*args, **kwargs)
         except UpdZooError as error:
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {legible(str(error))}\n")
             code = error.exit_code
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted: what is finished is kept; --continue goes on with it\n")
+        except KeyboardInterrupt as interrupt:
+            sys.stderr.write(": ".join(("interrupted", *interrupt.args)) + "\n")
             code = INTERRUPTED
         except BrokenPipeError:
             # The reader of our output has gone, as `upd-zoo list | head` does; the rest is nobody's.
@@ -87,7 +122,7 @@ def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Argumen
             code = 0
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            sys.stderr.write(f"error: {where}{error.strerror or error}.\n")
+            sys.stderr.write(f"error: {legible(f'{where}{error.strerror or error}')}.\n")
             code = UpdZooError.exit_code
         raise SystemExit(code or 0)
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from upd_harness.legible import legible
 from upd_harness.report.charts import Axis, Tick, histogram, slice_curve
 from upd_harness.report.overlay import overlay
 from upd_harness.report.ranking import Case, survey
@@ -164,18 +165,13 @@ def _shown(value: Any) -> Any:
         case float():
             return f"{value:.4g}" if math.isfinite(value) else ABSENT
         case str():
-            return _legible(value)
+            return legible(value)
         case Mapping():
             return ", ".join(f"{_shown(key)} {_shown(item)}" for key, item in value.items())
         case list() | tuple():
             return ", ".join(str(_shown(item)) for item in value)
         case _:
             return value
-
-
-def _legible(text: str) -> str:
-    """Spell out what cannot be printed: control and direction characters and undecodable bytes of file names."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _fixed(value: float | None, digits: int) -> str:

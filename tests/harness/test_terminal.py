@@ -1,0 +1,82 @@
+"""What the program says: nothing from outside steers a terminal, and work without one tells how far it is."""
+
+import json
+import time
+
+import pytest
+
+from upd_harness.legible import legible, legible_json
+from upd_harness.terminal import INTERRUPTED, Terminal, reports_errors, when_interrupted
+from upd_zoo.errors import UpdZooError
+
+HOSTILE = "a\x1b[2J\x9b31m\u202egnp\r\udcff"
+
+
+def ended_by(error: BaseException) -> int:
+    """Return the exit code of a command that raises this error."""
+
+    @reports_errors
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        command()
+    return int(ended.value.code or 0)
+
+
+def test_what_cannot_be_printed_is_spelled_out() -> None:
+    assert legible(HOSTILE) == r"a\x1b[2J\x9b31m\u202egnp\r\udcff"
+    assert legible("été 日本\n", keep="\n") == "été 日本\n"
+
+
+def test_a_legible_document_is_the_same_document() -> None:
+    value = {"name": HOSTILE + "\x00\x7f\U000e0001", "plain": "été"}
+    text = legible_json(json.dumps(value, ensure_ascii=False, indent=2))
+    assert json.loads(text) == value
+    assert all(sign.isprintable() or sign == "\n" for sign in text)
+    assert "été" in text
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_names_from_outside_never_steer_the_terminal(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    terminal = Terminal(as_json)
+    terminal.say(HOSTILE)
+    terminal.data({"name": HOSTILE}, f"first\nsecond {HOSTILE}")
+    ended_by(UpdZooError(HOSTILE))
+    ended_by(OSError(5, "wrong", HOSTILE))
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
+
+
+def test_an_interrupt_says_what_is_true_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt) as interrupt, when_interrupted("half of it is kept"):
+        raise KeyboardInterrupt
+    assert ended_by(interrupt.value) == ended_by(KeyboardInterrupt()) == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted: half of it is kept\ninterrupted\n"
+
+
+def test_work_in_a_pipe_says_now_and_then_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Terminal().bar("scoring") as advance:
+        for done in range(1, 601):
+            now[0] += 0.5
+            advance(done, 600)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "scoring: 4 of 600 after 2 s"
+    assert 5 <= len(lines) <= 12
+
+
+@pytest.mark.parametrize("terminal", [Terminal(quiet=True), Terminal(progress=False)])
+def test_nothing_is_said_of_progress_where_it_is_not_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with terminal.bar("scoring") as advance:
+        now[0] = 1000.0
+        advance(1, 2)
+    assert capsys.readouterr().err == ""
