@@ -7,12 +7,31 @@ import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors, table, when_interrupted
-from upd_zoo.errors import InputError, NotFoundError, ToleranceError, UsageError
+from upd_harness.cli_score import score
+from upd_harness.models import announce, fetch, is_folder, load, named, revision_of
+from upd_harness.options import (
+    Backend,
+    BatchSize,
+    CacheDir,
+    Device,
+    HubOption,
+    Json,
+    ModelArgument,
+    ModelOption,
+    NoProgress,
+    Offline,
+    Precision,
+    Quiet,
+    Revision,
+    Threads,
+    Token,
+)
+from upd_harness.terminal import Terminal, reports_errors, table
+from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.vocabulary import Protocol
 
 app = typer.Typer(
@@ -28,24 +47,6 @@ app = typer.Typer(
     ),
 )
 
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A name such as rd-brats-t2, or an artefact's folder.")
-]
-ModelOption = Annotated[str, typer.Option("-m", "--model", help="A name such as rd-brats-t2, or an artefact's folder.")]
-Revision = Annotated[str | None, typer.Option("--revision", help="Which revision, such as seed-1.")]
-HubOption = Annotated[str | None, typer.Option("--hub", help="hf://ORG or a folder.", envvar="UPD_ZOO_HUB")]
-Offline = Annotated[bool, typer.Option("--offline", help="Use nothing but what is already here.")]
-Token = Annotated[str | None, typer.Option("--token", help="Access token of the Hugging Face Hub.")]
-CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where pulled files are kept.")]
-Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
-Backend = Annotated[str, typer.Option("--backend", help="onnx, torchscript or torch.")]
-Precision = Annotated[str, typer.Option("--precision", help="float32; or bfloat16, with --backend torch.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per call of the network.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but data and errors.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
-
 
 @app.callback(invoke_without_command=True)
 def _main(
@@ -60,29 +61,6 @@ def _main(
 
         typer.echo(__version__)
         raise typer.Exit
-
-
-def _named(model: str, revision: str | None) -> str:
-    if revision is None:
-        return model
-    if "@" in model:
-        raise UsageError(f"{model} names a revision, and so does --revision", "one of the two")
-    return f"{model}@{revision}"
-
-
-_LOCAL: Final = "local"
-
-
-def _is_folder(model: str) -> bool:
-    """Return whether a model is given as the folder of an artefact."""
-    from upd_zoo.artefact import MANIFEST
-
-    return (Path(model) / MANIFEST).is_file()
-
-
-def _revision_of(name: str) -> str:
-    """Return the revision that a name asks for; a folder, whose path may hold an @, has none."""
-    return _LOCAL if _is_folder(name) else name.partition("@")[2] or "main"
 
 
 @app.command("list")
@@ -130,7 +108,7 @@ def info(
     from upd_zoo.artefact import CALIBRATION, CONFIG, Calibration, Config, read_record
     from upd_zoo.runtime import RECORDS
 
-    pulled = _fetch(_named(model, revision), RECORDS, hub, offline, token, cache_dir, Terminal(as_json))
+    pulled = fetch(named(model, revision), RECORDS, hub, offline, token, cache_dir, Terminal(as_json))
     config = read_record(pulled.folder / CONFIG, Config)
     calibration = read_record(pulled.folder / CALIBRATION, Calibration)
     manifest = pulled.manifest
@@ -158,29 +136,6 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
-def _fetch(
-    model: str,
-    names: Any,
-    hub: str | None,
-    offline: bool,
-    token: str | None,
-    cache_dir: Path | None,
-    terminal: Terminal,
-    force: bool = False,
-) -> Any:
-    """Return files of a model, pulled from its hub or verified in its folder."""
-    from upd_zoo.artefact import verify
-    from upd_zoo.hub import Pulled, open_hub
-    from upd_zoo.vocabulary import ModelId
-
-    if _is_folder(model):
-        return Pulled(Path(model), _LOCAL, verify(Path(model), names))
-    with terminal.bar(f"pulling {model}") as advance:
-        return open_hub(hub, cache_dir, offline, token).fetch(
-            ModelId.parse(model), names, lambda _name, done, total: advance(done, total), force=force
-        )
-
-
 @app.command()
 @reports_errors
 def pull(
@@ -204,7 +159,7 @@ def pull(
         raise UsageError(f"no format is called '{formats}'", f"formats: {', '.join((*FILES, 'all'))}")
     names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
     terminal = Terminal(as_json, quiet, not no_progress)
-    pulled = _fetch(_named(model, revision), names, hub, offline, token, cache_dir, terminal, force)
+    pulled = fetch(named(model, revision), names, hub, offline, token, cache_dir, terminal, force)
     terminal.data({"folder": str(pulled.folder), "revision": pulled.revision}, str(pulled.folder))
 
 
@@ -222,7 +177,7 @@ def verify(
     """Check every file of a model against its manifest, and each format's recorded parity."""
     from upd_zoo.errors import ToleranceError
 
-    pulled = _fetch(_named(model, revision), None, hub, offline, token, cache_dir, Terminal(as_json))
+    pulled = fetch(named(model, revision), None, hub, offline, token, cache_dir, Terminal(as_json))
     manifest = pulled.manifest
     rows = [
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}", f"{row.tolerance:.0e}")
@@ -241,94 +196,7 @@ def verify(
         )
 
 
-@app.command()
-@reports_errors
-def score(
-    inputs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, searched recursively; or one image.")],
-    model: ModelOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
-    revision: Revision = None,
-    hub: HubOption = None,
-    device: Device = "auto",
-    backend: Backend = "onnx",
-    precision: Precision = "float32",
-    batch_size: BatchSize = 16,
-    threads: Threads = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
-    prepare: Annotated[bool, typer.Option("--prepare", help="Find the brain in whole heads first.")] = False,
-    template: Annotated[Path | None, typer.Option("--template", help="Its space, if not MNI152.")] = None,
-    extractor: Annotated[str, typer.Option("--extractor", help="hd-bet, or a command, to find brains.")] = "",
-    resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False,
-    num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Split the inputs over so many runs.")] = 1,
-    part_id: Annotated[int, typer.Option("--part-id", min=0, help="Which of them this is, from 0.")] = 0,
-    offline: Offline = False,
-    token: Token = None,
-    cache_dir: CacheDir = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    no_progress: NoProgress = False,
-) -> int:
-    """Score a folder of images: maps in each image's own space, a table and a report."""
-    arguments = {"inputs": inputs, "model": model, "output": output, "batch_size": batch_size, "workers": workers}
-    arguments |= {"threads": threads, "continue": resume, "overwrite": overwrite, "prepare": prepare}
-    arguments |= {"template": template, "extractor": extractor}
-    from dataclasses import asdict
-
-    from upd_harness.heads import Heads
-    from upd_harness.scoring import Settings, Shard, score_folder
-
-    if resume and overwrite:
-        raise UsageError("--continue and --overwrite exclude each other", "one of the two")
-    if not prepare and (template or extractor):
-        raise UsageError("nothing is prepared with --template or --extractor alone", "both with --prepare")
-    mode: Final = "continue" if resume else "overwrite" if overwrite else "new"
-    terminal = Terminal(as_json, quiet, not no_progress)
-    name = _named(model, revision)
-    if not inputs.exists():
-        raise NotFoundError(f"{inputs} does not exist", "a folder of images, or one image")
-    loaded = _load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
-    _announce(loaded, terminal)
-    heads = Heads.known_to(loaded.config, template, extractor) if prepare else None
-    settings = Settings(batch_size, workers, mode, Shard(part_id, num_parts), heads)
-    with when_interrupted("what is finished is kept; --continue goes on with it"), terminal.bar("scoring") as advance:
-        summary = score_folder(
-            loaded,
-            inputs,
-            output,
-            settings,
-            revision=_revision_of(name),
-            arguments=arguments,
-            on_progress=lambda done, total, _name: advance(done, total),
-        )
-    text = f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed\n{summary.report}"
-    terminal.data(asdict(summary) | {"report": str(summary.report)}, text)
-    return InputError.exit_code if summary.failed else 0
-
-
-def _load(
-    model: str,
-    hub: str | None,
-    backend: str,
-    device: str,
-    threads: int | None,
-    precision: str,
-    offline: bool,
-    token: str | None,
-    cache_dir: Path | None,
-    terminal: Terminal,
-) -> Any:
-    from upd_zoo.runtime import FILES, RECORDS, load_folder
-
-    names = (*RECORDS, *FILES.get(backend, ()))
-    pulled = _fetch(model, names, hub, offline, token, cache_dir, terminal)
-    return load_folder(pulled.folder, backend, device, threads, precision)
-
-
-def _announce(model: Any, terminal: Terminal) -> None:
-    labels = f" [{', '.join(model.config.labels)}]" if model.config.labels else ""
-    how = model.backend if model.precision == "float32" else f"{model.backend} in {model.precision}"
-    terminal.say(f"{model.config.id}{labels} on {model.device} through {how}. Research only.")
+app.command()(score)
 
 
 @app.command()
@@ -359,23 +227,23 @@ def evaluate(
     from upd_zoo.data.store import Store
     from upd_zoo.vocabulary import ModelId, get_test_set
 
-    name = _named(model, revision)
-    if test_set is None and _is_folder(name):
+    name = named(model, revision)
+    if test_set is None and is_folder(name):
         raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "--test-set phantom-t2")
     chosen = get_test_set(test_set or ModelId.parse(name).target)
     if output.is_dir() and any(output.iterdir()) and not overwrite:
         raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
     terminal = Terminal(as_json, quiet, not no_progress)
-    loaded = _load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
+    loaded = load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol))
-    _announce(loaded, terminal)
+    announce(loaded, terminal)
     with terminal.bar("evaluating") as advance:
         evaluation = run_evaluation(
             loaded,
             chosen,
             store,
             output,
-            revision=_revision_of(name),
+            revision=revision_of(name),
             batch_size=batch_size,
             arguments={"model": model, "test_set": chosen.id, "output": output, "batch_size": batch_size},
             on_progress=advance,
