@@ -61,6 +61,11 @@ class HeadCase:
         return self.brain.depth
 
     @property
+    def nbytes(self) -> int:
+        """Memory that it holds until its map is written."""
+        return self.brain.nbytes
+
+    @property
     def cautions(self) -> list[Caution]:
         """What the user should know."""
         return [*self.brain.cautions, _IN_ITS_SPACE]

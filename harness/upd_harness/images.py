@@ -91,6 +91,11 @@ class VolumeCase:
     affine: Any
     cautions: list[Caution]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds until its map is written."""
+        return self.images.nbytes
+
     def describe(self) -> dict[str, Any]:
         """Return shape, spacing and orientation of the file, for `results.jsonl`."""
         return describe_grid(self.geometry.shape, self.affine)
@@ -149,6 +154,11 @@ class PhotographCase:
     cautions: list[Caution]
 
     @property
+    def nbytes(self) -> int:
+        """Memory that it holds until its map is written."""
+        return self.images.nbytes + self.source.nbytes
+
+    @property
     def positions(self) -> list[int]:
         """A photograph is one image, at position 0."""
         return [0]
@@ -196,6 +206,10 @@ class Case(Protocol):
     @property
     def cautions(self) -> list[Caution]:
         """What the user should know."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds until its map is written."""
 
     def describe(self) -> dict[str, Any]:
         """Return the geometry of the file, for `results.jsonl`."""

@@ -1,6 +1,7 @@
 """Volumes of unknown origin: every file becomes the right array or one `InputError`, in bounded memory."""
 
 import gzip
+import hashlib
 import os
 import struct
 import tracemalloc
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from upd_zoo.data import gate
-from upd_zoo.data.gate import max_input_bytes, read_photograph, read_volume, suffix_of
+from upd_zoo.data.gate import hashes_of_what_is_read, max_input_bytes, read_photograph, read_volume, suffix_of
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 
 AFFINE = np.array([[0, 0, 2, -9], [-2, 0, 0, 5], [0, 2.5, 0, 7], [0, 0, 0, 1]], float)
@@ -299,6 +300,42 @@ def test_every_error_of_a_library_becomes_one_input_error(
 
     monkeypatch.setattr(gate, "parse_volume", fail)
     assert refusal(read_volume, nii, nifti()) == code
+
+
+def test_what_is_read_carries_the_hash_of_its_own_bytes(tmp_path: Path) -> None:
+    contents = {
+        "plain.nii": nifti(voxels((70, 60, 50))),
+        "packed.nii.gz": gzip.compress(nifti(voxels((70, 60, 50)))) + bytes(3 << 20),
+        "second.nii": nifti(version=2),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    with hashes_of_what_is_read() as found:
+        for name in contents:
+            read_volume(tmp_path / name)
+    assert found == {tmp_path / name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def test_a_file_that_is_replaced_while_it_is_read_cannot_carry_the_hash_of_other_bytes(
+    nii: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = nifti(), nifti(voxels() + 1)
+    nii.write_bytes(first)
+    parse = gate.parse_volume
+
+    def replaced(*arguments: Any, **options: Any) -> Any:
+        volume = parse(*arguments, **options)
+        nii.with_name("new").write_bytes(second)
+        nii.with_name("new").replace(nii)
+        return volume
+
+    monkeypatch.setattr(gate, "parse_volume", replaced)
+    with hashes_of_what_is_read() as found:
+        volume = read_volume(nii)
+        assert found == {nii: hashlib.sha256(first).hexdigest()}
+        np.testing.assert_array_equal(volume.data, voxels())
+        with pytest.raises(InputError, match="changed while it was read"):
+            read_volume(nii)
 
 
 @pytest.mark.parametrize(

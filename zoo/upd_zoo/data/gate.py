@@ -8,14 +8,17 @@ The first bytes decide what a file is, not its suffix: a plain NIfTI called `.ni
 since nothing about their pixels is in doubt.
 """
 
+import hashlib
+import io
 import os
 import stat
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
@@ -29,6 +32,7 @@ __all__ = [
     "VOLUME_SUFFIXES",
     "Photograph",
     "Volume",
+    "hashes_of_what_is_read",
     "max_input_bytes",
     "read_photograph",
     "read_volume",
@@ -41,6 +45,7 @@ VOLUME_SUFFIXES: Final = (".nii", ".nii.gz")
 PHOTOGRAPH_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Suffixes of the files that `read_photograph` is meant for."""
 
+_BLOCK: Final = 1 << 20
 _LIMIT: Final = "UPD_ZOO_MAX_INPUT_BYTES"
 _DEFAULT_LIMIT: Final = 2 << 30
 
@@ -144,8 +149,65 @@ def _opened(path: Path, limit: int) -> Iterator[BinaryIO]:
         raise InputError(InputErrorCode.TOO_LARGE, problem, accepted, f"raise {_LIMIT}")
     if status.st_size == 0:
         raise InputError(InputErrorCode.TRUNCATED, "it has no content", "", "copy or export the file again")
-    with path.open("rb") as file:
+    raw = _Hashed(path)
+    with io.BufferedReader(raw) as file:
         yield file
+        while file.read(_BLOCK):
+            pass
+        _note(path, raw.digest.hexdigest())
+
+
+_READ: ContextVar[dict[Path, str] | None] = ContextVar("_READ", default=None)
+
+
+@contextmanager
+def hashes_of_what_is_read() -> Iterator[dict[Path, str]]:
+    """Give the SHA-256 of every file that passes the gate within the block and this thread, by path.
+
+    They are those of the bytes that were decoded: a file that is replaced meanwhile cannot carry the hash of others.
+
+    Raises:
+        InputError: A file was read twice and was not the same (`unreadable`).
+    """
+    found: dict[Path, str] = {}
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
+
+
+def _note(path: Path, digest: str) -> None:
+    """Tell the hash of a file to whoever asked for it."""
+    found = _READ.get()
+    if found is not None and found.setdefault(path, digest) != digest:
+        raise InputError(
+            InputErrorCode.UNREADABLE, "it changed while it was read", "", "add --continue to try it again"
+        )
+
+
+class _Hashed(io.FileIO):
+    """A file that hashes the bytes that leave it, and that is read from its start to its end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.digest = hashlib.sha256()
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = super().readinto(buffer)
+        self.digest.update(memoryview(buffer)[:count])
+        return count
+
+    def readall(self) -> bytes:
+        content = super().readall()
+        self.digest.update(content)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if (offset, whence) != (0, os.SEEK_SET):
+            raise io.UnsupportedOperation("what is hashed is read from its start")
+        self.digest = hashlib.sha256()
+        return super().seek(offset, whence)
 
 
 @contextmanager
