@@ -97,7 +97,9 @@ def commands() -> list[Figure]:
 def _command(name: str, arguments: list[str], bare: float) -> list[Figure]:
     program = shutil.which("upd-zoo", path=sysconfig.get_path("scripts"))
     if program is None:
-        raise UpdZooError("the program upd-zoo is not installed beside this Python", "", "make bench installs it")
+        raise UpdZooError(
+            "the program upd-zoo is not installed beside this Python", "", "make bench, which installs it"
+        )
     command = [program, *arguments]
     median = statistics.median(seconds_of(partial(_run, command)) for _ in range(_STARTS))
     imported = re.findall(r"\| +torch(?:\.\S+)?$", _run(command, PYTHONPROFILEIMPORTTIME="1"), re.MULTILINE)
@@ -177,7 +179,10 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
         summary = score_folder(replace(model, predict=timed), inputs, folder / "scores", settings)
         shares.append(sum(inside) / (time.perf_counter() - began))
         if summary.ok != len(paths):
-            raise UpdZooError(f"{summary.failed} of {len(paths)} volumes were not scored", "speed of successes only")
+            raise UpdZooError(
+                f"{summary.failed} of {len(paths)} volumes were not scored",
+                "none that failed, for the speed is that of successes",
+            )
 
     inside: list[float] = []
     shares: list[float] = []

@@ -40,9 +40,9 @@ def insist_on(texts: dict[str, str], folder: Path) -> None:
     stale = sorted(name for name in {*texts, *found} if texts.get(name) != found.get(name))
     if stale:
         raise UpdZooError(
-            f"not current: {', '.join(stale)}",
+            f"these schemas are not current: {', '.join(stale)}",
             "schemas as upd_zoo.artefact defines them",
-            "python scripts/schemas.py writes them; delete what is left over",
+            "write them with python scripts/schemas.py, and delete what is left over",
         )
 
 

@@ -52,9 +52,8 @@ app = typer.Typer(
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    # The Hub's library reads its variables when it is imported, and sends telemetry unless told not to. It tells of
-    # every new try by a warning; what comes of them is told here, in one line.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # The Hub's library reads its variables when it is imported. It tells of every new try by a warning; what comes of
+    # them is told here, in one line.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if version:
         from upd_zoo import __version__
@@ -156,7 +155,7 @@ def pull(
     from upd_zoo.runtime import FILES, RECORDS
 
     if formats != "all" and formats not in FILES:
-        raise UsageError(f"no format is called '{formats}'", f"formats: {', '.join((*FILES, 'all'))}")
+        raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
     names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
     terminal = Terminal(as_json, quiet, not no_progress)
     pulled = fetch(named(model, revision), names, hub, offline, token, cache_dir, terminal, force)

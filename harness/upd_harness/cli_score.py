@@ -70,7 +70,7 @@ def score(
     terminal = Terminal(as_json, quiet, not no_progress)
     name = named(model, revision)
     if not inputs.exists():
-        raise NotFoundError(f"{inputs} does not exist", "a folder of images, or one image")
+        raise NotFoundError(f"the input {inputs} does not exist", "a folder of images, or one image")
     loaded = load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     announce(loaded, terminal)
     heads = Heads.known_to(loaded.config, template, extractor) if prepare else None

@@ -168,7 +168,8 @@ def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> 
     modality, tested = (DOMAINS[domain].modality for domain in (config.domain, test_set.domain))
     if modality is not tested:
         raise UsageError(
-            f"{test_set.id} holds images of the kind '{tested.title}', {config.id} knows '{modality.title}'",
+            f"the test set {test_set.id} holds images of the kind '{tested.title}', "
+            f"{config.id} knows '{modality.title}'",
             f"a model of the domain {test_set.domain}",
         )
     space = Space.of(facts.provenance)

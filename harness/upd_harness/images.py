@@ -239,7 +239,7 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
             InputErrorCode.UNSUPPORTED,
             f"{path.name} is a volume, and {config.id} takes photographs",
             "PNG, JPEG or TIFF",
-            "upd-zoo list shows the models for brain MRI",
+            "look for a model for brain MRI with upd-zoo list",
         )
     return case_of(read_volume(path), path.name)
 
@@ -321,6 +321,6 @@ def _with_channels(image: Array, channels: int, name: str) -> tuple[Array, list[
     raise InputError(
         InputErrorCode.CHANNELS,
         f"{name} is a {kinds[image.shape[0]]} image",
-        f"this model takes {kinds[channels]} images",
-        "upd-zoo list shows which model takes which",
+        f"{kinds[channels]} images for this model",
+        "look for another model with upd-zoo list",
     )

@@ -123,7 +123,7 @@ def random_dice(prevalence: float) -> float:
         UsageError: `prevalence`, the share p of anomalous items, lies outside [0, 1].
     """
     if not 0 <= prevalence <= 1:
-        raise UsageError(f"a prevalence of {prevalence}", "a share lies between 0 and 1")
+        raise UsageError(f"a prevalence of {prevalence} is no share", "a number between 0 and 1")
     return 2 * prevalence / (1 + prevalence)
 
 
@@ -201,20 +201,18 @@ def _paired(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[_Array, _Arra
     """Return both as arrays, refused unless of one shape and of real numbers."""
     pair = np.asarray(scores), np.asarray(labels)
     if pair[0].shape != pair[1].shape:
-        raise UsageError(f"scores {pair[0].shape} with labels {pair[1].shape}", "both need the same shape")
+        raise UsageError(f"scores {pair[0].shape} with labels {pair[1].shape}", "both of the same shape")
     if any(array.dtype.kind not in "biuf" for array in pair):
-        raise UsageError(f"scores of {pair[0].dtype} with labels of {pair[1].dtype}", "both are real numbers")
+        raise UsageError(f"scores of {pair[0].dtype} with labels of {pair[1].dtype}", "real numbers in both")
     return pair
 
 
 def _check_values(scores: _Array, labels: _Array) -> None:
     """Refuse scores that have no order and labels that have no class."""
     if not np.isfinite(scores).all():
-        raise UsageError(
-            "a score is NaN, or infinite as float32", "scores are finite", "leave out the image it belongs to"
-        )
+        raise UsageError("a score is NaN, or infinite as float32", "finite scores", "leave out the image it belongs to")
     if labels.dtype.kind != "b" and not ((labels == 0) | (labels == 1)).all():
-        raise UsageError("a mask or label is neither 0 nor 1", "1 is anomalous, 0 is normal", "pass mask > 0")
+        raise UsageError("a mask or label is neither 0 nor 1", "1 for anomalous, 0 for normal", "pass mask > 0")
 
 
 def _chunks(scores: _Array, labels: _Array, label_type: npt.DTypeLike) -> Iterator[tuple[_Array, _Array]]:
@@ -422,9 +420,9 @@ class ScoreTally:
             UsageError: `threshold` is not finite as float32, which it is rounded to; or the tally is empty.
         """
         if not abs(threshold) <= float(np.finfo(np.float32).max):
-            raise UsageError(f"a threshold of {threshold}", "thresholds are finite in float32")
+            raise UsageError(f"a threshold of {threshold} divides nothing", "a number that is finite in float32")
         if not self._pages.size:
-            raise UsageError("an operating point of an empty tally", "", "update it with a map and its mask first")
+            raise UsageError("an empty tally has no operating point", "", "update it with a map and its mask first")
         return self._points(self._first_bins(np.array([threshold], np.float32)))[0]
 
     def threshold_at_fpr(self, rate: float) -> float | None:
@@ -436,7 +434,7 @@ class ScoreTally:
             UsageError: `rate`, a share such as the 0.05 of the study's older metrics, lies outside [0, 1].
         """
         if not 0 <= rate <= 1:
-            raise UsageError(f"a false-positive rate of {rate}", "a rate lies between 0 and 1")
+            raise UsageError(f"a false-positive rate of {rate} is no share", "a number between 0 and 1")
         normals, _ = self._totals()
         if not normals:
             return None

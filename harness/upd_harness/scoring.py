@@ -64,7 +64,9 @@ class Shard:
 
     def __post_init__(self) -> None:
         if self.parts < 1 or not 0 <= self.part < self.parts:
-            raise UsageError(f"there is no part {self.part} of {self.parts}", "parts are counted from 0")
+            raise UsageError(
+                f"there is no part {self.part} of {self.parts}", f"0 to {self.parts - 1}, for parts are counted from 0"
+            )
 
     def named(self, name: str) -> str:
         """Return the file name of this part's results, such as `results.jsonl` or `results-1-of-4.jsonl`."""

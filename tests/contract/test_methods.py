@@ -238,7 +238,7 @@ def test_an_unknown_setting_is_refused(name: str) -> None:
 
 
 def test_an_unknown_method_gets_the_nearest() -> None:
-    with pytest.raises(NotFoundError, match="did you mean vae"):
+    with pytest.raises(NotFoundError, match="Did you mean vae"):
         create("vaee", 1, {})
 
 

@@ -127,7 +127,7 @@ def test_pulling_prints_the_folder_of_what_was_asked_for(upd_zoo: Command) -> No
 def test_an_unknown_model_is_not_found_and_the_closest_is_offered(upd_zoo: Command) -> None:
     answer = upd_zoo("pull", "vea-phantom-t2")
     assert answer.is_one_error(4)
-    assert f"did you mean {MODEL}?" in answer.err
+    assert f"Did you mean {MODEL}?" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_full_disk_is_one_error_and_the_run_can_go_on(
 
     answer = finished([str(PROGRAM), *command], environment, tmp_path, preexec_fn=fill_disk)
     assert answer.is_one_error(1)
-    assert "the results cannot be written" in answer.err
+    assert "The results cannot be written" in answer.err
     assert "--continue" in answer.err
     assert not list((tmp_path / "out").rglob("*.tmp.*"))
     assert upd_zoo(*command, "--continue").code == 0

@@ -91,7 +91,7 @@ def test_a_single_file_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
 def test_a_missing_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="does not exist"):
         find_images(tmp_path / "nowhere")
-    with pytest.raises(NotFoundError, match="there is no image"):
+    with pytest.raises(NotFoundError, match="There is no image"):
         find_images(tmp_path)
 
 

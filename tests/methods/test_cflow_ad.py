@@ -327,9 +327,9 @@ def test_a_backbone_that_mirrors_its_borders_sees_them_in_another_way(store: Sto
         ({"condition": 0}, "condition of 0 channels"),
         ({"condition": -4}, "condition of -4 channels"),
         ({"blocks": 0}, "0 coupling blocks"),
-        ({"strides": []}, "no strides"),
+        ({"strides": []}, "No strides"),
         ({"strides": [3]}, "strides"),
-        ({"padding": "mirror"}, "no padding is called 'mirror'"),
+        ({"padding": "mirror"}, "No padding is called 'mirror'"),
         ({"backbone": "test_resnt"}, "no backbone called 'test_resnt'"),
     ],
 )

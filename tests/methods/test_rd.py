@@ -239,7 +239,7 @@ def test_both_protocols_are_the_same(domain: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backbone": "wide_resnet_50_2"}, "did you mean .*wide_resnet50_2"),
+        ({"backbone": "wide_resnet_50_2"}, "Did you mean .*wide_resnet50_2"),
         ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
         ({"smoothing": 4.0}, "smoothing"),
     ],

@@ -101,8 +101,8 @@ def test_what_a_program_writes_is_distrusted(someone: Head, tmp_path: Path, cont
     [
         ("hd-bet -i {head}", "does not say where the program reads and writes"),
         ("hd-bet -o {brain}", "does not say where the program reads and writes"),
-        ("no-such-program {head} {brain}", "there is no program no-such-program on the PATH"),
-        ("hd-bet", "there is no program hd-bet on the PATH"),
+        ("no-such-program {head} {brain}", "There is no program no-such-program on the PATH"),
+        ("hd-bet", "There is no program hd-bet on the PATH"),
     ],
 )
 def test_a_command_that_cannot_work_is_refused_before_anything_is_read(

@@ -95,12 +95,12 @@ def test_every_name_of_a_model_finds_its_row() -> None:
 
 
 def test_an_unknown_model_is_answered_with_the_closest_and_what_to_type() -> None:
-    with pytest.raises(NotFoundError, match=r"rd-atlas .*rd-camcan-t1.*did you mean rd-camcan-t2.*upd-zoo list"):
+    with pytest.raises(NotFoundError, match=r"rd-atlas .*rd-camcan-t1.*Did you mean rd-camcan-t2.*upd-zoo list"):
         catalogue_of(RD, VAE).get(ModelId.parse("rd-atlas"))
 
 
 def test_an_unknown_revision_is_answered_with_the_closest() -> None:
-    with pytest.raises(NotFoundError, match=r"'seed-2'.*did you mean seed-1.*upd-zoo info rd-brats-t2"):
+    with pytest.raises(NotFoundError, match=r"'seed-2'.*Did you mean seed-1.*upd-zoo info rd-brats-t2"):
         catalogue_of(RD).get(ModelId.parse("rd-brats-t2@seed-2"))
 
 
@@ -119,7 +119,7 @@ def test_filters_combine() -> None:
 
 
 def test_filtering_by_no_domain_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="did you mean camcan-t1"):
+    with pytest.raises(UsageError, match="Did you mean camcan-t1"):
         Catalogue().filter(domain="camcam-t1")
 
 

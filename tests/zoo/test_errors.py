@@ -28,20 +28,25 @@ def test_no_two_errors_share_an_exit_code() -> None:
 
 def test_three_beats_make_one_line() -> None:
     error = UsageError("the size is\n  7 ", "an even size.", "pass --size 8")
-    assert str(error) == "the size is 7. an even size. pass --size 8."
+    assert str(error) == "The size is 7. Accepted: an even size. Do this: pass --size 8."
     assert (error.accepted, error.next_step) == ("an even size.", "pass --size 8")
 
 
+@pytest.mark.parametrize("name", ["scan.nii.gz", "vae-idrid", "/data/scan", "out/runs", "idrid: the file", "3 images"])
+def test_a_name_keeps_its_letters_where_it_begins_a_sentence(name: str) -> None:
+    assert str(UpdZooError(f"{name} is not right")) == f"{name} is not right."
+
+
 def test_empty_beats_leave_no_trace() -> None:
-    assert str(UsageError("no", "", "try again")) == "no. try again."
+    assert str(UsageError("no.", "", "try again")) == "No. Do this: try again."
 
 
 def test_a_question_ends_as_a_question() -> None:
-    assert str(UsageError("no method is called 'rdd'", closest("rdd", ["rd"]))).endswith("did you mean rd?")
+    assert str(UsageError("no method is called 'rdd'", closest("rdd", ["rd"]))).endswith("'rdd'. Did you mean rd?")
 
 
 def test_a_missing_extra_says_what_to_install() -> None:
-    assert str(MissingExtraError("Training", "train")).endswith("pip install 'upd-zoo[train]'.")
+    assert str(MissingExtraError("Training", "train")).endswith("'train'. Do this: pip install 'upd-zoo[train]'.")
 
 
 @pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
@@ -60,5 +65,5 @@ def test_the_nearest_names_are_offered_best_first() -> None:
 
 
 def test_where_nothing_is_near_everything_is_listed() -> None:
-    assert closest("xyz", ["vae", "rd"]) == "known: rd, vae"
-    assert closest("xyz", []) == "none is known"
+    assert closest("xyz", ["vae", "rd"]) == "rd, vae"
+    assert closest("xyz", []) == "nothing, for none is known"

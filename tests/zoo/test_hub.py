@@ -184,7 +184,7 @@ def test_a_manifest_without_a_configuration_is_refused(folder_hub: Hub, on_hub: 
 
 
 def test_an_unknown_model_revision_file_or_hub_is_not_found(folder_hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="did you mean vae-phantom-t1"):
+    with pytest.raises(NotFoundError, match="Did you mean vae-phantom-t1"):
         folder_hub.fetch(ModelId.parse("vae-phantom-t2"))
     with pytest.raises(NotFoundError, match="has no revision 'seed-1'"):
         folder_hub.fetch(SEED)

@@ -173,7 +173,7 @@ def test_a_forged_path_is_refused(remote: Hub, fake: FakeHub, artefact: Path) ->
 
 
 def test_what_the_hub_does_not_have_is_not_found(remote: Hub, fake: FakeHub) -> None:
-    with pytest.raises(NotFoundError, match="did you mean vae-phantom-t1"):
+    with pytest.raises(NotFoundError, match="Did you mean vae-phantom-t1"):
         remote.fetch(ModelId.parse("vae-phantom-t2"))
     with pytest.raises(NotFoundError, match=r"no revision 'seed-1'.*main"):
         remote.fetch(SEED)

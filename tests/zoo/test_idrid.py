@@ -149,7 +149,7 @@ def test_a_store_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> Non
     root = write_idrid(tmp_path / "idrid")
     for photo in (root / IMAGES_B / TRAINING).iterdir():
         photo.write_bytes(b"")
-    with pytest.raises(InputError, match="none of 11 inputs of idrid/train can be used"):
+    with pytest.raises(InputError, match="None of 11 inputs of idrid/train can be used"):
         prepare(DOMAIN, tmp_path / "data", root)
     assert not store_path(tmp_path / "data", *TRAIN).exists()
 

@@ -259,7 +259,7 @@ def test_padding_that_cannot_be_is_refused(name: str, padding: str, message: str
 
 
 def test_a_wrong_name_gets_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"did you mean .*wide_resnet50_2"):
+    with pytest.raises(UsageError, match=r"Did you mean .*wide_resnet50_2"):
         FeatureBackbone("wide_resnet_50_2")
 
 

@@ -279,7 +279,7 @@ def test_a_method_without_a_backbone_takes_none() -> None:
 
 
 def test_an_unknown_method_gets_the_nearest() -> None:
-    with pytest.raises(NotFoundError, match="did you mean vae"):
+    with pytest.raises(NotFoundError, match="Did you mean vae"):
         recipe_of("vaee-idrid")
 
 

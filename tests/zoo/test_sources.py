@@ -253,7 +253,7 @@ def test_options_that_a_source_does_not_take_are_refused(tmp_path: Path, target:
 
 
 def test_a_root_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="there is no folder"):
+    with pytest.raises(NotFoundError, match="There is no folder"):
         prepare(DOMAINS["idrid"], tmp_path, tmp_path / "nowhere")
 
 

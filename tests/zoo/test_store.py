@@ -122,7 +122,7 @@ def test_a_store_that_fails_half_way_leaves_the_old_one(copy: Path) -> None:
 
 
 def test_a_store_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UpdZooError, match="no image"):
+    with pytest.raises(UpdZooError, match="No image"):
         write_store(tmp_path / "store", "x", [], channels=1, has_masks=False)
     assert not [*tmp_path.iterdir()]
 

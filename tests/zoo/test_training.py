@@ -254,7 +254,7 @@ def test_a_checkpoint_that_is_none_is_refused(store: Store, run: Path) -> None:
 
 def test_divergence_ends_the_run(store: Store, run: Path) -> None:
     recipe = replace(RECIPE, phases={"main": Phase(steps=45, optimiser={"name": "SGD", "lr": 1e30})})
-    with pytest.raises(UpdZooError, match=r"the loss is (nan|inf) at step \d"):
+    with pytest.raises(UpdZooError, match=r"The loss is (nan|inf) at step \d"):
         run_training(store, run, recipe)
     assert not (run / WEIGHTS).exists()
 
@@ -473,7 +473,7 @@ def test_a_schedule_slows_training_down(store: Store, tmp_path: Path) -> None:
 
 
 def test_an_unknown_schedule_gets_the_nearest() -> None:
-    with pytest.raises(UsageError, match="did you mean cosine"):
+    with pytest.raises(UsageError, match="Did you mean cosine"):
         rate_factor({"name": "cosin"}, 0)
 
 

@@ -8,6 +8,7 @@
 Importing this package imports neither torch nor any runtime; names are resolved when they are used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from upd_zoo.loading import load as load
     from upd_zoo.runtime import Model as Model
     from upd_zoo.vocabulary import ModelId as ModelId
+
+# ONNX Runtime and the Hub's library tell their makers of every run unless these stand when they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 _HOMES = {"load": "upd_zoo.loading", "Model": "upd_zoo.runtime", "ModelId": "upd_zoo.vocabulary"}

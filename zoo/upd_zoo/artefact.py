@@ -219,7 +219,7 @@ class Config(Record):
             raise UsageError(
                 f"{self.id} knows brains in the space of {self.space.template}, not of {template}",
                 f"the file with SHA-256 {self.space.template_sha256[:12]}…",
-                f"--template path/to/{self.space.template}, where brains are prepared",
+                f"add --template path/to/{self.space.template} where brains are prepared",
             )
 
 
@@ -392,7 +392,7 @@ def read_record(path: Path, kind: type[RecordType]) -> RecordType:
         return kind.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(
-            f"{path.parent.name}/{path.name} does not exist", f"an artefact holds a {path.name}"
+            f"{path.parent.name}/{path.name} does not exist", f"a folder that holds a {path.name}"
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -428,7 +428,7 @@ def check_file(folder: Path, name: str, record: FileRecord) -> None:
         raise IntegrityError(
             f"{name} does not have the SHA-256 of its manifest",
             f"{record.bytes} bytes with SHA-256 {record.sha256[:12]}…",
-            "upd-zoo pull --force fetches it again",
+            "fetch it again with upd-zoo pull --force",
         )
 
 
@@ -449,6 +449,6 @@ def verify(folder: Path, names: Iterable[str] | None = None) -> Manifest:
     manifest = read_record(folder / MANIFEST, Manifest)
     for name in manifest.files if names is None else names:
         if name not in manifest.files:
-            raise NotFoundError(f"{manifest.id} has no {name}", f"it has {', '.join(manifest.files)}")
+            raise NotFoundError(f"{manifest.id} has no {name}", ", ".join(manifest.files))
         check_file(folder, name, manifest.files[name])
     return manifest

@@ -11,10 +11,12 @@
 
 Anything else that escapes is a bug and keeps its traceback.
 
-An error speaks in three beats: what was wrong with the value, what is accepted, what to do next.
+An error speaks in three beats: what was wrong with the value, what is accepted, what to do next. It is read as whole
+sentences: "No device is called 'tpu'. Accepted: auto, cpu or cuda. Do this: upd-zoo doctor."
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -24,21 +26,35 @@ class UpdZooError(Exception):
     """An error with an explanation that fits on one line.
 
     Args:
-        problem: What was wrong, with the offending value.
-        accepted: What would have been right; may be empty.
-        next_step: What to type or do next; may be empty.
+        problem: What was wrong, with the offending value, as a sentence; a capital and a full stop are put where they
+            are missing.
+        accepted: What would have been right, as it goes on from "Accepted:"; or a question; may be empty.
+        next_step: What to type or do next, as it goes on from "Do this:"; may be empty.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, problem: str, accepted: str = "", next_step: str = "") -> None:
         self.problem, self.accepted, self.next_step = problem, accepted, next_step
-        beats = (" ".join(beat.split()).rstrip(".") for beat in (problem, accepted, next_step))
-        super().__init__(" ".join(beat if beat.endswith("?") else f"{beat}." for beat in beats if beat))
+        beats = (("", problem), ("Accepted: ", accepted), ("Do this: ", next_step))
+        super().__init__(" ".join(_sentence(opening, beat) for opening, beat in beats if beat))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let an error cross to another process, whatever arguments its class takes."""
         return _restored, (type(self), str(self), self.__dict__)
+
+
+_WORD = re.compile(r"[a-z]+(?=[ ,;]|$)")
+"""What gets a capital where it begins a sentence; a name such as `scan.nii.gz` or `vae-idrid` keeps its letters."""
+
+
+def _sentence(opening: str, beat: str) -> str:
+    """Return a beat on one line as a sentence; a question needs no opening."""
+    text = " ".join(beat.split()).rstrip(".")
+    if opening and not text.endswith("?"):
+        return f"{opening}{text}."
+    text = text[:1].upper() + text[1:] if _WORD.match(text) else text
+    return text if text.endswith("?") else f"{text}."
 
 
 def _restored(kind: type[UpdZooError], message: str, state: dict[str, Any]) -> UpdZooError:
@@ -129,12 +145,12 @@ _NAMED = 16
 
 
 def closest(value: str, known: Iterable[str]) -> str:
-    """Return the known names nearest to `value` as a phrase such as "did you mean a or b?", or the whole list."""
+    """Return the known names nearest to `value` as a question such as "did you mean a or b?", or else all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(near)}?"
     if not names:
-        return "none is known"
+        return "nothing, for none is known"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"known: {', '.join(names[:_NAMED])}{more}"
+    return f"{', '.join(names[:_NAMED])}{more}"

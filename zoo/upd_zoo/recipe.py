@@ -81,9 +81,7 @@ def load_recipe(
     document = _read(model.method)
     profiles = {FULL_PROFILE, *document.get("profile", {})}
     if profile not in profiles:
-        raise UsageError(
-            f"{model.method} has no profile called '{profile}'", f"profiles: {', '.join(sorted(profiles))}"
-        )
+        raise UsageError(f"the method {model.method} has no profile called '{profile}'", ", ".join(sorted(profiles)))
     chosen = {
         "modality": model.domain.modality.id,
         "domain": model.domain.id,
@@ -95,7 +93,9 @@ def load_recipe(
     settings = dict(merged.get("settings", {}))
     if model.backbone is not None:
         if "backbone" not in settings:
-            raise UsageError(f"{model.method} has no feature backbone to choose", f"use {model.method}-{model.target}")
+            raise UsageError(
+                f"the method {model.method} has no feature backbone to choose", f"{model.method}-{model.target}"
+            )
         settings["backbone"] = model.backbone
     return Recipe(
         method=model.method,
@@ -159,7 +159,7 @@ def _phases(method: str, merged: Mapping[str, Any], steps: int | None) -> dict[s
     inherited = {key: merged[key] for key in Phase.model_fields if key in merged}
     if "phase" not in merged and not inherited["steps"]:
         if steps is not None:
-            raise UsageError(f"{method} learns without optimiser steps", "no number of steps")
+            raise UsageError(f"the method {method} learns without optimiser steps", "no number of steps")
         return {}
     override = {} if steps is None else {"steps": steps}
     phases = merged.get("phase", {"main": {}})

@@ -88,9 +88,9 @@ def load_folder(
         MissingExtraError: The backend needs torch, which is not installed.
     """
     if backend not in FILES:
-        raise UsageError(f"no backend is called '{backend}'", f"backends: {', '.join(FILES)}")
+        raise UsageError(f"no backend is called '{backend}'", ", ".join(FILES))
     if precision not in PRECISIONS:
-        raise UsageError(f"no precision is called '{precision}'", f"precisions: {', '.join(PRECISIONS)}")
+        raise UsageError(f"no precision is called '{precision}'", ", ".join(PRECISIONS))
     if precision != PRECISIONS[0] and backend != "torch":
         raise UsageError(f"the graphs of {backend} compute in float32", "float32", "add --backend torch")
     verify(folder, (*RECORDS, *FILES[backend]))

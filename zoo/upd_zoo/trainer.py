@@ -109,16 +109,16 @@ class Trainer:
         self, run: Path, recipe: Recipe, device: str = "auto", on_progress: Callable[[Progress], None] | None = None
     ) -> None:
         if device not in _DEVICES:
-            raise UsageError(f"no device is called '{device}'", f"devices: {', '.join(_DEVICES)}")
+            raise UsageError(f"no device is called '{device}'", ", ".join(_DEVICES))
         if device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("no CUDA device can be used", "auto or cpu", "upd-zoo doctor says what is found")
+            raise UsageError("no CUDA device can be used", "auto or cpu", "see with upd-zoo doctor what is found")
         self.run, self.recipe, self.on_progress = run, recipe, on_progress
         self.accelerator = Accelerator(cpu=device == "cpu")
         if device != "auto" and self.accelerator.device.type != device:
             raise UsageError(
                 f"this process already trains on {self.accelerator.device.type}",
                 "one device per process",
-                "start another",
+                "start another process",
             )
         self.finished: list[str] = []
 
@@ -144,9 +144,7 @@ class Trainer:
             UpdZooError: A loss is no longer finite.
         """
         if phase not in self.recipe.phases:
-            raise UsageError(
-                f"the recipe of {method.id} has no phase {phase}", f"phases: {', '.join(self.recipe.phases)}"
-            )
+            raise UsageError(f"the recipe of {method.id} has no phase {phase}", ", ".join(self.recipe.phases))
         budget = self.recipe.phases[phase]
         parts = [method.get_submodule(turn.part) for turn in turns]
         optimisers = [_optimiser(part, budget) for part in parts]
@@ -308,7 +306,7 @@ def open_run(run: Path, *, resume: bool) -> None:
         UsageError: It is a file, or is not empty and `resume` is off.
     """
     if run.is_file():
-        raise UsageError(f"{run} is a file", "a new folder")
+        raise UsageError(f"the run folder {run} is a file", "a new folder")
     if run.is_dir() and any(run.iterdir()) and not resume:
         raise UsageError(f"the run folder {run} is not empty", "a new folder", "add --continue to go on with it")
     run.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def window(framing: Framing, height: int, width: int, spacing: tuple[float, floa
     if not 1 / _MOST_ANISOTROPIC <= spacing[0] / spacing[1] <= _MOST_ANISOTROPIC:
         raise InputError(
             InputErrorCode.GEOMETRY,
-            f"pixels of {spacing[0]:g} x {spacing[1]:g} mm",
+            f"its pixels are {spacing[0]:g} x {spacing[1]:g} mm large",
             f"one side at most {_MOST_ANISOTROPIC} times the other",
         )
     side_mm = max(height * spacing[0], width * spacing[1])

@@ -169,7 +169,7 @@ class DownloadedSource(Source):
         missing = [pattern for pattern in self.expected if not any(root.glob(pattern))]
         if missing:
             raise NotFoundError(
-                f"{root} is not the folder of {self.title}: it lacks {_quoted(missing)}",
+                f"the folder {root} is not that of {self.title}: it lacks {_quoted(missing)}",
                 f"the original layout, with {_quoted(self.expected)}",
                 self.origin,
             )

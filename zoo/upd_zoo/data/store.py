@@ -216,7 +216,7 @@ class Store:
             protocol = folder.name.partition("-")[2]
             raise NotFoundError(
                 f"there is no prepared store in {folder}",
-                f"a folder with {FACTS}; --data or UPD_ZOO_DATA says where the stores are",
+                f"a folder with {FACTS}, below what --data or UPD_ZOO_DATA names",
                 f"make prepare DOMAIN={folder.parent.name}" + (f" PROTOCOL={protocol}" if protocol else ""),
             )
         self.folder = folder

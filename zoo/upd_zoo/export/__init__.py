@@ -56,7 +56,7 @@ def export_artefact(
         raise UsageError("the validation images are the training images", "healthy images of other subjects")
     if validation.facts.channels != config.input.channels:
         raise UsageError(
-            f"{validation.facts.name} has {validation.facts.channels} channels", str(config.input.channels)
+            f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
         )
     detector = load_detector(run)
     channels = config.input.channels
@@ -96,8 +96,8 @@ def _insist(parity: list[Parity]) -> None:
     for row in parity:
         if not row.passed:
             raise ToleranceError(
-                f"{row.format} differs from the eager model by {row.map_difference:.1e} at batch {row.batch}, "
-                f"with a rank correlation of {row.rank_correlation:.5f}",
+                f"the format {row.format} differs from the eager model by {row.map_difference:.1e} at batch "
+                f"{row.batch}, with a rank correlation of {row.rank_correlation:.5f}",
                 f"at most {row.tolerance:.0e} over a range of {row.map_range:.2g}",
             )
 

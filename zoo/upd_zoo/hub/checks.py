@@ -54,7 +54,7 @@ def selection(manifest: Manifest, model: ModelId, names: Iterable[str] | None) -
     wanted.pop(MANIFEST, None)
     for name in wanted:
         if name not in manifest.files:
-            raise NotFoundError(f"{model} has no {name}", f"it has {', '.join(manifest.files)}")
+            raise NotFoundError(f"{model} has no {name}", ", ".join(manifest.files))
     return {name: manifest.files[name] for name in wanted}
 
 

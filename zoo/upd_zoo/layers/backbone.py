@@ -177,7 +177,7 @@ def _pad(backbone: FeatureBackbone, padding: str) -> None:
         UsageError: The padding has no name, or a convolution computes its padding itself.
     """
     if padding not in _PADDINGS:
-        raise UsageError(f"no padding is called '{padding}'", f"paddings: {', '.join(_PADDINGS)}")
+        raise UsageError(f"no padding is called '{padding}'", ", ".join(_PADDINGS))
     if padding == "zeros":  # what timm has
         return
     for convolution in backbone.modules():

@@ -43,7 +43,7 @@ def start_from(encoders: Sequence[Encoder], folder: Path, recipe: Recipe) -> tup
         raise NotFoundError(
             f"there is no pre-trained network in {folder}",
             f"a folder with {CONFIG} and {WEIGHTS}",
-            f"python scripts/pretrain_ccd.py {recipe.method}-{recipe.domain.id} --out RUN makes RUN/backbone",
+            f"make RUN/backbone with python scripts/pretrain_ccd.py {recipe.method}-{recipe.domain.id} --out RUN",
         )
     verify(folder)
     backbone = read_record(folder / CONFIG, Backbone)

@@ -83,5 +83,5 @@ def brain_phantom(weighting: Weighting, seed: int, subject: int, lesion: Lesion 
 
 def _generator(seed: int, subject: int, stream: str) -> np.random.Generator:
     if seed < 0 or subject < 0:
-        raise UsageError(f"seed {seed} and subject {subject} choose no phantom", "both are whole numbers from 0")
+        raise UsageError(f"seed {seed} and subject {subject} choose no phantom", "whole numbers from 0 for both")
     return np.random.default_rng([seed, subject, _STREAMS.index(stream)])

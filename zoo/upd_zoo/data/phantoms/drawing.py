@@ -30,7 +30,11 @@ def generator(seed: int, subject: int, *stream: int) -> np.random.Generator:
         UsageError: `seed` or `subject` is negative.
     """
     if seed < 0 or subject < 0:
-        raise UsageError(f"seed {seed}, subject {subject}", "both count from 0", "drop the minus sign")
+        raise UsageError(
+            f"seed {seed} and subject {subject} choose no phantom",
+            "whole numbers that count from 0",
+            "drop the minus sign",
+        )
     return np.random.default_rng([seed, subject, *stream])
 
 
@@ -42,7 +46,11 @@ def pixel_centres(size: int) -> tuple[FloatArray, FloatArray]:
         UsageError: `size` is below `MINIMUM_SIZE`.
     """
     if size < MINIMUM_SIZE:
-        raise UsageError(f"a phantom of {size} pixels", f"{MINIMUM_SIZE} or more", f"size={MINIMUM_SIZE}")
+        raise UsageError(
+            f"a phantom of {size} pixels has no room for its anatomy",
+            f"{MINIMUM_SIZE} or more",
+            f"pass size={MINIMUM_SIZE}",
+        )
     axis = ((np.arange(size) + 0.5) / size).astype(np.float32)
     y, x = np.meshgrid(axis, axis, indexing="ij")
     x.flags.writeable = y.flags.writeable = False
