@@ -34,6 +34,7 @@ from upd_zoo.artefact import (
     inventory,
     read_record,
     verify,
+    write_record,
 )
 from upd_zoo.data.store import Store
 from upd_zoo.eager import load_script
@@ -264,11 +265,38 @@ def test_a_format_that_differs_is_not_signed_and_replaces_nothing(
 
     monkeypatch.setattr(upd_zoo.export, "onnx_predict", shift)
     monkeypatch.setattr(upd_zoo.export, "write_onnx", lambda _detector, path, _channels: _copy(grey / ONNX, path))
-    (tmp_path / "artefact").mkdir()
-    (tmp_path / "artefact" / "earlier").touch()
+    shutil.copytree(grey, tmp_path / "artefact")
+    before = inventory(tmp_path)
     with pytest.raises(ToleranceError, match=r"onnx differs .* 2\.0e-04"):
         export_artefact(grey.parent / "run", Store(grey.parent / "validation"), tmp_path / "artefact")
-    assert [path.name for path in tmp_path.rglob("*")] == ["artefact", "earlier"]
+    assert inventory(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["artefact"]
+
+
+@pytest.mark.parametrize("place", ["", "run", "another model", "artefact with notes"])
+def test_an_export_deletes_nothing_that_is_not_an_older_artefact_of_the_model(
+    grey: Path, tmp_path: Path, place: str
+) -> None:
+    shutil.copytree(grey.parent / "run", tmp_path / "run")
+    for name in ("another model", "artefact with notes"):
+        shutil.copytree(grey, tmp_path / name)
+    other = read_record(grey / MANIFEST, Manifest).model_copy(update={"id": "vae-phantom-t1"})
+    write_record(tmp_path / "another model" / MANIFEST, other)
+    (tmp_path / "artefact with notes" / "notes.txt").touch()
+    before = inventory(tmp_path)
+    with pytest.raises(UsageError, match="would be lost"):
+        export_artefact(tmp_path / "run", Store(grey.parent / "validation"), tmp_path / place)
+    assert inventory(tmp_path) == before
+
+
+def test_an_export_replaces_an_older_artefact_of_the_model(
+    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upd_zoo.export, "write_onnx", lambda _detector, path, _channels: _copy(grey / ONNX, path))
+    older = shutil.copytree(grey, tmp_path / "artefact")
+    (older / ONNX).write_bytes(b"old")
+    export_artefact(grey.parent / "run", Store(grey.parent / "validation"), older)
+    assert verify(older).files[ONNX] == verify(grey).files[ONNX]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from upd_zoo.errors import UsageError
 from upd_zoo.files import HALF_WRITTEN, replacing, replacing_folder, sha256_of, to_json, write_text
+
+NAMES = ("old", "new", "half", "first", "second")
+"""What the folders of these tests may lose."""
 
 
 def names_in(folder: Path) -> list[str]:
@@ -60,7 +64,7 @@ def test_while_a_file_is_written_the_old_one_stands(tmp_path: Path) -> None:
 def test_a_folder_replaces_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "store"
     for name in ("old", "new"):
-        with replacing_folder(target) as temporary:
+        with replacing_folder(target, NAMES) as temporary:
             (temporary / name).write_text(name)
     assert names_in(target) == ["new"]
     assert names_in(tmp_path) == ["store"]
@@ -70,7 +74,7 @@ def test_a_folder_replaces_the_old_one(tmp_path: Path) -> None:
 def test_a_file_or_folder_may_be_read_by_whom_the_umask_says(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with replacing_folder(tmp_path / "store"):
+        with replacing_folder(tmp_path / "store", ()):
             write_text(tmp_path / "a", "")
     finally:
         os.umask(before)
@@ -90,7 +94,7 @@ def test_any_name_that_can_be_written_can_be_replaced(tmp_path: Path, ending: st
         assert fnmatch(temporary.name, HALF_WRITTEN)
         assert temporary.suffix in (target.suffix, "")
     assert target.read_text() == "whole"
-    with replacing_folder(tmp_path / ("f" * LONGEST)):
+    with replacing_folder(tmp_path / ("f" * LONGEST), ()):
         pass
 
 
@@ -101,13 +105,50 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "first", "the one that ended last"
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "below/notes.txt"])
+def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "store"
+    for path in (target / "old", target / name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(UsageError, match=rf"holds {name}, which would be lost"), replacing_folder(target, NAMES):
+        raise AssertionError
+    assert sorted(path.name for path in target.rglob("*") if path.is_file()) == ["notes.txt", "old"]
+    assert names_in(tmp_path) == ["store"]
+
+
+def test_a_file_is_no_folder_to_replace(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("mine")
+    with pytest.raises(UsageError, match="is a file"), replacing_folder(tmp_path / "store", NAMES):
+        raise AssertionError
+    assert (tmp_path / "store").read_text() == "mine"
+
+
+def test_behind_a_link_the_folder_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "store").symlink_to("disk")
+    with replacing_folder(tmp_path / "store", NAMES) as temporary:
+        (temporary / "new").touch()
+    assert (tmp_path / "store").is_symlink()
+    assert names_in(tmp_path / "disk") == ["new"]
+    assert names_in(tmp_path) == ["disk", "store"]
+
+
+def test_links_to_other_folders_are_not_lost(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "elsewhere").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="holds elsewhere"), replacing_folder(target, NAMES):
+        raise AssertionError
+
+
 def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "store"
     target.mkdir()
     (target / "old").touch()
 
     def fail_half_way() -> None:
-        with replacing_folder(target) as temporary:
+        with replacing_folder(target, NAMES) as temporary:
             (temporary / "half").touch()
             raise RuntimeError
 
@@ -121,7 +162,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from upd_zoo.files import replacing_folder
-with replacing_folder(Path(sys.argv[1])) as temporary:
+with replacing_folder(Path(sys.argv[1]), ["old"]) as temporary:
     (temporary / "half").touch()
     if sys.argv[2] == "between":
         Path(sys.argv[1]).rename(temporary.with_name(temporary.name + ".old"))
@@ -137,7 +178,7 @@ def test_what_a_killed_process_left_is_swept_and_the_old_folder_comes_back(tmp_p
     done = subprocess.run([sys.executable, "-c", KILLED, target, moment], check=False, timeout=60)
     assert done.returncode < 0
     assert len(names_in(tmp_path)) > 1
-    with replacing_folder(target) as temporary:
+    with replacing_folder(target, NAMES) as temporary:
         assert names_in(target) == ["old"]
         (temporary / "new").touch()
     assert names_in(target) == ["new"]
@@ -146,9 +187,9 @@ def test_what_a_killed_process_left_is_swept_and_the_old_folder_comes_back(tmp_p
 
 def test_a_folder_that_is_being_written_elsewhere_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "store"
-    with replacing_folder(target) as first:
+    with replacing_folder(target, NAMES) as first:
         (first / "first").touch()
-        with replacing_folder(target) as second:
+        with replacing_folder(target, NAMES) as second:
             (second / "second").touch()
         assert names_in(first) == ["first"]
     assert names_in(target) == ["first"]

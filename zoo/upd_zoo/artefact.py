@@ -415,6 +415,15 @@ def inventory(folder: Path) -> dict[str, FileRecord]:
     }
 
 
+def files_of(folder: Path, model: str) -> set[str]:
+    """Return the files of the artefact of a model in a folder, by relative path; nothing where it holds none."""
+    try:
+        manifest = read_record(folder / MANIFEST, Manifest)
+    except (NotFoundError, IntegrityError):
+        return set()
+    return {MANIFEST, *manifest.files} if manifest.id == model else set()
+
+
 def check_file(folder: Path, name: str, record: FileRecord) -> None:
     """Check one file of an artefact against its manifest.
 

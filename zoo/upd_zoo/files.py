@@ -5,12 +5,14 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
+
+from upd_zoo.errors import UsageError
 
 _BLOCK: Final = 1 << 20
 _LOCK: Final = ".lock"
@@ -52,13 +54,22 @@ def _suffix(path: Path) -> str:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Give a temporary folder to fill; when the block ends well it takes the place of the folder `path`.
 
     What a process that was killed left beside `path` is removed first: its lock is nobody's.
+
+    Args:
+        path: The folder; where it is a link, what it leads to is replaced.
+        names: What may stand in the folder and be lost: files by relative path.
+
+    Raises:
+        UsageError: Anything else stands there.
     """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
+    _insist_that_nothing_is_lost(path, names)
     temporary = path.with_name(_temporary_folder(path) + secrets.token_hex(4))
     temporary.mkdir()  # readable by whom the umask says, which mkdtemp does not heed
     with _held(_beside(temporary, _LOCK)):
@@ -69,6 +80,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
         finally:
             _clear(path, temporary)
+
+
+def _insist_that_nothing_is_lost(path: Path, names: Collection[str]) -> None:
+    foreign = next((name for name in _inside(path) if name not in names), None)
+    if foreign is not None:
+        raise UsageError(
+            f"the folder {path} holds {foreign}, which would be lost",
+            "a new or empty folder, or an older version of what is to be written",
+            "choose another folder, or move away what is in this one",
+        )
+    if path.is_file():
+        raise UsageError(f"the folder {path} is a file", "a new or empty folder", "choose another name")
+
+
+def _inside(path: Path) -> Iterator[str]:
+    """Yield what is below a folder but folders, by relative path; a link is not followed."""
+    for folder, below, files in os.walk(path):
+        links = [name for name in below if (Path(folder) / name).is_symlink()]
+        yield from ((Path(folder) / name).relative_to(path).as_posix() for name in (*files, *links))
 
 
 @contextmanager

@@ -138,9 +138,10 @@ def write_store(
         provenance: How it was made.
 
     Raises:
+        UsageError: The folder holds anything but a store.
         UpdZooError: There is no sample, or one has another shape or type, or lacks its mask.
     """
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, (IMAGES, MASKS, INDEX, FACTS)) as temporary:
         subjects, anomalous, hashes = _write_arrays(temporary, samples, channels, has_masks)
         images = sum(subjects.values())
         if images == 0:

@@ -16,6 +16,7 @@ from upd_zoo.artefact import (
     Config,
     Manifest,
     Parity,
+    files_of,
     read_record,
     write_record,
 )
@@ -40,14 +41,15 @@ def export_artefact(
     Args:
         run: Folder that `upd_zoo.training.train` filled.
         validation: Healthy images of the domain that the run was not trained on.
-        folder: Where the artefact will be; an older one there is replaced.
+        folder: Where the artefact will be; an older one of the same model there is replaced.
         on_progress: Called with the name of each stage as it begins.
 
     Returns:
         The manifest.
 
     Raises:
-        UsageError: `validation` shares images with the training, or has another number of channels.
+        UsageError: `validation` shares images with the training, or has another number of channels, or `folder` holds
+            anything else.
         ToleranceError: A format differs from the eager model by more than the tolerance.
     """
     say = on_progress or _silent
@@ -60,7 +62,7 @@ def export_artefact(
         )
     detector = load_detector(run)
     channels = config.input.channels
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, files_of(folder, config.id)) as temporary:
         write_record(temporary / CONFIG, config)
         say("safetensors")
         write_safetensors(detector, temporary / WEIGHTS)

@@ -15,7 +15,7 @@ from typing import Final
 import platformdirs
 from filelock import FileLock
 
-from upd_zoo.artefact import MANIFEST, FileRecord, Manifest, read_record
+from upd_zoo.artefact import MANIFEST, FileRecord, Manifest, files_of, read_record
 from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import replacing, replacing_folder
@@ -75,7 +75,7 @@ class FolderHub(Hub):
         target = self._folder_of(model)
         self._root.mkdir(parents=True, exist_ok=True)
         with FileLock(self._root / ".publish.lock"):
-            with replacing_folder(target) as temporary:
+            with replacing_folder(target, {*files, *files_of(target, model.name)}) as temporary:
                 for name, file in files.items():
                     _copy(folder / name, temporary / name, name, file)
             self.catalogue().add(row).write(self._root / CATALOGUE)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, verify, write_record
+from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, files_of, read_record, verify, write_record
 from upd_zoo.checkpoint import plain
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import replacing_folder
@@ -17,7 +17,7 @@ from upd_zoo.vocabulary import Pretrain, Protocol
 
 def write_backbone(folder: Path, backbone: Backbone, encoder: Encoder) -> None:
     """Write the folder of a pre-trained network, whole or not at all."""
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, files_of(folder, backbone.id)) as temporary:
         write_record(temporary / CONFIG, backbone)
         safetensors.torch.save_file(plain(encoder.tensors()), temporary / WEIGHTS)
         write_manifest(temporary, backbone.id)
