@@ -36,17 +36,17 @@ import typer
 from bench_figures import BATCH, Figure, apart, config_of, resident, seconds_of, shortest
 from upd_harness.provenance import utc_now, versions
 from upd_harness.terminal import Terminal, reports_errors, table
+from upd_zoo.appearance import coarse, figures_of
 from upd_zoo.artefact import (
     CONFIG,
     ONNX,
     TORCHSCRIPT,
-    Calibration,
     Config,
     PixelConvention,
-    Quantiles,
     read_record,
     write_record,
 )
+from upd_zoo.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
 from upd_zoo.errors import ToleranceError, UpdZooError
 from upd_zoo.files import write_json
@@ -134,8 +134,10 @@ def _export(method: str, profile: str, folder: Path) -> None:
 
 def _model(folder: Path) -> Model:
     spread = Quantiles(count=3, levels=[0.0, 0.5, 0.999, 1.0], values=[0.0, 1.0, 5.0, 6.0])
+    images = np.zeros((1, 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     calibration = Calibration(
         dataset="none", image_scores=spread, subject_scores=spread, map_values=spread, false_positive_rate=0.05,
+        appearance=appearance_of(figures_of(images), coarse(images), ["none"]),
         image_threshold=5.0, subject_threshold=5.0, map_threshold=5.0,
     )  # fmt: skip
     predict = onnx_predict(folder / ONNX, "cpu", None)

@@ -33,7 +33,8 @@ from PIL import Image
 from sheet import Line, panel, sheet
 from upd_harness.report import colour_range, overlay
 from upd_harness.terminal import Terminal, reports_errors
-from upd_zoo.artefact import CALIBRATION, CONFIG, RESULTS, Calibration, Config, Metrics, Result, read_record
+from upd_zoo.artefact import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result, read_record
+from upd_zoo.calibration import Calibration
 from upd_zoo.data.sources import data_folder, store_path
 from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, UpdZooError

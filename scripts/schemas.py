@@ -12,12 +12,12 @@ from typing import Annotated, Final
 import typer
 from pydantic.json_schema import GenerateJsonSchema
 
-import upd_zoo.artefact
+import upd_zoo.schemas
 from upd_harness.terminal import Terminal, reports_errors
 from upd_zoo.errors import UpdZooError
 from upd_zoo.files import to_json, write_text
 
-FOLDER: Final = Path(upd_zoo.artefact.__file__).with_name("schemas")
+FOLDER: Final = Path(upd_zoo.schemas.__file__).parent
 _SUFFIX: Final = ".schema.json"
 
 
@@ -26,7 +26,7 @@ def schema_texts() -> dict[str, str]:
     dialect = {"$schema": GenerateJsonSchema.schema_dialect}
     return {
         f"{name}{_SUFFIX}": to_json(dialect | kind.model_json_schema(by_alias=True)) + "\n"
-        for name, kind in upd_zoo.artefact.SCHEMAS.items()
+        for name, kind in upd_zoo.schemas.SCHEMAS.items()
     }
 
 
@@ -41,7 +41,7 @@ def insist_on(texts: dict[str, str], folder: Path) -> None:
     if stale:
         raise UpdZooError(
             f"these schemas are not current: {', '.join(stale)}",
-            "schemas as upd_zoo.artefact defines them",
+            "schemas as the records of upd_zoo.schemas define them",
             "write them with python scripts/schemas.py, and delete what is left over",
         )
 

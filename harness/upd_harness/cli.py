@@ -104,7 +104,8 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what a model is, how it was made and what healthy images score."""
-    from upd_zoo.artefact import CALIBRATION, CONFIG, Calibration, Config, read_record
+    from upd_zoo.artefact import CALIBRATION, CONFIG, Config, read_record
+    from upd_zoo.calibration import Calibration
     from upd_zoo.runtime import RECORDS
 
     pulled = fetch(named(model, revision), RECORDS, hub, offline, token, cache_dir, Terminal(as_json))

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fake.knowledge import APPEARANCE
 from upd_zoo.artefact import (
     CALIBRATION,
     CONFIG,
     MANIFEST,
-    SCHEMAS,
     Backbone,
-    Calibration,
     Config,
     FileRecord,
     Manifest,
@@ -24,7 +23,6 @@ from upd_zoo.artefact import (
     Parity,
     Phase,
     PixelConvention,
-    Quantiles,
     Record,
     Result,
     Setting,
@@ -35,7 +33,10 @@ from upd_zoo.artefact import (
     verify,
     write_record,
 )
+from upd_zoo.calibration import Calibration, Quantiles
 from upd_zoo.errors import IntegrityError, NotFoundError
+from upd_zoo.files import write_json
+from upd_zoo.schemas import SCHEMAS
 from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, ScoreRule
 
 SHA = "0123456789abcdef" * 4
@@ -74,6 +75,7 @@ CALIBRATION_RECORD = Calibration(
     image_scores=QUANTILES,
     subject_scores=QUANTILES,
     map_values=QUANTILES,
+    appearance=APPEARANCE,
     false_positive_rate=0.05,
     image_threshold=1.5,
     subject_threshold=2.5,
@@ -118,6 +120,7 @@ BACKBONE_RECORD = Backbone(
     training=TRAINING,
     labels=["synthetic phantoms"],
 )
+NUMBERS = {"config": 2, "backbone": 1, "calibration": 2, "manifest": 1, "result": 1}
 RECORDS: dict[str, Record] = {
     "config": CONFIG_RECORD,
     "backbone": BACKBONE_RECORD,
@@ -161,14 +164,38 @@ def test_settings_keep_their_types(settings: dict[str, Setting]) -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_says_which_schema_it_follows(name: str) -> None:
-    assert plain(RECORDS[name])["schema"] == f"upd-zoo/{name}/1"
+    assert plain(RECORDS[name])["schema"] == f"upd-zoo/{name}/{NUMBERS[name]}"
     assert {*SCHEMAS} == {*RECORDS}
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_of_another_schema_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
-        type(RECORDS[name]).model_validate(plain(RECORDS[name]) | {"schema": f"upd-zoo/{name}/2"})
+        type(RECORDS[name]).model_validate(plain(RECORDS[name]) | {"schema": f"upd-zoo/{name}/9"})
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_an_older_schema_says_how_it_is_made_anew(name: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", {"schema": f"upd-zoo/{name}/0"})
+    with pytest.raises(IntegrityError) as caught:
+        read_record(tmp_path / "record.json", type(RECORDS[name]))
+    assert caught.value.problem == f"record.json was made by an older upd-zoo, with the schema upd-zoo/{name}/0"
+    assert caught.value.accepted == f"upd-zoo/{name}/{NUMBERS[name]}"
+    assert " again " in caught.value.next_step
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_a_newer_schema_asks_for_a_newer_program(name: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", plain(RECORDS[name]) | {"schema": f"upd-zoo/{name}/10", "surprise": 1})
+    with pytest.raises(IntegrityError, match=r"made by a newer upd-zoo.* install a newer"):
+        read_record(tmp_path / "record.json", type(RECORDS[name]))
+
+
+@pytest.mark.parametrize("schema", ["upd-zoo/other/1", "upd-zoo/config/x", "upd-zoo/config/", "config", None, 1])
+def test_any_other_schema_is_damage(schema: str, tmp_path: Path) -> None:
+    write_json(tmp_path / CONFIG, plain(CONFIG_RECORD) | {"schema": schema})
+    with pytest.raises(IntegrityError, match=r"config\.json is not a config record: schema"):
+        read_record(tmp_path / CONFIG, Config)
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -199,7 +226,7 @@ def test_numbers_that_are_none_are_refused(number: float) -> None:
         b"{",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"schema": "upd-zoo/config/1"}',
+        b'{"schema": "upd-zoo/config/2"}',
         json.dumps(plain(CONFIG_RECORD)).replace("0.001", "NaN").encode(),
         json.dumps(plain(CONFIG_RECORD)).replace("0.001", "1e999").encode(),
         json.dumps(plain(CONFIG_RECORD))[:-1].encode(),

@@ -26,7 +26,6 @@ from upd_zoo.artefact import (
     RESULTS,
     TORCHSCRIPT,
     WEIGHTS,
-    Calibration,
     Config,
     Manifest,
     Metrics,
@@ -36,6 +35,7 @@ from upd_zoo.artefact import (
     verify,
     write_record,
 )
+from upd_zoo.calibration import Calibration
 from upd_zoo.data.store import Store
 from upd_zoo.eager import load_script
 from upd_zoo.errors import IntegrityError, ToleranceError, UsageError

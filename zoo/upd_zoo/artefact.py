@@ -5,7 +5,7 @@
     model.safetensors          weights and every buffer
     onnx/model.onnx            one file; image -> anomaly_map, score
     torchscript/model.ts       the same graph for libtorch
-    calibration.json           Calibration: what healthy images score
+    calibration.json           what healthy images score and look like: `upd_zoo.calibration`
     manifest.json              Manifest: size and SHA-256 of every other file, versions, parity of the formats
     results/<test set>.json    Result: what it scores where
 
@@ -13,11 +13,10 @@ The JSON Schemas of these records are published beside this module, in `schemas/
 """
 
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.files import sha256_of, write_json
@@ -37,9 +36,17 @@ Setting = Scalar | list[Scalar]
 
 
 class Record(BaseModel):
-    """A frozen record that refuses unknown fields, NaN and infinity."""
+    """A frozen record that refuses unknown fields, NaN and infinity.
 
+    Attributes:
+        remedy: How a record of an older schema is made anew.
+    """
+
+    remedy: ClassVar[str] = ""
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+EXPORT_AGAIN: Final = "train and export the model again with this version, or pull a revision that was made with it"
 
 
 def _safe_path(text: str) -> str:
@@ -47,12 +54,6 @@ def _safe_path(text: str) -> str:
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) != text:
         raise ValueError("a file of an artefact has a plain relative path")
     return text
-
-
-def _rising(numbers: list[float]) -> list[float]:
-    if any(after < before for before, after in pairwise(numbers)):
-        raise ValueError("quantiles rise with their level")
-    return numbers
 
 
 SafePath = Annotated[str, AfterValidator(_safe_path)]
@@ -163,6 +164,7 @@ class Backbone(Record):
         labels: What a reader of any number of a model that starts here must be told.
     """
 
+    remedy: ClassVar[str] = "pre-train it again with scripts/pretrain_ccd.py"
     schema_: Literal["upd-zoo/backbone/1"] = Field(default="upd-zoo/backbone/1", alias="schema")
     id: str
     encoder: str
@@ -186,7 +188,8 @@ class Config(Record):
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
-    schema_: Literal["upd-zoo/config/1"] = Field(default="upd-zoo/config/1", alias="schema")
+    remedy: ClassVar[str] = EXPORT_AGAIN
+    schema_: Literal["upd-zoo/config/2"] = Field(default="upd-zoo/config/2", alias="schema")
     id: str
     method: str
     title: str
@@ -221,57 +224,6 @@ class Config(Record):
                 f"the file with SHA-256 {self.space.template_sha256[:12]}…",
                 f"add --template path/to/{self.space.template} where brains are prepared",
             )
-
-
-class Quantiles(Record):
-    """An empirical distribution: `values[i]` is its quantile at `levels[i]`, from `count` observations."""
-
-    count: int
-    levels: Annotated[list[Fraction], Field(min_length=1), AfterValidator(_rising)]
-    values: Annotated[list[float], Field(min_length=1), AfterValidator(_rising)]
-
-    @model_validator(mode="after")
-    def _as_long_as_each_other(self) -> Self:
-        if len(self.levels) != len(self.values):
-            raise ValueError(f"{len(self.levels)} levels have {len(self.values)} values")
-        return self
-
-    def at(self, level: float) -> float:
-        """Return the quantile at one of the levels."""
-        return self.values[self.levels.index(level)]
-
-    def percentile(self, value: float) -> float:
-        """Return the percentage in [0, 100] of the distribution that lies below `value`, interpolated."""
-        if value <= self.values[0]:
-            return 100 * self.levels[0]
-        for index in range(1, len(self.values)):
-            low, high = self.values[index - 1], self.values[index]
-            if value <= high:
-                part = (value - low) / (high - low)
-                return 100 * (self.levels[index - 1] + part * (self.levels[index] - self.levels[index - 1]))
-        return 100 * self.levels[-1]
-
-
-class Calibration(Record):
-    """What healthy images that the model was not trained on score.
-
-    Attributes:
-        dataset: Which healthy images.
-        image_scores: Score of each image (each slice of a volume).
-        subject_scores: Highest score of each subject's images; what a volume is compared with.
-        map_values: Map values of the foreground pixels.
-        false_positive_rate: Share of healthy cases above the thresholds, as aimed at.
-    """
-
-    schema_: Literal["upd-zoo/calibration/1"] = Field(default="upd-zoo/calibration/1", alias="schema")
-    dataset: str
-    image_scores: Quantiles
-    subject_scores: Quantiles
-    map_values: Quantiles
-    false_positive_rate: Fraction
-    image_threshold: float
-    subject_threshold: float
-    map_threshold: float
 
 
 class FileRecord(Record):
@@ -318,6 +270,7 @@ class Parity(Record):
 class Manifest(Record):
     """Size and hash of every file of the artefact but itself, and how it came to be."""
 
+    remedy: ClassVar[str] = EXPORT_AGAIN
     schema_: Literal["upd-zoo/manifest/1"] = Field(default="upd-zoo/manifest/1", alias="schema")
     id: str
     created: str
@@ -348,6 +301,7 @@ class Metrics(Record):
 class Result(Record):
     """What a model, or a trivial baseline, scores on one test set."""
 
+    remedy: ClassVar[str] = "evaluate the model again with upd-zoo evaluate --overwrite"
     schema_: Literal["upd-zoo/result/1"] = Field(default="upd-zoo/result/1", alias="schema")
     model: str
     revision: str
@@ -367,13 +321,6 @@ class Result(Record):
 
 
 RecordType = TypeVar("RecordType", bound=Record)
-SCHEMAS: Final[Mapping[str, type[Record]]] = {
-    "config": Config,
-    "backbone": Backbone,
-    "calibration": Calibration,
-    "manifest": Manifest,
-    "result": Result,
-}
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -386,7 +333,7 @@ def read_record(path: Path, kind: type[RecordType]) -> RecordType:
 
     Raises:
         NotFoundError: There is no such file.
-        IntegrityError: The file is not such a record.
+        IntegrityError: The file is not such a record, or one of another schema.
     """
     try:
         return kind.model_validate_json(path.read_bytes())
@@ -396,12 +343,28 @@ def read_record(path: Path, kind: type[RecordType]) -> RecordType:
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["loc"] == ("schema",):
+            _insist_on_schema(path, kind, str(first["input"]))
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise IntegrityError(
             f"{path.name} is not a {kind.__name__.lower()} record: {where}: {first['msg']}",
             "the published JSON Schema",
             "pull the model again with upd-zoo pull --force",
         ) from None
+
+
+def _insist_on_schema(path: Path, kind: type[Record], found: str) -> None:
+    """Refuse a record of an older or newer schema by that name; anything else in its place is damage.
+
+    The schema is the first field of its record, so that nothing else of it was judged before.
+    """
+    current = str(kind.model_fields["schema_"].default)
+    family, _, number = found.rpartition("/")
+    own, _, own_number = current.rpartition("/")
+    if family != own or not number.isdecimal():
+        return
+    age, remedy = ("an older", kind.remedy) if int(number) < int(own_number) else ("a newer", "install a newer upd-zoo")
+    raise IntegrityError(f"{path.name} was made by {age} upd-zoo, with the schema {found}", current, remedy) from None
 
 
 def inventory(folder: Path) -> dict[str, FileRecord]:

@@ -21,11 +21,11 @@ from upd_zoo.artefact import (
     ONNX,
     TORCHSCRIPT,
     WEIGHTS,
-    Calibration,
     Config,
     read_record,
     verify,
 )
+from upd_zoo.calibration import Calibration
 from upd_zoo.errors import IntegrityError, MissingExtraError, UsageError
 from upd_zoo.files import sha256_of
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final, Literal, Self
+from typing import IO, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,7 @@ class Facts(Record):
         provenance: Source, seed, versions and settings of the preparation.
     """
 
+    remedy: ClassVar[str] = "prepare it again with scripts/prepare.py --force"
     schema_: Literal["upd-zoo/store/1"] = Field(default="upd-zoo/store/1", alias="schema")
     name: str
     images: int

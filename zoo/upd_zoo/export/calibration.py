@@ -1,11 +1,12 @@
-"""What healthy images that the model has not learnt from score: the yardstick of every later score."""
+"""What healthy images that the model has not learnt from score and look like: the yardstick of every later one."""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.artefact import Calibration, Quantiles
+from upd_zoo.appearance import coarse, figures_of, joined_figures
+from upd_zoo.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.data.foreground import inside
 from upd_zoo.data.store import Store
 from upd_zoo.runtime import Predict
@@ -21,7 +22,7 @@ _MAP_IMAGES = 256
 def calibrate(
     predict: Predict, store: Store, foreground: Foreground, on_progress: Callable[[int, int], None] | None = None
 ) -> Calibration:
-    """Return the distribution of scores and map values over a store of healthy images.
+    """Return the distribution of scores, map values and looks over a store of healthy images.
 
     Args:
         predict: The model.
@@ -32,9 +33,12 @@ def calibrate(
     keep_every = -(-len(store) // _MAP_IMAGES)
     scores = np.empty(len(store), np.float64)
     values: list[npt.NDArray[np.float32]] = []
+    figures, pictures = [], []
     for start in range(0, len(store), _BATCH):
         images = np.ascontiguousarray(store.images[start : start + _BATCH])
         maps, scores[start : start + len(images)] = predict(images)
+        figures.append(figures_of(images))
+        pictures.append(coarse(images))
         shown = inside(images, foreground)
         for row in range(-start % keep_every, len(images), keep_every):
             values.append(maps[row, 0][shown[row]])
@@ -48,15 +52,12 @@ def calibrate(
     map_values = np.concatenate(values)
     return Calibration(
         dataset=store.facts.name,
-        image_scores=_quantiles(scores),
-        subject_scores=_quantiles(subject_scores),
-        map_values=_quantiles(map_values),
+        image_scores=Quantiles.of(scores, _LEVELS),
+        subject_scores=Quantiles.of(subject_scores, _LEVELS),
+        map_values=Quantiles.of(map_values, _LEVELS),
+        appearance=appearance_of(joined_figures(figures), np.concatenate(pictures), store.subjects),
         false_positive_rate=FALSE_POSITIVE_RATE,
         image_threshold=float(np.quantile(scores, level)),
         subject_threshold=float(np.quantile(subject_scores, level)),
         map_threshold=float(np.quantile(map_values, level)),
     )
-
-
-def _quantiles(values: npt.NDArray[np.floating]) -> Quantiles:
-    return Quantiles(count=values.size, levels=_LEVELS, values=np.quantile(values, _LEVELS).astype(float).tolist())

@@ -1,0 +1,15 @@
+"""The records of an artefact, whose JSON Schemas lie beside this file."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from upd_zoo.artefact import Backbone, Config, Manifest, Record, Result
+from upd_zoo.calibration import Calibration
+
+SCHEMAS: Final[Mapping[str, type[Record]]] = {
+    "config": Config,
+    "backbone": Backbone,
+    "calibration": Calibration,
+    "manifest": Manifest,
+    "result": Result,
+}
