@@ -11,7 +11,7 @@ from typing import Final, Literal, ParamSpec, TypeVar
 
 from upd_zoo.artefact import Config, PixelConvention, Training
 from upd_zoo.recipe import load_recipe
-from upd_zoo.vocabulary import ModelId, Pretrain
+from upd_zoo.vocabulary import SCALES, ModelId, Pretrain
 
 DOMAIN: Final = "phantom-t2"
 BATCH: Final = 16
@@ -79,7 +79,8 @@ def config_of(method: str, profile: str) -> Config:
         id=f"{method}-{DOMAIN}", method=method, title=method, domain=DOMAIN, pretrain=Pretrain.NONE,
         protocol=recipe.protocol, settings=recipe.settings, input=PixelConvention(channels=modality.channels),
         framing=modality.framing, centred=recipe.centred, foreground=modality.foreground,
-        score_rule=modality.score_rule, weights_origin=None, training=training, labels=["random weights"],
+        score_rule=modality.score_rule, weights_origin=None, scale=SCALES[recipe.protocol], training=training,
+        labels=["random weights"],
     )  # fmt: skip
 
 

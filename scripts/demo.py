@@ -14,11 +14,11 @@ from typing import Annotated
 import typer
 
 MODELS = {
-    "vae-phantom-t2": ("10", ["--protocol", "study"]),
-    "vae-phantom-cxr": ("160", ["--protocol", "study"]),
-    "rd.mobilenetv2_100-phantom-fundus": ("160", ["--weights", "random", "--steps", "40"]),
+    "vae-phantom-t2": ("10", "study", []),
+    "vae-phantom-cxr": ("160", "study", []),
+    "rd.mobilenetv2_100-phantom-fundus": ("160", "sound", ["--weights", "random", "--steps", "40"]),
 }
-"""Models of the demonstration, on how many phantom subjects each is trained, and how.
+"""Models of the demonstration, on how many phantom subjects each is trained, under which protocol, and how.
 
 After so few steps a VAE redraws no texture, which the study's residual forgives. ImageNet weights need a network; the
 demonstration goes without, and its labels say so.
@@ -35,12 +35,13 @@ def run(*command: str, accept: tuple[int, ...] = (0,)) -> None:
         raise SystemExit(code)
 
 
-def demonstrate(model: str, subjects: str, options: list[str], out: Path) -> None:
+def demonstrate(model: str, subjects: str, protocol: str, options: list[str], out: Path) -> None:
     """Take one model from nothing to its reports."""
     domain = model.split("-", 1)[1]
     artefact, hub = f"{out}/artefacts/{model}", f"{out}/hub"
-    run("python", "scripts/prepare.py", domain, "--subjects", subjects)
-    run("python", "scripts/train.py", model, "--profile", "quick", *options, "--out", f"{out}/runs/{model}")
+    how = ("--protocol", protocol)
+    run("python", "scripts/prepare.py", domain, "--subjects", subjects, *how)
+    run("python", "scripts/train.py", model, "--profile", "quick", *how, *options, "--out", f"{out}/runs/{model}")
     run("python", "scripts/export.py", f"{out}/runs/{model}", "--out", artefact)
     run("python", "scripts/publish.py", artefact, "--hub", hub)
     run("upd-zoo", "pull", model)
@@ -59,8 +60,8 @@ def main(out: Annotated[Path, typer.Argument(help="A new folder.")] = Path("out/
         "XDG_CACHE_HOME": f"{out.resolve()}/cache",
     }
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for model, (subjects, options) in MODELS.items():
-        demonstrate(model, subjects, options, out)
+    for model, (subjects, protocol, options) in MODELS.items():
+        demonstrate(model, subjects, protocol, options, out)
     run("upd-zoo", "list")
     print(
         f"\nDone in {time.monotonic() - began:.0f} s, on synthetic phantoms: no number here says anything of patients."

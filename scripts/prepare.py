@@ -36,7 +36,9 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Folder of the prepared stores; or set UPD_ZOO_DATA.")] = None,
     seed: Annotated[int, typer.Option(help="Which population of phantoms.")] = 0,
     subjects: Annotated[int | None, typer.Option(help="Phantoms to train on; the other parts scale with it.")] = None,
-    protocol: Annotated[Protocol, typer.Option(help="study: its own splits, where it has them.")] = Protocol.SOUND,
+    protocol: Annotated[
+        Protocol, typer.Option(help="study: its splits and its scale, where they differ.")
+    ] = Protocol.SOUND,
     template: Annotated[Path | None, typer.Option(help="T1 brain to align brains with; else MNI152.")] = None,
     extractor: Annotated[str, typer.Option(help="hd-bet, or a command with {head} and {brain}.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Inputs read at the same time.")] = 1,

@@ -109,7 +109,7 @@ def evaluate(
         on_progress: Told images done and in all.
 
     Raises:
-        UsageError: The model takes images of another kind, or brains in another space.
+        UsageError: The model takes images of another kind, or brains in another space or scaled otherwise.
     """
     began, started = time.monotonic(), utc_now()
     _insist_on_known_images(model.config, test_set, store.facts)
@@ -158,7 +158,7 @@ def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> 
     """Refuse a test of images that the model cannot know.
 
     Raises:
-        UsageError: They are of another kind, or brains in another space.
+        UsageError: They are of another kind, or brains in another space or scaled otherwise.
     """
     if facts.channels != config.input.channels:
         raise UsageError(
@@ -172,6 +172,7 @@ def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> 
             f"{config.id} knows '{modality.title}'",
             f"a model of the domain {test_set.domain}",
         )
+    config.insist_on_scale(facts.name, facts.scale)
     space = Space.of(facts.provenance)
     if space is not None:
         config.insist_on_space(space.template, space.template_sha256)

@@ -24,7 +24,7 @@ from upd_zoo.data.gate import VOLUME_SUFFIXES, read_volume, suffix_of
 from upd_zoo.data.nifti import Volume
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.runtime import Array
-from upd_zoo.vocabulary import Framing, get_domain
+from upd_zoo.vocabulary import Scale, get_domain
 
 _IN_ITS_SPACE: Final = Caution(CautionCode.SPACE, "slices are those of the template's space, not of the scan")
 
@@ -92,11 +92,13 @@ class Heads:
         template: The space that the model knows.
         extractor: Program that finds brains; None to find them here.
         guided: Whether scans need the T1 scan of the same head.
+        scale: Which value of a brain the model knows as 1.
     """
 
     template: Template
     extractor: Extractor | None
     guided: bool
+    scale: Scale
 
     @classmethod
     def known_to(cls, config: Config, template: Path | None = None, extractor: str = "") -> "Heads":
@@ -112,13 +114,13 @@ class Heads:
                 cannot be used.
             MissingExtraError: What preparation needs is not installed.
         """
-        if config.framing is not Framing.SQUARE_SLICES:
+        if config.scale is None:
             raise UsageError(f"{config.id} takes no brain scans", "a model for brain MRI", "leave out --prepare")
         sitk()
         chosen = load_template(template)
         config.insist_on_space(chosen.name, chosen.sha256)
         guided = get_domain(config.domain).contrast != "T1"
-        return cls(chosen, Extractor.parse(extractor) if extractor else None, guided)
+        return cls(chosen, Extractor.parse(extractor) if extractor else None, guided, config.scale)
 
     @property
     def space(self) -> Space:
@@ -163,7 +165,7 @@ class Heads:
     def _case(self, own: Volume, brain: Brain, guide: str) -> HeadCase:
         found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
         told = {key: round(value, 3) for key, value in found.items()}
-        case = case_of(Volume(brain.image, self.template.grid.affine))
+        case = case_of(Volume(brain.image, self.template.grid.affine), self.scale)
         told |= {"stripped": brain.stripped, "guide": guide or None}
         return HeadCase(case, Grid(own.data.shape, own.affine), brain.where, told)
 

@@ -25,7 +25,6 @@ from upd_zoo.data.framing import (
     axial_slices,
     frame,
     from_axial_slices,
-    scale_volume,
     unframe,
     window,
 )
@@ -36,11 +35,12 @@ from upd_zoo.data.gate import (
     read_volume,
     suffix_of,
 )
+from upd_zoo.data.intensity import scale_volume
 from upd_zoo.data.nifti import Volume
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.files import replacing
 from upd_zoo.runtime import Array
-from upd_zoo.vocabulary import IMAGE_SIZE, Framing
+from upd_zoo.vocabulary import IMAGE_SIZE, Framing, Scale
 
 
 def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
@@ -234,21 +234,22 @@ def open_case(path: Path, config: Config) -> Case:
 
 
 def _open_volume(path: Path, config: Config) -> VolumeCase:
-    if config.framing is not Framing.SQUARE_SLICES:
+    if config.scale is None:
         raise InputError(
             InputErrorCode.UNSUPPORTED,
             f"{path.name} is a volume, and {config.id} takes photographs",
             "PNG, JPEG or TIFF",
             "look for a model for brain MRI with upd-zoo list",
         )
-    return case_of(read_volume(path), path.name)
+    return case_of(read_volume(path), config.scale, path.name)
 
 
-def case_of(volume: Volume, name: str = "") -> VolumeCase:
+def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
     """Return a volume of a brain without skull as a model takes it.
 
     Args:
         volume: The brain; its background constant and lowest.
+        scale: Which of its values the model knows as 1.
         name: How errors call it.
 
     Raises:
@@ -257,7 +258,7 @@ def case_of(volume: Volume, name: str = "") -> VolumeCase:
     depth, rows, columns = volume.data.shape
     geometry = axial_geometry((depth, rows, columns), volume.affine)
     _check_volume(volume, geometry, name)
-    slices = axial_slices(scale_volume(volume.data), geometry)
+    slices = axial_slices(scale_volume(volume.data, scale), geometry)
     positions = [index for index in range(len(slices)) if slices[index].any()]
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for row, position in enumerate(positions):

@@ -17,7 +17,7 @@ from upd_zoo.artefact import (
     inventory,
     write_record,
 )
-from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, ScoreRule
+from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 
 
 def write_artefact(folder: Path, onnx: bytes = b"graph", name: str = "vae-phantom-t1") -> Path:
@@ -39,6 +39,7 @@ def write_artefact(folder: Path, onnx: bytes = b"graph", name: str = "vae-phanto
         foreground=Foreground.ABOVE_MINIMUM,
         score_rule=ScoreRule.MAXIMUM,
         weights_origin=None,
+        scale=Scale.MAXIMUM,
         training=training,
         labels=["synthetic phantoms"],
     )

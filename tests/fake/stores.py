@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from upd_zoo.data.source import Part, StoreName
 from upd_zoo.data.store import Sample, Store, write_store
 from upd_zoo.vocabulary import IMAGE_SIZE
 
@@ -84,5 +85,14 @@ def write_tiny_store(
         name: Name of the store.
     """
     samples = draw_samples(channels, images, seed, masks=masks, anomalous=anomalous)
-    write_store(folder, name, samples, channels=channels, has_masks=masks, labels=["tiny test store"])
+    scale = StoreName(name.partition("/")[0], Part.TRAIN).scale
+    write_store(
+        folder,
+        name,
+        samples,
+        channels=channels,
+        has_masks=masks,
+        labels=["tiny test store"],
+        provenance={} if scale is None else {"scale": scale.value},
+    )
     return Store(folder)

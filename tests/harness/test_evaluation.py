@@ -15,7 +15,7 @@ from upd_zoo.artefact import RESULTS, Result, Space, read_record
 from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
 from upd_zoo.runtime import Array, Model
-from upd_zoo.vocabulary import get_test_set
+from upd_zoo.vocabulary import Scale, get_test_set
 
 PHANTOM = get_test_set("phantom-t2")
 
@@ -146,13 +146,25 @@ def test_brains_in_another_space_are_refused(clever: Model, test_store: Store, t
     store = Store(test_store.folder)
     for digest, fits in (("1" * 64, False), ("0" * 64, True)):
         space = known.model_copy(update={"template": "mni.nii.gz", "template_sha256": digest})
-        store.facts = store.facts.model_copy(update={"provenance": space.model_dump()})
+        store.facts = store.facts.model_copy(update={"provenance": store.facts.provenance | space.model_dump()})
         if fits:
             evaluate(model, PHANTOM, store, tmp_path / "out")
         else:
             with pytest.raises(UsageError, match=r"knows brains in the space of T1_brain\.nii, not of mni"):
                 evaluate(model, PHANTOM, store, tmp_path / "out")
             assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("provenance", [{"scale": "maximum"}, {}])
+def test_scans_that_are_scaled_otherwise_are_refused(
+    clever: Model, test_store: Store, tmp_path: Path, provenance: dict[str, str]
+) -> None:
+    assert clever.config.scale is Scale.ROBUST
+    store = Store(test_store.folder)
+    store.facts = store.facts.model_copy(update={"provenance": provenance})
+    with pytest.raises(UsageError, match=r"scaled by 'robust', those of phantom-t2/test by .* --protocol sound"):
+        evaluate(clever, PHANTOM, store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_progress_ends_with_every_image(clever: Model, test_store: Store, tmp_path: Path) -> None:

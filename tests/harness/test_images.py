@@ -31,13 +31,15 @@ def brain(tmp_path: Path) -> Config:
 @pytest.fixture
 def fundus(brain: Config) -> Config:
     """A model of colour photographs."""
-    return brain.model_copy(update={"input": PixelConvention(channels=3), "framing": Framing.CENTRE_CROP})
+    return brain.model_copy(
+        update={"input": PixelConvention(channels=3), "framing": Framing.CENTRE_CROP, "scale": None}
+    )
 
 
 @pytest.fixture
 def chest(brain: Config) -> Config:
     """A model of grey photographs."""
-    return brain.model_copy(update={"framing": Framing.STRETCH})
+    return brain.model_copy(update={"framing": Framing.STRETCH, "scale": None})
 
 
 def volume_case(path: Path, config: Config) -> VolumeCase:

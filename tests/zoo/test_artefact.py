@@ -37,7 +37,7 @@ from upd_zoo.calibration import Calibration, Quantiles
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import write_json
 from upd_zoo.schemas import SCHEMAS
-from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, ScoreRule
+from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 
 SHA = "0123456789abcdef" * 4
 SETTINGS: dict[str, Setting] = {"width": 16, "kl_weight": 1e-3, "exact": 1.0, "on": True, "off": None, "layers": [1, 2]}
@@ -66,6 +66,7 @@ CONFIG_RECORD = Config(
     foreground=Foreground.ABOVE_MINIMUM,
     score_rule=ScoreRule.MAXIMUM,
     weights_origin=WeightsOrigin(backbone="resnet18", source="random", name="", sha256=SHA),
+    scale=Scale.ROBUST,
     training=TRAINING,
     labels=["synthetic phantoms"],
 )
@@ -166,6 +167,12 @@ def test_settings_keep_their_types(settings: dict[str, Setting]) -> None:
 def test_a_record_says_which_schema_it_follows(name: str) -> None:
     assert plain(RECORDS[name])["schema"] == f"upd-zoo/{name}/{NUMBERS[name]}"
     assert {*SCHEMAS} == {*RECORDS}
+
+
+@pytest.mark.parametrize("update", [{"scale": None}, {"framing": "stretch"}])
+def test_models_of_brain_scans_and_no_others_name_a_scale(update: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="name a scale"):
+        Config.model_validate(plain(CONFIG_RECORD) | update)
 
 
 @pytest.mark.parametrize("name", RECORDS)

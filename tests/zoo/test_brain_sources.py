@@ -26,7 +26,7 @@ from upd_zoo.data.source import Part, Request, StoreName
 from upd_zoo.data.sources import SHELF, Preparation, prepare, store_path
 from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Scale
 
 TRAIN, VALIDATION = StoreName("ixi-t1", Part.TRAIN), StoreName("ixi-t1", Part.VALIDATION)
 
@@ -122,13 +122,13 @@ def test_what_is_damaged_on_the_shelf_is_not_taken(
     assert brain_source._taken(tmp_path / "a.npz", scan)
 
 
-def test_another_scan_under_the_same_name_is_prepared_anew(ixi: Path, tmp_path: Path) -> None:
+def test_another_scan_under_the_same_name_and_another_scale_are_prepared_anew(ixi: Path, tmp_path: Path) -> None:
     template, scan = load_template(), Scan("someone", "a.nii.gz")
-    keys = []
-    for content in (b"one", b"another"):
+    keys = set()
+    for content, scale in ((b"one", Scale.ROBUST), (b"another", Scale.ROBUST), (b"another", Scale.MAXIMUM)):
         (tmp_path / "a.nii.gz").write_bytes(content)
-        keys.append(brain_source._key(scan, tmp_path, template, None))
-    assert keys[0] != keys[1]
+        keys.add(brain_source._key(scan, tmp_path, template, None, scale))
+    assert len(keys) == 3
 
 
 def test_the_sheet_shows_every_subject_and_what_failed(prepared: tuple[Path, Preparation], tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from nibabel import orientations
 from nibabel.affines import apply_affine
 
@@ -16,7 +14,6 @@ from upd_zoo.data.framing import (
     frame,
     frame_mask,
     from_axial_slices,
-    scale_volume,
     unframe,
     window,
 )
@@ -265,18 +262,3 @@ def test_a_tilted_volume_goes_by_its_nearest_axes() -> None:
     geometry = axial_geometry((4, 5, 6), affine)
     assert geometry.spacing == pytest.approx((2, 1))
     assert (geometry.rows, geometry.columns) == (5, 4)
-
-
-@given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=2, max_size=8, unique=True))
-def test_a_scaled_volume_fills_the_range(values: list[float]) -> None:
-    volume = np.array(values, np.float32).reshape(-1, 1, 1)
-    scaled = scale_volume(volume)
-    assert scaled.dtype == np.float32
-    assert (scaled.min(), scaled.max()) == (0, 1)
-    assert (np.diff(scaled.ravel()[np.argsort(volume.ravel())]) >= 0).all()
-
-
-def test_a_constant_background_becomes_zero() -> None:
-    volume = np.full((4, 4, 4), -1000, np.float32)
-    volume[1:3, 1:3, 1:3] = np.random.default_rng(0).uniform(0, 80, (2, 2, 2))
-    assert ((scale_volume(volume) == 0) == (volume == -1000)).all()

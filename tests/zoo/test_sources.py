@@ -27,7 +27,7 @@ from upd_zoo.data.sources import (
 )
 from upd_zoo.data.store import FACTS, IMAGES, Sample, Store
 from upd_zoo.errors import InputError, InputErrorCode, IntegrityError, NotFoundError, UsageError
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol, Scale
 
 FUNDUS = DOMAINS["phantom-fundus"]
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "prepare.py"
@@ -136,14 +136,14 @@ def scan() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_slices_are_numbered_in_the_scan_and_empty_ones_are_left_out() -> None:
     volume, affine, mask = scan()
-    samples = slices_of(volume, affine, "someone", mask)
+    samples = slices_of(volume, affine, "someone", mask, scale=Scale.ROBUST)
     assert [(sample.slice, sample.anomalous) for sample in samples] == [(1, False), (2, True), (3, False)]
     assert {sample.subject for sample in samples} == {"someone"}
 
 
 def test_slices_lie_as_they_are_framed_for_scoring_and_share_one_scale() -> None:
     volume, affine, _ = scan()
-    samples = slices_of(volume, affine, "someone")
+    samples = slices_of(volume, affine, "someone", scale=Scale.MAXIMUM)
     for sample in samples:
         upright = volume[::-1, ::-1, sample.slice].T / volume.max()  # anterior at the top, right at the left
         np.testing.assert_allclose(sample.image, frame(upright[None], Framing.SQUARE_SLICES, (2, 2)), atol=1e-6)
@@ -153,11 +153,9 @@ def test_slices_lie_as_they_are_framed_for_scoring_and_share_one_scale() -> None
 def test_a_scan_stored_upside_down_gives_the_same_slices() -> None:
     volume, affine, mask = scan()
     flipped = affine @ np.array([[-1.0, 0, 0, 7], [0, 1, 0, 0], [0, 0, -1, 4], [0, 0, 0, 1]])
-    pairs = zip(
-        slices_of(volume, affine, "a", mask), slices_of(volume[::-1, :, ::-1], flipped, "a", mask[::-1, :, ::-1]),
-        strict=True,
-    )  # fmt: skip
-    for one, other in pairs:
+    turned = volume[::-1, :, ::-1], flipped, "a", mask[::-1, :, ::-1]
+    ways = [slices_of(*way, scale=Scale.ROBUST) for way in ((volume, affine, "a", mask), turned)]
+    for one, other in zip(*ways, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.mask, other.mask)
         assert one.slice == other.slice
@@ -166,7 +164,7 @@ def test_a_scan_stored_upside_down_gives_the_same_slices() -> None:
 def test_a_mask_on_another_grid_is_refused() -> None:
     volume, affine, mask = scan()
     with pytest.raises(InputError) as caught:
-        slices_of(volume, affine, "someone", mask[:-1])
+        slices_of(volume, affine, "someone", mask[:-1], scale=Scale.ROBUST)
     assert caught.value.code is InputErrorCode.GEOMETRY
 
 
@@ -277,12 +275,15 @@ def test_a_store_has_one_of_three_parts() -> None:
         ("chexpert", Protocol.SOUND, "chexpert/train"),
         ("chexpert", Protocol.STUDY, "chexpert/train-study"),
         ("idrid", Protocol.STUDY, "idrid/train"),
-        ("phantom-t2", Protocol.STUDY, "phantom-t2/train"),
-        ("ixi-t1", Protocol.STUDY, "ixi-t1/train"),
+        ("phantom-cxr", Protocol.STUDY, "phantom-cxr/train"),
+        ("phantom-t2", Protocol.STUDY, "phantom-t2/train-study"),
+        ("ixi-t1", Protocol.STUDY, "ixi-t1/train-study"),
         ("camcan-t1", Protocol.STUDY, "camcan-t1/train-study"),
     ],
 )
-def test_the_study_reads_its_own_stores_where_a_source_has_them(target: str, protocol: Protocol, expected: str) -> None:
+def test_the_study_reads_its_own_stores_where_it_splits_or_scales_otherwise(
+    target: str, protocol: Protocol, expected: str
+) -> None:
     assert str(store_name(target, "train", protocol)) == expected
     assert store_path(Path("data"), target, "train", protocol) == Path("data") / expected
 
@@ -292,6 +293,21 @@ def test_a_source_without_the_studys_splits_fills_one_store_for_both_protocols(t
     before = written(tmp_path)
     assert prepare(FUNDUS, tmp_path, subjects=1, protocol=Protocol.STUDY) == first
     assert written(tmp_path) == before
+
+
+def test_brain_scans_are_scaled_by_the_rule_of_the_protocol_and_say_so(tmp_path: Path) -> None:
+    stores = []
+    for protocol, scale in ((Protocol.SOUND, Scale.ROBUST), (Protocol.STUDY, Scale.MAXIMUM)):
+        prepare(DOMAINS["phantom-t1"], tmp_path, subjects=1, protocol=protocol)
+        stores.append(Store(store_path(tmp_path, "phantom-t1", "validation", protocol)))
+        assert stores[-1].facts.scale is scale
+        assert "the study's own split" not in stores[-1].facts.labels
+    robust, whole = (np.asarray(store.images) for store in stores)
+    assert ((robust > 0) == (whole > 0)).all()
+    np.testing.assert_allclose(
+        robust, np.clip(whole / (whole[robust < 1].max() / robust[robust < 1].max()), 0, 1), atol=1e-2
+    )
+    assert (robust == 1).sum() > (whole == 1).sum()
 
 
 # The lists

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.files import sha256_of, write_json
-from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, ScoreRule
+from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 
 CARD: Final = "README.md"
 CONFIG: Final = "config.json"
@@ -185,6 +185,7 @@ class Config(Record):
         weights_origin: What the training started from; None where all weights were drawn.
         pretraining: How these weights were made, where it was by CCD.
         space: What brain scans were brought into; None where images were framed as they were.
+        scale: Which value of a brain scan becomes 1; None where images are photographs.
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
@@ -205,8 +206,15 @@ class Config(Record):
     weights_origin: WeightsOrigin | None
     pretraining: Backbone | None = None
     space: Space | None = None
+    scale: Scale | None = None
     training: Training
     labels: list[str]
+
+    @model_validator(mode="after")
+    def _scaled_if_of_slices(self) -> Self:
+        if (self.scale is None) is (self.framing is Framing.SQUARE_SLICES):
+            raise ValueError("models of brain scans, and no others, name a scale")
+        return self
 
     def insist_on_space(self, template: str, sha256: str) -> None:
         """Refuse brains in another space than those that the model was trained on.
@@ -223,6 +231,23 @@ class Config(Record):
                 f"{self.id} knows brains in the space of {self.space.template}, not of {template}",
                 f"the file with SHA-256 {self.space.template_sha256[:12]}…",
                 f"add --template path/to/{self.space.template} where brains are prepared",
+            )
+
+    def insist_on_scale(self, name: str, scale: Scale | None) -> None:
+        """Refuse a store whose scans are scaled otherwise than those that the model was trained on.
+
+        Args:
+            name: The store.
+            scale: How its scans are scaled; None where it does not say.
+
+        Raises:
+            UsageError: It is another scale.
+        """
+        if self.scale is not scale:
+            raise UsageError(
+                f"{self.id} knows images scaled by '{self.scale}', those of {name} by '{scale}'",
+                "both by the same rule",
+                f"prepare the data set again with --protocol {self.protocol}",
             )
 
 

@@ -45,6 +45,15 @@ class Framing(StrEnum):
     """Shorter side resized, then the centre kept (fundus photographs)."""
 
 
+class Scale(StrEnum):
+    """Which value of a brain scan becomes 1, its background being 0; values of photographs keep their type's range."""
+
+    ROBUST = "robust"
+    """A high quantile of the tissue, which no single voxel moves; what lies above it becomes 1 too."""
+    MAXIMUM = "maximum"
+    """The largest value, as in the study."""
+
+
 class Pretrain(StrEnum):
     """Where a network's weights come from before the method is trained."""
 
@@ -58,6 +67,10 @@ class Protocol(StrEnum):
 
     STUDY = "study"
     SOUND = "sound"
+
+
+SCALES: Final = {Protocol.STUDY: Scale.MAXIMUM, Protocol.SOUND: Scale.ROBUST}
+"""How the brain scans of a protocol's stores are scaled."""
 
 
 @dataclass(frozen=True, slots=True)

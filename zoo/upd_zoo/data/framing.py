@@ -210,23 +210,3 @@ def _inverse_orientation(orientation: npt.NDArray[np.float64]) -> npt.NDArray[np
     for axis, (target, flip) in enumerate(orientation):
         inverse[int(target)] = axis, flip
     return inverse
-
-
-def scale_volume(volume: Array) -> Array:
-    """Scale a volume to [0, 1], from its background to its largest value, so that the background becomes 0.
-
-    The study divides by the largest value and sets what lies below 1e-4 to 0, against the fuzz that resampling leaves
-    around a background of 0. Here, what lies below the background becomes background. The values are not all one: the
-    input gate refuses such a volume.
-    """
-    low, high = background(volume), float(volume.max())
-    scaled: Array = (volume - np.float32(low)) / np.float32(high - low)
-    return np.clip(scaled, 0, 1, out=scaled)
-
-
-def background(volume: Array) -> float:
-    """Return the value around the tissue of a volume (X, Y, Z): that of most corners, else the smallest value."""
-    ends = [np.array((0, size - 1)) for size in volume.shape]
-    values, counts = np.unique(volume[np.ix_(*ends)], return_counts=True)
-    common = float(values[counts.argmax()])
-    return common if 2 * counts.max() > counts.sum() and common < volume.max() else float(volume.min())

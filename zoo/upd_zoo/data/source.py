@@ -16,10 +16,11 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from upd_zoo.artefact import Setting
-from upd_zoo.data.framing import axial_geometry, axial_slices, frame, frame_mask, scale_volume
+from upd_zoo.data.framing import axial_geometry, axial_slices, frame, frame_mask
+from upd_zoo.data.intensity import scale_volume
 from upd_zoo.data.store import Sample
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
-from upd_zoo.vocabulary import Framing, Protocol
+from upd_zoo.vocabulary import SCALES, Framing, Protocol, Scale, get_domain
 
 
 class Part(StrEnum):
@@ -37,12 +38,18 @@ class StoreName(NamedTuple):
     Attributes:
         target: A domain (train, validation) or a test set (test).
         part: What its images are for.
-        protocol: `study` where it is chosen and split as in the study; the store that both protocols read is `sound`.
+        protocol: `study` where it is chosen, split or scaled as in the study; the store that both protocols read is
+            `sound`.
     """
 
     target: str
     part: Part
     protocol: Protocol = Protocol.SOUND
+
+    @property
+    def scale(self) -> Scale | None:
+        """Which value of its brain scans becomes 1; None of photographs."""
+        return SCALES[self.protocol] if get_domain(self.target).modality.framing is Framing.SQUARE_SLICES else None
 
     def __str__(self) -> str:
         return f"{self.target}/{self.part}{'-study' if self.protocol is Protocol.STUDY else ''}"
@@ -216,10 +223,12 @@ def slices_of(
     affine: npt.NDArray[np.float64],
     subject: str,
     mask: npt.NDArray[np.uint8] | None = None,
+    *,
+    scale: Scale,
 ) -> list[Sample]:
     """Return the axial slices of a brain scan at model size, from feet to head; empty ones are left out.
 
-    The scan is scaled by its own smallest and largest value. A slice is anomalous where its mask at model size has a
+    A slice is anomalous where its mask at model size has a
     pixel set (study, section V-A); its number counts from the lowest slice of the scan.
 
     Args:
@@ -227,6 +236,7 @@ def slices_of(
         affine: (4, 4) from voxel to RAS+ millimetres.
         subject: Whose scan it is.
         mask: (X, Y, Z), anything not zero is pathological; None if it is not known or the scan is healthy.
+        scale: Which of its values becomes 1.
 
     Raises:
         InputError: The mask has another shape than the volume (`geometry`).
@@ -235,7 +245,7 @@ def slices_of(
         raise grids_differ(f"the mask of {subject}", mask.shape, volume.shape)
     geometry = axial_geometry((volume.shape[0], volume.shape[1], volume.shape[2]), affine)
     truth = np.zeros_like(volume) if mask is None else (mask != 0).astype(np.float32)
-    pairs = zip(axial_slices(scale_volume(volume), geometry), axial_slices(truth, geometry), strict=True)
+    pairs = zip(axial_slices(scale_volume(volume, scale), geometry), axial_slices(truth, geometry), strict=True)
     return [
         _slice(pixels, diseased, geometry.spacing, subject, number)
         for number, (pixels, diseased) in enumerate(pairs)

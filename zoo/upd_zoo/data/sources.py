@@ -6,8 +6,9 @@
 
 Beside the store of a data set, `train.txt` lists its subjects.
 
-Where a data set has splits of the study's own, they lie beside these as `train-study`, `validation-study` and
-`test-study`; `store_name` alone decides which of the two a protocol reads.
+Where a data set has splits of the study's own, and of brain scans, which the study scales otherwise, the study's stores
+lie beside these as `train-study`, `validation-study` and `test-study`; `store_name` alone decides which of the two a
+protocol reads.
 
 To add a data set, write one file with a source (see `upd_zoo.data.source`) and list it in `SOURCES`.
 """
@@ -114,7 +115,8 @@ def data_folder(option: Path | None = None) -> Path:
 def store_name(target: str, part: str, protocol: Protocol = Protocol.SOUND) -> StoreName:
     """Return which store training, export and evaluation under a protocol read.
 
-    It is the study's own where the protocol is `study` and the source has such splits, else the one that both read.
+    It is the study's own where the protocol is `study` and the source has such splits or the images are brain scans,
+    else the one that both read.
 
     Args:
         target: Identifier of a domain (for `train` and `validation`) or of a test set (for `test`).
@@ -124,8 +126,9 @@ def store_name(target: str, part: str, protocol: Protocol = Protocol.SOUND) -> S
     Raises:
         ValueError: There is no such part.
     """
+    own = StoreName(target, Part(part), protocol)
     studied = any(source.study_splits and target in source.serves for source in SOURCES)
-    return StoreName(target, Part(part), protocol if studied else Protocol.SOUND)
+    return own if studied or own.scale is not None else own._replace(protocol=Protocol.SOUND)
 
 
 def store_path(data: Path, target: str, part: str, protocol: Protocol = Protocol.SOUND) -> Path:
@@ -191,7 +194,7 @@ def prepare(
         root: Folder of the data set; None for phantoms.
         seed: Which population of phantoms.
         subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
-        protocol: `study` for the study's own splits, where the source has them.
+        protocol: `study` for the study's own splits, where the source has them, and its scale of brain scans.
         template: Brain that brain scans are aligned with; None for the default.
         extractor: Program that finds brains in whole heads: `hd-bet`, or a command; see `upd_zoo.data.brain.external`.
         jobs: Inputs read at the same time, in processes of their own.
@@ -213,7 +216,7 @@ def prepare(
     failures: list[Failure] = []
     for name in stores_of(target, protocol):
         inputs = inputs_of(name)
-        provenance = _provenance(source, name.protocol, request, len(inputs))
+        provenance = _provenance(source, name, request, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)
         if standing is None:
             samples = _in_their_part(_samples(name, inputs, jobs, failures, report), _taken(data, source, name))
@@ -230,13 +233,14 @@ def _say_nothing(_: Progress) -> None:
     """Stand in for a caller that does not ask for progress."""
 
 
-def _provenance(source: Source, protocol: Protocol, request: Request, inputs: int) -> dict[str, Setting]:
+def _provenance(source: Source, name: StoreName, request: Request, inputs: int) -> dict[str, Setting]:
     return {
         "source": source.id,
         "generator": source.generator,
-        "protocol": protocol.value,
+        "protocol": name.protocol.value,
         "seed": request.seed,
         "inputs": inputs,
+        **({} if name.scale is None else {"scale": name.scale.value}),
         **source.settings(request),
         "upd_zoo": importlib.metadata.version("upd-zoo"),
     }
@@ -259,10 +263,14 @@ def _list_of(data: Path, name: StoreName) -> Path:
 
 def _taken(data: Path, source: Source, name: StoreName) -> dict[str, StoreName]:
     """Return who is listed in another part than a store's; the study's own splits go by image, and list nobody."""
-    if name.protocol is Protocol.STUDY:
+    if _is_split_by_the_study(source, name):
         return {}
     others = (StoreName(target, part) for target in source.serves for part in Part if part is not name.part)
     return {subject: other for other in others for subject in read_list(_list_of(data, other))}
+
+
+def _is_split_by_the_study(source: Source, name: StoreName) -> bool:
+    return source.study_splits and name.protocol is Protocol.STUDY
 
 
 def _in_their_part(samples: Iterator[Sample], taken: dict[str, StoreName]) -> Iterator[Sample]:
@@ -314,6 +322,6 @@ def _write(
             chain(first, samples),
             channels=get_domain(name.target).modality.channels,
             has_masks=name.part is Part.TEST and TEST_SETS[name.target].has_masks,
-            labels=[source.label, *([STUDY_LABEL] if name.protocol is Protocol.STUDY else [])],
+            labels=[source.label, *([STUDY_LABEL] if _is_split_by_the_study(source, name) else [])],
             provenance=provenance,
         )

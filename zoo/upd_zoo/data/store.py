@@ -25,7 +25,7 @@ from pydantic import Field
 from upd_zoo.artefact import Record, Setting, Sha256, read_record, write_record
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
 from upd_zoo.files import replacing_folder
-from upd_zoo.vocabulary import IMAGE_SIZE
+from upd_zoo.vocabulary import IMAGE_SIZE, Scale
 
 IMAGES: Final = "images.npy"
 MASKS: Final = "masks.npy"
@@ -83,6 +83,12 @@ class Facts(Record):
     labels: list[str]
     provenance: dict[str, Setting]
     sha256: dict[str, Sha256]
+
+    @property
+    def scale(self) -> Scale | None:
+        """Which value of a brain scan became 1; None of photographs, and where an older version prepared the store."""
+        scale = self.provenance.get("scale")
+        return None if scale is None else Scale(str(scale))
 
 
 class _GrowingArray:

@@ -48,8 +48,8 @@ def export_artefact(
         The manifest.
 
     Raises:
-        UsageError: `validation` shares images with the training, or has another number of channels, or `folder` holds
-            anything else.
+        UsageError: `validation` shares images with the training, or has another number of channels or another scale, or
+            `folder` holds anything else.
         ToleranceError: A format differs from the eager model by more than the tolerance.
     """
     say = on_progress or _silent
@@ -60,6 +60,7 @@ def export_artefact(
         raise UsageError(
             f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
         )
+    config.insist_on_scale(validation.facts.name, validation.facts.scale)
     detector = load_detector(run)
     channels = config.input.channels
     with replacing_folder(folder, files_of(folder, config.id)) as temporary:

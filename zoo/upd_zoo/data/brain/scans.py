@@ -12,12 +12,13 @@ from upd_zoo.data.brain.extraction import LARGEST, Evidence, Found, evidence_of,
 from upd_zoo.data.brain.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, upright
 from upd_zoo.data.brain.shapes import closed, largest
 from upd_zoo.data.brain.template import Template
-from upd_zoo.data.framing import background
 from upd_zoo.data.gate import read_volume
+from upd_zoo.data.intensity import background
 from upd_zoo.data.nifti import Volume
 from upd_zoo.data.source import grids_differ, slices_of
 from upd_zoo.data.store import Sample
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.vocabulary import Scale
 
 WORKING: Final = 2.0
 """Millimetres between the voxels on which brains are looked for."""
@@ -180,8 +181,8 @@ def insist_on_a_brain(name: str, evidence: Evidence) -> None:
         )
 
 
-def samples_of(scan: Scan, brain: Brain, template: Template) -> list[Sample]:
+def samples_of(scan: Scan, brain: Brain, template: Template, scale: Scale) -> list[Sample]:
     """Return the axial slices of a prepared scan, from feet to head, empty ones left out."""
     mask = None if brain.mask is None else brain.mask.astype(np.uint8)
-    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask)
+    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask, scale=scale)
     return [replace(each, sex=scan.sex, age=scan.age) for each in slices]

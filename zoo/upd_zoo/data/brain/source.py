@@ -4,8 +4,9 @@
     SHELF/<subject>-<key>.json   what speaks for the brain that was found, and the hashes of what it was made from
     SHELF/<subject>-<key>.png    what was found in a scan that is not believed, to look at
 
-The key is a hash of the scan's files, of the template, of the extractor and of the version of the preparation: what is
-on the shelf is taken only for what would be made again. A stopped preparation so goes on where it was.
+The key is a hash of the scan's files, of the template, of the extractor, of the scale and of the version of the
+preparation: what is on the shelf is taken only for what would be made again. A stopped preparation so goes on where it
+was.
 """
 
 import hashlib
@@ -31,8 +32,9 @@ from upd_zoo.data.source import DownloadedSource, Inputs, Request, StoreName
 from upd_zoo.data.store import Sample
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing, sha256_of, write_json
+from upd_zoo.vocabulary import SCALES, Scale
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the preparation; raised whenever the same scan gives other slices."""
 
 
@@ -62,7 +64,8 @@ class BrainSource(DownloadedSource):
         def inputs(store: StoreName) -> Inputs:
             found = self.scans(store, root)
             return {
-                name: partial(read_scan, scan, root, request.template, shelf, extractor) for name, scan in found.items()
+                name: partial(read_scan, scan, root, request.template, shelf, extractor, scale=SCALES[store.protocol])
+                for name, scan in found.items()
             }
 
         return inputs
@@ -79,7 +82,13 @@ def space_of(template: Template, extractor: Extractor | None) -> Space:
 
 
 def read_scan(
-    scan: Scan, root: Path, template: Path | None, shelf: Path | None, extractor: Extractor | None = None
+    scan: Scan,
+    root: Path,
+    template: Path | None,
+    shelf: Path | None,
+    extractor: Extractor | None = None,
+    *,
+    scale: Scale,
 ) -> list[Sample]:
     """Return the slices of a scan, from the shelf if it is there.
 
@@ -90,23 +99,25 @@ def read_scan(
     if shelf is None:
         brain = prepare_scan(scan, root, chosen, extractor)
         insist_on_a_brain(scan.image, brain.found.evidence)
-        return samples_of(scan, brain, chosen)
-    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor)}"
+        return samples_of(scan, brain, chosen, scale)
+    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor, scale)}"
     standing = _taken(place.with_suffix(".npz"), scan)
     if standing is None:
-        standing = _put(place, scan, root, chosen, extractor)
+        standing = _put(place, scan, root, chosen, extractor, scale)
     return standing
 
 
-def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None) -> str:
-    digest = hashlib.sha256(f"{VERSION} {template.sha256} {extractor} {asdict(scan)}".encode())
+def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale) -> str:
+    digest = hashlib.sha256(f"{VERSION} {template.sha256} {extractor} {scale} {asdict(scan)}".encode())
     for name in scan.files:
         path = root / name
         digest.update((sha256_of(path) if path.is_file() else "missing").encode())
     return digest.hexdigest()[:16]
 
 
-def _put(place: Path, scan: Scan, root: Path, template: Template, extractor: Extractor | None) -> list[Sample]:
+def _put(
+    place: Path, scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale
+) -> list[Sample]:
     """Prepare a scan and put it on the shelf; of one that is not believed, a picture."""
     began = time.monotonic()
     brain = prepare_scan(scan, root, template, extractor)
@@ -124,11 +135,12 @@ def _put(place: Path, scan: Scan, root: Path, template: Template, extractor: Ext
         "template": {"name": template.name, "sha256": template.sha256},
         "found": {**asdict(brain.found.evidence), "attempts": brain.found.attempts},
         "extractor": None if extractor is None else extractor.name,
+        "scale": scale.value,
         "seconds": round(time.monotonic() - began, 1),
         "upd_zoo": importlib.metadata.version("upd-zoo"),
     }
     write_json(place.with_suffix(".json"), record)
-    samples = samples_of(scan, brain, template)
+    samples = samples_of(scan, brain, template, scale)
     _write(place.with_suffix(".npz"), samples)
     return samples
 

@@ -19,7 +19,7 @@ from upd_zoo.data.phantoms.fundus import fundus_phantom
 from upd_zoo.data.source import Inputs, Part, StoreName, SyntheticSource, slices_of
 from upd_zoo.data.store import Sample
 from upd_zoo.errors import UsageError
-from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, IMAGE_SIZE, Modality, get_domain
+from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, IMAGE_SIZE, SCALES, Modality, Scale, get_domain
 
 Maker: TypeAlias = Callable[[int, int, int | None], Iterable[Sample]]
 """Makes the samples of one subject from seed, subject and its number among the diseased; None if it is healthy."""
@@ -58,9 +58,11 @@ DEFAULT_SIZES: Final = {
 """Subjects of each modality, a brain having some 80 slices: a domain takes 10 to 30 seconds on one core."""
 
 
-def _brain(weighting: Weighting, lesion: Lesion, seed: int, subject: int, diseased: int | None) -> list[Sample]:
+def _brain(
+    weighting: Weighting, lesion: Lesion, scale: Scale, seed: int, subject: int, diseased: int | None
+) -> list[Sample]:
     phantom = brain_phantom(weighting, seed, subject, None if diseased is None else lesion)
-    return slices_of(phantom.image, phantom.affine, _name(subject), phantom.mask)
+    return slices_of(phantom.image, phantom.affine, _name(subject), phantom.mask, scale=scale)
 
 
 def _chest(seed: int, subject: int, diseased: int | None) -> list[Sample]:
@@ -84,13 +86,18 @@ def _name(subject: int) -> str:
     return f"subject-{subject}"
 
 
-_MAKERS: Final[dict[str, Maker]] = {
-    "phantom-t1": partial(_brain, Weighting.T1, Lesion.TUMOUR),
-    "phantom-t2": partial(_brain, Weighting.T2, Lesion.TUMOUR),
-    "phantom-stroke": partial(_brain, Weighting.T1, Lesion.STROKE),
-    "phantom-cxr": _chest,
-    "phantom-fundus": _fundus,
+_SCANS: Final = {
+    "phantom-t1": (Weighting.T1, Lesion.TUMOUR),
+    "phantom-t2": (Weighting.T2, Lesion.TUMOUR),
+    "phantom-stroke": (Weighting.T1, Lesion.STROKE),
 }
+_PHOTOGRAPHS: Final[dict[str, Maker]] = {"phantom-cxr": _chest, "phantom-fundus": _fundus}
+
+
+def _maker_of(store: StoreName) -> Maker:
+    if store.target in _SCANS:
+        return partial(_brain, *_SCANS[store.target], SCALES[store.protocol])
+    return _PHOTOGRAPHS[store.target]
 
 
 def _draw(store: StoreName, seed: int, subjects: int | None) -> Inputs:
@@ -100,17 +107,17 @@ def _draw(store: StoreName, seed: int, subjects: int | None) -> Inputs:
         sizes = sizes.scaled(subjects)
     count = {Part.TRAIN: sizes.train, Part.VALIDATION: sizes.validation, Part.TEST: sizes.test}[store.part]
     diseased = [number // 2 if store.part is Part.TEST and number % 2 else None for number in range(count)]
-    first, make = _FIRST[store.part], _MAKERS[store.target]
+    first, make = _FIRST[store.part], _maker_of(store)
     return {_name(first + number): partial(make, seed, first + number, nth) for number, nth in enumerate(diseased)}
 
 
 PHANTOMS: Final = SyntheticSource(
     "phantom",
     title="phantoms",
-    serves=tuple(_MAKERS),
+    serves=(*_SCANS, *_PHOTOGRAPHS),
     label="synthetic phantoms",
     licence="Apache-2.0",
     citation="",
-    generator=1,
+    generator=2,
     draw=_draw,
 )
