@@ -135,7 +135,7 @@ def test_a_point_lands_where_it_should(framing: Framing, size: tuple[int, int], 
     square = frame(spot[None], framing, spacing)[0]
     assert centre_of(square) == pytest.approx(expected, abs=0.6)
     assert centre_of(frame_mask(spot > 0.5, framing, spacing)) == pytest.approx(expected, abs=0.7)
-    restored = unframe(square, framing, *size, spacing)
+    restored = np.nan_to_num(unframe(square, framing, *size, spacing))
     assert centre_of(restored - restored.min()) == pytest.approx((row, column), abs=0.3)
 
 
@@ -193,15 +193,15 @@ def test_a_map_goes_back_to_the_size_of_its_image(framing: Framing, size: tuple[
     restored = unframe(anomaly_map, framing, *size, spacing)
     assert restored.shape == size
     assert restored.dtype == np.float32
-    assert restored.min() >= anomaly_map.min() - 1e-6
-    assert restored.max() <= anomaly_map.max() + 1e-6
+    assert np.nanmin(restored) >= anomaly_map.min() - 1e-6
+    assert np.nanmax(restored) <= anomaly_map.max() + 1e-6
 
 
-def test_what_the_model_never_saw_gets_the_smallest_value() -> None:
+def test_what_the_model_never_saw_has_no_value() -> None:
     anomaly_map = np.random.default_rng(0).uniform(-3, -2, (IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
     restored = unframe(anomaly_map, Framing.CENTRE_CROP, 128, 200)
-    assert (restored[:, :36] == anomaly_map.min()).all()
-    assert (restored[:, 164:] == anomaly_map.min()).all()
+    assert np.isnan(restored[:, :36]).all()
+    assert np.isnan(restored[:, 164:]).all()
     assert np.array_equal(restored[:, 36:164], anomaly_map)
 
 

@@ -118,12 +118,12 @@ def unframe(
         spacing: Size of a pixel along rows and columns.
 
     Returns:
-        (height, width) float32; pixels that the model never saw get the smallest value of the map.
+        (height, width) float32; NaN where the model never looked, for any number would call those pixels something.
     """
     part = window(framing, height, width, spacing)
     full = _resize(anomaly_map, part.height, part.width, Image.Resampling.BILINEAR)
     whole = Window(-part.top, -part.left, height, width)
-    restored: Array = _cut(full[None], whole, float(full.min()))[0]
+    restored: Array = _cut(full[None], whole, np.nan)[0]
     return restored
 
 

@@ -48,6 +48,8 @@ PHOTOGRAPH_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _BLOCK: Final = 1 << 20
 _LIMIT: Final = "UPD_ZOO_MAX_INPUT_BYTES"
 _DEFAULT_LIMIT: Final = 2 << 30
+_COPIES: Final = 8
+"""The part of the limit that the pixels of a photograph may take: decoders hold several copies of them for a moment."""
 
 _FOREIGN: Final = (
     ArithmeticError,
@@ -118,14 +120,15 @@ def read_photograph(path: Path, *, constant_ok: bool = False) -> Photograph:
     """Read one flat image from a PNG, JPEG or TIFF file.
 
     The pixels of PNG and deflated TIFF are proven by their checksums. JPEG and other TIFF have none: they are proven to
-    reach their end, but a flipped bit that still decodes cannot be noticed.
+    reach their end and to decode without a warning, but a flipped bit that decodes to something else cannot be noticed.
 
     Args:
         path: The file; its first bytes decide about the format, not its name.
         constant_ok: Accept an image with one single value, as an empty mask has.
 
     Returns:
-        The image upright, over the full range of its type: 8 bits over 255, 16 bits over 65535, floats as they are.
+        The image upright, over the full range of its type: 8 bits over 255, 16 bits over 65535 or over the fewer bits
+        that the file declares, floats as they are.
 
     Raises:
         InputError: `missing`, `unreadable`, `truncated`, `corrupt`, `too-large`, `unsupported` (CMYK, transparency,
@@ -134,7 +137,7 @@ def read_photograph(path: Path, *, constant_ok: bool = False) -> Photograph:
     """
     limit = max_input_bytes()
     with _one_error(path), _opened(path, limit) as file:
-        return parse_photograph(file.read(), limit, constant_ok=constant_ok)
+        return parse_photograph(file.read(), limit // _COPIES, constant_ok=constant_ok)
 
 
 @contextmanager

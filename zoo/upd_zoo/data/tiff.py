@@ -5,42 +5,43 @@ is read here, each strip or tile is decompressed to plain bytes, and NumPy gives
 PackBits and CCITT go to libtiff, through Pillow: one segment at a time, in a fresh file with a directory of our own.
 libtiff may write a line to stderr about a damaged segment; the line holds nothing of the image.
 
+libtiff goes on where a CCITT stream ends early or has a code that nobody knows, and says so on stderr alone. T.4 and
+T.6 leave an encoder one way to code given rows, so what was decoded is coded again and must be what the file holds.
+
 Source: TIFF 6.0; its supplement 2 for deflate.
 """
 
 import io
 import math
 import struct
-import zlib
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from upd_zoo.errors import InputError, InputErrorCode
-
-ACCEPTED: Final = "a PNG, JPEG or TIFF file with one image, grey or RGB, 8 or 16 bits per channel"
-BYTE_ORDERS: Final = {b"II*\0": "<", b"MM\0*": ">"}
-ORIENTATION: Final = 274
+from upd_zoo.data.exif import BYTE_ORDERS, orientation
+from upd_zoo.data.samples import Samples, corrupt, inflate, refuse_beyond, truncated, unsupported
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _COUNTS, _PLANAR = 273, 277, 278, 279, 284
 _T4, _T6, _PREDICTOR, _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = (
     292, 293, 317, 320, 322, 323, 324, 325
 )  # fmt: skip
-_SAMPLE_FORMAT: Final = 339
+_MOST_VALUE, _SAMPLE_FORMAT = 281, 339
 
 _DEFAULTS: Final = {
     _BITS: (1,), _COMPRESSION: (1,), _FILL_ORDER: (1,), _SAMPLES: (1,), _ROWS_PER_STRIP: (2**32 - 1,), _PLANAR: (1,),
-    _T4: (0,), _T6: (0,), _PREDICTOR: (1,), _SAMPLE_FORMAT: (1,), ORIENTATION: (1,),
+    _T4: (0,), _T6: (0,), _PREDICTOR: (1,), _SAMPLE_FORMAT: (1,), _MOST_VALUE: (0,),
 }  # fmt: skip
 _NO_DEFAULT: Final = (
     _WIDTH, _HEIGHT, _PHOTOMETRIC, _OFFSETS, _COUNTS, _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS
 )  # fmt: skip
 _INTEGER_TYPES: Final = {1: "B", 3: "H", 4: "I"}
+_FAX: Final = {_T4: 3, _T6: 4}
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 _STORED, _DEFLATED, _BY_LIBTIFF, _CCITT = (1,), (8, 32946), (2, 3, 4, 5, 32773), (2, 3, 4)
 _PREDICTED: Final = (*_DEFLATED, 5)  # elsewhere libtiff ignores the predictor, and so do all who rely on it
@@ -48,88 +49,32 @@ _COLOURS: Final = {0: 1, 1: 1, 2: 3, 3: 1}
 _DTYPES: Final = {(1, 1): "u1", (1, 8): "u1", (1, 16): "u2", (3, 16): "f2", (3, 32): "f4", (3, 64): "f8"}
 
 
-class Samples(NamedTuple):
-    """What an image file stores, before it becomes a photograph.
+def _directory(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
+    """Return the known tags of the first directory of a TIFF file, and where the next directory lies.
 
-    Attributes:
-        values: (H, W, S), S = 1 to 4; bool, uint8, uint16 or floating; higher is brighter.
-        has_alpha: Whether the last channel is opacity.
-        orientation: How the stored rows and columns lie, 1 to 8 as in Exif.
-    """
-
-    values: npt.NDArray[Any]
-    has_alpha: bool
-    orientation: int
-
-
-def corrupt(problem: str) -> InputError:
-    """Return the error for a file that breaks the rules of its format."""
-    return InputError(InputErrorCode.CORRUPT, problem, ACCEPTED, "copy or export the file again")
-
-
-def truncated(problem: str) -> InputError:
-    """Return the error for a file that ends before its image does."""
-    return InputError(InputErrorCode.TRUNCATED, problem, ACCEPTED, "copy or export the file again")
-
-
-def unsupported(problem: str) -> InputError:
-    """Return the error for a whole file that holds something else than a grey or RGB image."""
-    return InputError(InputErrorCode.UNSUPPORTED, problem, ACCEPTED, "save the file again as one of these")
-
-
-def refuse_beyond(promised: int, most_bytes: int) -> None:
-    """Refuse an image whose header promises more than `most_bytes` bytes.
-
-    Raises:
-        InputError: It does.
-    """
-    if promised > most_bytes:
-        problem = f"the header promises {promised} bytes"
-        accepted, next_step = f"at most {most_bytes} bytes", "raise UPD_ZOO_MAX_INPUT_BYTES"
-        raise InputError(InputErrorCode.TOO_LARGE, problem, accepted, next_step)
-
-
-def inflate(deflated: bytes | memoryview, least: int, most: int) -> bytes:
-    """Return the content of one zlib stream, of `least` to `most` bytes, proven by its Adler-32.
-
-    Raises:
-        InputError: The stream ends too early or does not have this length.
-        zlib.error: The stream is damaged.
-    """
-    stream = zlib.decompressobj()
-    content = stream.decompress(deflated, most + 1)
-    if len(content) > most:
-        raise corrupt("its compressed pixels go on after the image's end")
-    if len(content) < least or not stream.eof:
-        raise truncated("its compressed pixels end too early")
-    return content
-
-
-def directory(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
-    """Return the known tags of the first directory of a TIFF structure, and where the next directory lies.
-
-    Args:
-        data: A TIFF file, or the Exif block of another file.
+    A tag that stands there twice is refused: of two widths, readers take the first or the last.
 
     Returns:
         The whole numbers of each tag, with the standard's defaults; the next directory's offset, 0 for none.
 
     Raises:
-        InputError: The directory or one of the values lies beyond the end.
+        InputError: The directory or one of the values lies beyond the end, or a tag is repeated.
     """
     order = BYTE_ORDERS[data[:4]]
+    tags: dict[int, tuple[int, ...]] = {}
     try:
         (start,) = struct.unpack_from(f"{order}I", data, 4)
         (entries,) = struct.unpack_from(f"{order}H", data, start)
-        tags: dict[int, tuple[int, ...]] = dict(_DEFAULTS)
         for at in range(start + 2, start + 2 + 12 * entries, 12):
             (tag,) = struct.unpack_from(f"{order}H", data, at)
+            if tag in tags:
+                raise corrupt(f"its directory has the tag {tag} twice")
             if tag in _DEFAULTS or tag in _NO_DEFAULT:
                 tags[tag] = _tag_values(data, at, order)
         (following,) = struct.unpack_from(f"{order}I", data, start + 2 + 12 * entries)
     except struct.error as error:
         raise truncated("its directory lies beyond its end") from error
-    return tags, following
+    return _DEFAULTS | tags, following
 
 
 def _tag_values(data: bytes, at: int, order: str) -> tuple[int, ...]:
@@ -152,18 +97,25 @@ def read_tiff(data: bytes, most_bytes: int) -> Samples:
     Raises:
         InputError: The file is truncated, contradicts itself, is too large or holds something else.
     """
-    tags, following = directory(data)
+    tags, following = _directory(data)
     if following:
         raise unsupported("it holds several images")
     layout = _layout(tags, BYTE_ORDERS[data[:4]])
-    refuse_beyond(layout.promised, most_bytes)
+    refuse_beyond(max(layout.promised, layout.expanded), most_bytes)
     planes = [_plane(data, layout, plane) for plane in range(layout.planes)]
     values = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
     if layout.photometric == 3:
         values = _coloured(values, tags)
     elif layout.photometric == 0:
         values = ~values if values.dtype.kind in "bu" else 1 - values
-    return Samples(values, layout.has_alpha, tags[ORIENTATION][0])
+    turn, cautions = orientation([data])
+    return Samples(values, layout.has_alpha, turn, _bits_declared(tags), cautions)
+
+
+def _bits_declared(tags: dict[int, tuple[int, ...]]) -> int | None:
+    """Return the bits in use where MaxSampleValue names the largest number of so many bits, as 4095 is of 12."""
+    most = max(tags[_MOST_VALUE])
+    return most.bit_length() if most and most & (most + 1) == 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +135,7 @@ class _Layout:
     segment_width: int
     tiled: bool
     segments: tuple[tuple[int, int], ...]  # offset and length in bytes, plane by plane, row by row
-    fax: tuple[int, int, int]  # fill order, T4 options, T6 options
+    fax: tuple[int, int, int]  # fill order, T4 options, T6 options; of CCITT alone
 
     @property
     def has_alpha(self) -> bool:
@@ -204,6 +156,12 @@ class _Layout:
     def promised(self) -> int:
         """Length of all decompressed segments in bytes, padding of tiles included."""
         return self.planes * math.prod(self.grid) * self.segment_height * self.row_bytes
+
+    @property
+    def expanded(self) -> int:
+        """Length in bytes of the samples as they are returned: single bits as bytes, palettes as colours of 16 bits."""
+        sample = 6 if self.photometric == 3 else -(-self.bits // 8)
+        return self.height * self.width * self.channels * self.planes * sample
 
 
 def _layout(tags: dict[int, tuple[int, ...]], order: str) -> _Layout:
@@ -310,22 +268,42 @@ def _unpacked(packed: bytes, layout: _Layout, rows: int) -> bytes:
 
 def _by_libtiff(packed: bytes, layout: _Layout, rows: int) -> bytes:
     """Return one segment as libtiff decompresses it, presented to it as a grey image of bytes or of single bits."""
-    fill_order, t4_options, t6_options = layout.fax
+    fill_order, *options = layout.fax
+    if fill_order == 2:
+        packed = packed.translate(_REVERSED)
     bits, width = (1, layout.segment_width) if layout.bits == 1 else (8, layout.row_bytes)
     tags = {
         _WIDTH: width, _HEIGHT: rows, _BITS: bits, _COMPRESSION: layout.compression, _PHOTOMETRIC: 1,
-        _FILL_ORDER: fill_order, _OFFSETS: 8, _SAMPLES: 1, _ROWS_PER_STRIP: rows, _COUNTS: len(packed),
+        _OFFSETS: 8, _SAMPLES: 1, _ROWS_PER_STRIP: rows, _COUNTS: len(packed),
     }  # fmt: skip
-    tags |= {3: {_T4: t4_options}, 4: {_T6: t6_options}}.get(layout.compression, {})
+    fax = {tag: value for tag, value in zip((_T4, _T6), options, strict=True) if layout.compression == _FAX[tag]}
     padding = b"\0" * (len(packed) % 2)
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted((tags | fax).items()))
     head = struct.pack("<4sI", b"II*\0", 8 + len(packed) + len(padding))
-    file = io.BytesIO(b"".join((head, packed, padding, struct.pack("<H", len(tags)), entries, bytes(4))))
+    file = io.BytesIO(b"".join((head, packed, padding, struct.pack("<H", len(tags | fax)), entries, bytes(4))))
     with TiffImageFile(file) as image:
         # Pillow would hold the size against its own limit; the promise is already within ours.
         image.im = Image.new(image.mode, image.size).im
         image.load()
+        if layout.compression in _CCITT:
+            _prove_fax(packed, image, fax)
         return image.tobytes()
+
+
+def _prove_fax(packed: bytes, image: Image.Image, options: dict[int, int]) -> None:
+    """Refuse a CCITT segment that is not what its decoded rows are coded as.
+
+    Raises:
+        InputError: It ends early, is damaged, or its encoder went another way, which cannot be told from damage.
+    """
+    file = io.BytesIO()
+    tags = {_PHOTOMETRIC: 1, **options}
+    image.save(file, "TIFF", compression=image.info["compression"], tiffinfo=tags, strip_size=1 << 31)
+    written, _ = _directory(file.getvalue())
+    (offset,), (count,) = written[_OFFSETS], written[_COUNTS]
+    coded = file.getvalue()[offset : offset + count]
+    if not packed.startswith(coded) or packed[len(coded) :].strip(b"\0"):
+        raise corrupt("its CCITT rows end early, are damaged, or are coded in a way that cannot be checked")
 
 
 def _coloured(indices: npt.NDArray[Any], tags: dict[int, tuple[int, ...]]) -> npt.NDArray[np.uint16]:
