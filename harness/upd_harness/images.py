@@ -13,10 +13,9 @@ from typing import Any, Final, Protocol
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from nibabel.affines import voxel_sizes
 
-from upd_harness.report import overlay
+from upd_harness.photographs import open_photograph
 from upd_zoo.artefact import Config
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.data.framing import (
@@ -31,7 +30,6 @@ from upd_zoo.data.framing import (
 from upd_zoo.data.gate import (
     PHOTOGRAPH_SUFFIXES,
     VOLUME_SUFFIXES,
-    read_photograph,
     read_volume,
     suffix_of,
 )
@@ -137,57 +135,6 @@ def write_map(folder: Path, name: str, anomaly_map: Array, affine: npt.NDArray[n
     return {"map": target.as_posix()}
 
 
-@dataclass(frozen=True, slots=True)
-class PhotographCase:
-    """A photograph as a model sees it.
-
-    Attributes:
-        images: (1, C, 128, 128) float32 in [0, 1].
-        source: (C, H, W) float32 in [0, 1], the photograph itself.
-        framing: How it became a square.
-        cautions: What the user should know.
-    """
-
-    images: Array
-    source: Array
-    framing: Framing
-    cautions: list[Caution]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it holds until its map is written."""
-        return self.images.nbytes + self.source.nbytes
-
-    @property
-    def positions(self) -> list[int]:
-        """A photograph is one image, at position 0."""
-        return [0]
-
-    @property
-    def depth(self) -> int:
-        """A photograph is one image."""
-        return 1
-
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the photograph, for `results.jsonl`."""
-        channels, height, width = self.source.shape
-        return {"shape": [height, width], "channels": channels}
-
-    def restore(self, maps: Array) -> Array:
-        """Return the map at the photograph's own size, (H, W), of its map (1, 128, 128)."""
-        return unframe(maps[0], self.framing, self.source.shape[1], self.source.shape[2])
-
-    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:
-        """Write the map as float32 TIFF and as an overlay; return their paths relative to `folder`."""
-        target, picture = Path("maps") / f"{name}.tif", Path("overlays") / f"{name}.png"
-        restored = self.restore(maps)
-        with replacing(folder / target) as temporary:
-            tifffile.imwrite(temporary, restored, compression="zlib", metadata=None)
-        with replacing(folder / picture) as temporary:
-            overlay(self.source, restored, low, high).save(temporary)
-        return {"map": target.as_posix(), "overlay": picture.as_posix()}
-
-
 class Case(Protocol):
     """A file as a model sees it, and the way back."""
 
@@ -230,7 +177,7 @@ def open_case(path: Path, config: Config) -> Case:
     """
     if suffix_of(path) in VOLUME_SUFFIXES:
         return _open_volume(path, config)
-    return _open_photograph(path, config)
+    return open_photograph(path, config)
 
 
 def _open_volume(path: Path, config: Config) -> VolumeCase:
@@ -292,36 +239,3 @@ _LONGEST_SIDE: Final = 8192
 _HAS_NO_BACKGROUND: Final = Caution(
     CautionCode.SKULL, "no constant background: is the skull stripped? The model has seen stripped brains only"
 )
-
-
-def _open_photograph(path: Path, config: Config) -> PhotographCase:
-    photograph = read_photograph(path)
-    source, cautions = _with_channels(photograph.data, config.input.channels, path.name)
-    if config.framing is Framing.SQUARE_SLICES:
-        cautions.append(_TAKEN_FOR_A_SLICE)
-    cautions = [*photograph.cautions, *cautions]
-    return PhotographCase(frame(source, config.framing)[None], source, config.framing, cautions)
-
-
-_TAKEN_FOR_A_SLICE: Final = Caution(
-    CautionCode.NO_GEOMETRY,
-    "a picture without geometry, taken for one axial slice: skull stripped, anterior at the top",
-)
-
-
-_GREY_IN_COLOUR: Final = Caution(CautionCode.CHANNELS, "stored in colour, but grey: one channel is used")
-
-
-def _with_channels(image: Array, channels: int, name: str) -> tuple[Array, list[Caution]]:
-    """Return the image with the channels that the model takes, and a warning where it had others."""
-    if image.shape[0] == channels:
-        return image, []
-    if channels == 1 and (image == image[:1]).all():
-        return np.ascontiguousarray(image[:1]), [_GREY_IN_COLOUR]
-    kinds = {1: "grey", 3: "colour"}
-    raise InputError(
-        InputErrorCode.CHANNELS,
-        f"{name} is a {kinds[image.shape[0]]} image",
-        f"{kinds[channels]} images for this model",
-        "look for another model with upd-zoo list",
-    )

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from fake.artefact import write_artefact
 from fake.program import PROGRAM, Answer, Command
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
 from upd_harness.cli import app
+from upd_zoo.artefact import CONFIG, Config, PixelConvention, read_record
 from upd_zoo.data.store import Store
 from upd_zoo.hub import open_hub
 from upd_zoo.runtime import Model, load_folder
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.vocabulary import Framing, ModelId
 
 
 @pytest.fixture(scope="session")
@@ -107,3 +109,23 @@ def program(environment: dict[str, str], tmp_path: Path) -> Command:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def brain(tmp_path: Path) -> Config:
+    """A model of brain slices."""
+    return read_record(write_artefact(tmp_path / "artefact") / CONFIG, Config)
+
+
+@pytest.fixture
+def fundus(brain: Config) -> Config:
+    """A model of colour photographs."""
+    return brain.model_copy(
+        update={"input": PixelConvention(channels=3), "framing": Framing.CENTRE_CROP, "scale": None}
+    )
+
+
+@pytest.fixture
+def chest(brain: Config) -> Config:
+    """A model of grey photographs."""
+    return brain.model_copy(update={"framing": Framing.STRETCH, "scale": None})

@@ -7,50 +7,20 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-import tifffile
-from PIL import Image
 
-from fake.artefact import write_artefact
 from fake.inputs import head, write_picture, write_volume
-from upd_harness.images import PhotographCase, VolumeCase, find_images, open_case
+from upd_harness.images import VolumeCase, find_images, open_case
 from upd_harness.scoring import score_folder
-from upd_zoo.artefact import CONFIG, Config, PixelConvention, read_record
+from upd_zoo.artefact import Config
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.runtime import Model
-from upd_zoo.vocabulary import Framing
 
 Affine = npt.NDArray[np.float64]
-
-
-@pytest.fixture
-def brain(tmp_path: Path) -> Config:
-    """A model of brain slices."""
-    return read_record(write_artefact(tmp_path / "artefact") / CONFIG, Config)
-
-
-@pytest.fixture
-def fundus(brain: Config) -> Config:
-    """A model of colour photographs."""
-    return brain.model_copy(
-        update={"input": PixelConvention(channels=3), "framing": Framing.CENTRE_CROP, "scale": None}
-    )
-
-
-@pytest.fixture
-def chest(brain: Config) -> Config:
-    """A model of grey photographs."""
-    return brain.model_copy(update={"framing": Framing.STRETCH, "scale": None})
 
 
 def volume_case(path: Path, config: Config) -> VolumeCase:
     case = open_case(path, config)
     assert isinstance(case, VolumeCase)
-    return case
-
-
-def photograph_case(path: Path, config: Config) -> PhotographCase:
-    case = open_case(path, config)
-    assert isinstance(case, PhotographCase)
     return case
 
 
@@ -227,49 +197,10 @@ def test_values_from_end_to_end_of_float32_are_refused(tmp_path: Path, brain: Co
     assert refusal(path, brain).code is InputErrorCode.NOT_FINITE
 
 
-# Photographs
-
-
-def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundus: Config) -> None:
-    pixels = np.full((90, 200, 3), 40, np.uint8)
-    pixels[60:68, 120:128] = 250
-    Image.fromarray(pixels).save(tmp_path / "eye.png")
-    case = photograph_case(tmp_path / "eye.png", fundus)
-    assert case.images.shape == (1, 3, 128, 128)
-    assert case.describe() == {"shape": [90, 200], "channels": 3}
-    outputs = case.write(tmp_path / "out", "eye.png", case.images[:, 0], 0, 1)
-    anomaly_map = tifffile.imread(tmp_path / "out" / outputs["map"])
-    assert (anomaly_map.shape, anomaly_map.dtype) == ((90, 200), np.float32)
-    assert np.abs(np.argwhere(anomaly_map > 0.6).mean(axis=0) - (63.5, 123.5)).max() <= 1
-    with Image.open(tmp_path / "out" / outputs["overlay"]) as picture:
-        assert picture.size == (200, 90)
-
-
-def test_a_grey_image_stored_in_colour_loses_two_channels_with_a_warning(tmp_path: Path, chest: Config) -> None:
-    write_picture(tmp_path / "grey.png", 0, colour=False)
-    Image.open(tmp_path / "grey.png").convert("RGB").save(tmp_path / "stored.png")
-    plain, stored = (photograph_case(tmp_path / name, chest) for name in ("grey.png", "stored.png"))
-    np.testing.assert_array_equal(plain.images, stored.images)
-    assert plain.cautions == []
-    assert "one channel is used" in stored.cautions[0].message
-
-
-def test_colour_and_grey_are_not_taken_for_one_another(tmp_path: Path, chest: Config, fundus: Config) -> None:
-    colour = write_picture(tmp_path / "colour.png", 0)
-    grey = write_picture(tmp_path / "grey.png", 0, colour=False)
-    assert refusal(colour, chest).code is InputErrorCode.CHANNELS
-    assert refusal(grey, fundus).code is InputErrorCode.CHANNELS
-
-
 @pytest.mark.parametrize("kind", ["chest", "fundus"])
 def test_a_volume_is_no_photograph(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     path = write_volume(tmp_path / "scan.nii.gz", head(0))
     assert refusal(path, request.getfixturevalue(kind)).code is InputErrorCode.UNSUPPORTED
-
-
-def test_a_picture_given_to_a_model_of_slices_is_taken_for_one_with_a_warning(tmp_path: Path, brain: Config) -> None:
-    (caution,) = photograph_case(write_picture(tmp_path / "slice.png", 0, colour=False), brain).cautions
-    assert "axial slice" in caution.message
 
 
 # Real scans

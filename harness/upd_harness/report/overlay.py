@@ -22,6 +22,12 @@ _OPACITY: Final = 0.9
 _TRUTH: Final = np.array((60, 230, 255), dtype=np.float64)
 """Cyan, which the scale never comes near."""
 _TRUTH_OPACITY: Final = 0.35
+_UNSEEN: Final = 0.25, 0.6
+"""How bright the two stripes are under which the image shows where the model did not look."""
+_STRIPE: Final = 6
+"""Width of a stripe in pixels, along rows and columns."""
+_BLOCK: Final = 64
+"""Rows that are blended at a time, in float64; a block of an overlay then stays in the processor's cache."""
 _SIDE: Final = 192
 _GAP: Final = 4
 
@@ -91,8 +97,8 @@ def overlay(image: Array, anomaly_map: Array, low: float, high: float, mask: Arr
     """Return the anomaly map blended over its image.
 
     Args:
-        image: (C, H, W) in [0, 1], C = 1 or 3.
-        anomaly_map: (H, W), higher = more anomalous.
+        image: (C, H, W), floats in [0, 1] or uint8, C = 1 or 3.
+        anomaly_map: (H, W), higher = more anomalous; where it is NaN, the image is dark and striped: not looked at.
         low: Map value at and below which only the image is seen.
         high: Map value at and above which the colour is brightest and most opaque.
         mask: (H, W), non-zero where the truth is anomalous; drawn as a thin line around those pixels.
@@ -104,10 +110,23 @@ def overlay(image: Array, anomaly_map: Array, low: float, high: float, mask: Arr
         UsageError: The shapes do not agree, or `low` exceeds `high`.
     """
     _check(image, anomaly_map, low, high, mask)
+    pixels = np.empty((*anomaly_map.shape, 3), np.uint8)
+    for top in range(0, len(pixels), _BLOCK):
+        rows = slice(top, top + _BLOCK)
+        pixels[rows] = _blended(image[:, rows], anomaly_map[rows], low, high, top)
+    return _picture(pixels, mask)
+
+
+def _blended(image: Array, anomaly_map: Array, low: float, high: float, top: int) -> NDArray[np.uint8]:
+    """Return (rows, W, 3), some rows of an overlay; the first of them is row `top`, so that stripes go on."""
     strength = _strength(anomaly_map, low, high)
     opacity = _OPACITY * strength[..., None]
     blended = (1 - opacity) * _pixels(image) + opacity * colour_map(strength)
-    return _picture(blended, mask)
+    unseen = np.isnan(anomaly_map)
+    if unseen.any():
+        diagonal = np.add.outer(np.arange(top, top + len(unseen)), np.arange(unseen.shape[1]))
+        blended[unseen] *= np.where(diagonal // _STRIPE % 2, *_UNSEEN)[unseen][:, None]
+    return np.rint(blended).astype(np.uint8)
 
 
 def thumbnail(image: Array, anomaly_map: Array, low: float, high: float, mask: Array | None = None) -> bytes:
@@ -155,6 +174,8 @@ def _strength(anomaly_map: Array, low: float, high: float) -> Array:
 def _pixels(image: Array) -> Array:
     """Return (H, W, 3) float64 in [0, 255]."""
     channels = np.broadcast_to(image, (3, *image.shape[1:]))
+    if image.dtype == np.uint8:
+        return np.moveaxis(channels, 0, -1).astype(np.float64)
     return 255 * np.clip(np.nan_to_num(np.moveaxis(channels, 0, -1).astype(np.float64)), 0, 1)
 
 
