@@ -76,7 +76,7 @@ export: $(READY)  ## make the artefact of a run: make export MODEL=vae-phantom-t
 	@$(BIN)/python scripts/export.py $(OUT)/runs/$(MODEL) --out $(OUT)/artefacts/$(MODEL)
 
 publish: $(READY)  ## publish an artefact: make publish MODEL=vae-phantom-t2 HUB=folder
-	@$(BIN)/python scripts/publish.py $(OUT)/artefacts/$(MODEL) --hub '$(HUB)'
+	@$(BIN)/python scripts/publish.py $(OUT)/artefacts/$(MODEL) $(if $(HUB),--hub '$(HUB)')
 
 score: $(READY)  ## score a folder: make score MODEL=vae-phantom-t2 INPUT=folder [HUB=folder]
 	@$(BIN)/upd-zoo score '$(INPUT)' -m $(MODEL) -o $(OUT)/scores/$(MODEL) $(if $(HUB),--hub '$(HUB)')

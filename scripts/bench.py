@@ -83,7 +83,7 @@ def commands() -> list[Figure]:
     bare = statistics.median(seconds_of(partial(_run, [sys.executable, "-c", "pass"])) for _ in range(_STARTS))
     figures = [Figure("python -c pass, median of 5", bare, "s")]
     with tempfile.TemporaryDirectory() as hub:
-        rows = tuple(Row(f"vae-{domain}", "VAE", revisions=("main",)) for domain in sorted(DOMAINS))
+        rows = tuple(Row(f"vae-{domain}", "main", "VAE") for domain in sorted(DOMAINS))
         Catalogue(rows).write(Path(hub) / CATALOGUE)
         for name, arguments in (
             ("--help", ["--help"]),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from upd_harness.cli_score import score
+from upd_harness.legible import legible
 from upd_harness.models import announce, fetch, is_folder, load, named, revision_of
 from upd_harness.options import (
     Backend,
@@ -65,7 +66,7 @@ def _main(
 @app.command("list")
 @reports_errors
 def list_models(
-    method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only this method, by its title or its name.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain, or the domain of this test set.")] = None,
     hub: HubOption = None,
     offline: Offline = False,
@@ -77,18 +78,17 @@ def list_models(
     from dataclasses import asdict
 
     from upd_zoo.hub import open_hub
-    from upd_zoo.vocabulary import get_domain
 
     opened = open_hub(hub, cache_dir, offline, token)
-    rows = list(opened.catalogue().filter(method=method, domain=get_domain(domain).id if domain else None))
+    rows = list(opened.catalogue().filter(method, domain))
     terminal = Terminal(as_json)
     if not rows:
         terminal.say(f"{opened.location} holds no such model. make demo trains, publishes and scores one from scratch.")
     listed = [
-        (row.id, row.title, row.domain, row.pretrain or "", ", ".join(row.revisions), ", ".join(row.labels))
+        tuple(map(legible, (row.id, row.revision, row.title, row.domain, row.pretrain or "", ", ".join(row.labels))))
         for row in rows
     ]
-    header = ("model", "method", "domain", "pre-training", "revisions", "labels")
+    header = ("model", "revision", "method", "domain", "pre-training", "labels")
     terminal.data([asdict(row) for row in rows], table(header, listed) if rows else "")
 
 
@@ -174,8 +174,11 @@ def verify(
     cache_dir: CacheDir = None,
     as_json: Json = False,
 ) -> None:
-    """Check every file of a model against its manifest, and each format's recorded parity."""
-    from upd_zoo.errors import ToleranceError
+    """Check every file of a model against its manifest, and each format's recorded parity.
+
+    Of a folder that pull printed, what was asked for is checked.
+    """
+    from upd_zoo.integrity import expected
 
     pulled = fetch(named(model, revision), None, hub, offline, token, cache_dir, Terminal(as_json))
     manifest = pulled.manifest
@@ -183,9 +186,13 @@ def verify(
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}", f"{row.tolerance:.0e}")
         for row in manifest.parity
     ]
-    text = f"{len(manifest.files)} files of {manifest.id} have the SHA-256 of their manifest\n\n"
-    text += table(("format", "batch", "map", "score", "tolerance"), rows)
-    answer = {"files": len(manifest.files), "parity": [row.model_dump() for row in manifest.parity]}
+    checked = expected(pulled.folder, manifest)
+    left_out = [name for name in manifest.files if name not in checked]
+    text = f"{len(checked)} files of {manifest.id} have the SHA-256 of their manifest\n"
+    text += f"not asked for, and so not here: {', '.join(left_out)}\n" if left_out else ""
+    text += "\n" + table(("format", "batch", "map", "score", "tolerance"), rows)
+    parity = [row.model_dump() for row in manifest.parity]
+    answer = {"files": len(checked), "not_asked_for": left_out, "parity": parity}
     Terminal(as_json).data(answer, text)
     failed = sorted({row.format for row in manifest.parity if not row.passed})
     if failed:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from upd_harness.terminal import Terminal
+from upd_harness.terminal import Terminal, when_interrupted
 from upd_zoo.errors import UsageError
 
 
@@ -21,6 +21,7 @@ def named(model: str, revision: str | None) -> str:
 
 
 _LOCAL: Final = "local"
+_AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
 
 
 def is_folder(model: str) -> bool:
@@ -46,16 +47,19 @@ def fetch(
     force: bool = False,
 ) -> Any:
     """Return files of a model, pulled from its hub or verified in its folder."""
-    from upd_zoo.artefact import verify
     from upd_zoo.hub import Pulled, open_hub
+    from upd_zoo.integrity import verify
     from upd_zoo.vocabulary import ModelId
 
     if is_folder(model):
         return Pulled(Path(model), _LOCAL, verify(Path(model), names))
-    with terminal.bar(f"pulling {model}") as advance:
-        return open_hub(hub, cache_dir, offline, token).fetch(
+    with when_interrupted(_AFTER_A_PULL), terminal.bar(f"pulling {model}") as advance:
+        pulled = open_hub(hub, cache_dir, offline, token).fetch(
             ModelId.parse(model), names, lambda _name, done, total: advance(done, total), force=force
         )
+    if pulled.unasked:
+        terminal.say(f"{pulled.unasked}; what was pulled of {model} before is used: {pulled.revision}")
+    return pulled
 
 
 def load(

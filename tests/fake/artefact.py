@@ -14,9 +14,9 @@ from upd_zoo.artefact import (
     Manifest,
     PixelConvention,
     Training,
-    inventory,
     write_record,
 )
+from upd_zoo.integrity import inventory
 from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 
 

@@ -82,7 +82,7 @@ def test_the_models_of_a_hub_are_listed(program: Command) -> None:
     assert MODEL in text.out
     assert "tiny test store" in text.out
     (row,) = data.json
-    assert (row["id"], row["revisions"], data.err) == (MODEL, ["main"], "")
+    assert (row["id"], row["revision"], data.err) == (MODEL, "main", "")
 
 
 def test_an_empty_hub_lists_nothing_and_says_so(upd_zoo: Command, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from upd_zoo.artefact import (
     CALIBRATION,
     CONFIG,
     MANIFEST,
+    MOST_RECORD_BYTES,
     Backbone,
     Config,
     FileRecord,
@@ -28,14 +29,13 @@ from upd_zoo.artefact import (
     Setting,
     Training,
     WeightsOrigin,
-    inventory,
     read_record,
-    verify,
     write_record,
 )
 from upd_zoo.calibration import Calibration, Quantiles
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import write_json
+from upd_zoo.integrity import inventory
 from upd_zoo.schemas import SCHEMAS
 from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 
@@ -257,7 +257,7 @@ def test_a_record_below_a_file_is_not_found(tmp_path: Path) -> None:
         read_record(tmp_path / "model" / CONFIG, Config)
 
 
-@pytest.mark.parametrize("name", ["a", "results/brats-t2.json", "onnx/model.onnx", ".hidden", "a b", "..a"])
+@pytest.mark.parametrize("name", ["a", "results/brats-t2.json", "onnx/model.onnx", "a b", "a..b"])
 def test_plain_relative_paths_are_safe(name: str) -> None:
     files = {name: {"sha256": SHA, "bytes": 0}}
     assert [*Manifest.model_validate(plain(MANIFEST_RECORD) | {"files": files}).files] == [name]
@@ -265,7 +265,10 @@ def test_plain_relative_paths_are_safe(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "/etc/passwd", "../x", "a/../../x", "a/..", "./a", "a//b", "a/", "a\\b", "C:/x", "C:x", "//host/x"],
+    [
+        *("", ".", "..", "/etc/passwd", "../x", "a/../../x", "a/..", "./a", "a//b", "a/", "a\\b", "C:/x", "C:x"),
+        *("//host/x", ".hidden", "a/.git/hooks", "..a", "a\0b", "a\nb", "a\x1b[2Jb", "a\u202eb", "a" * 201),
+    ],
 )
 def test_paths_that_lead_elsewhere_are_refused(name: str) -> None:
     files = {name: {"sha256": SHA, "bytes": 0}}
@@ -279,104 +282,35 @@ def test_hashes_have_64_small_hexadecimal_digits(digest: str) -> None:
         FileRecord(sha256=digest, bytes=0)
 
 
-def test_an_untouched_artefact_verifies(artefact: Path) -> None:
-    assert [*verify(artefact).files] == ["calibration.json", "config.json", "onnx/model.onnx"]
+@pytest.mark.parametrize("names", [["a", "a/b"], ["a/b/c", "a"], [MANIFEST]])
+def test_a_manifest_lists_no_file_that_cannot_be_one(names: list[str]) -> None:
+    files = {name: {"sha256": SHA, "bytes": 0} for name in names}
+    with pytest.raises(ValidationError, match="cannot be a file of its own"):
+        Manifest.model_validate(plain(MANIFEST_RECORD) | {"files": files})
 
 
-def test_the_inventory_leaves_out_the_manifest_and_nothing_else(artefact: Path) -> None:
-    (artefact / "onnx" / MANIFEST).write_bytes(b"")
-    found = inventory(artefact)
-    assert [*found] == ["calibration.json", "config.json", "onnx/manifest.json", "onnx/model.onnx"]
-    assert found["onnx/model.onnx"].bytes == 7
+def test_a_manifest_has_an_end() -> None:
+    files = {f"results/{number}.json": {"sha256": SHA, "bytes": 0} for number in range(1001)}
+    with pytest.raises(ValidationError, match="at most 1000"):
+        Manifest.model_validate(plain(MANIFEST_RECORD) | {"files": files})
+    files.popitem()
+    assert len(Manifest.model_validate(plain(MANIFEST_RECORD) | {"files": files}).files) == 1000
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def append(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"\0")
-
-
-def replace_by_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-@pytest.mark.parametrize("damage", [flip_a_bit, truncate, append, Path.unlink, replace_by_folder])
-def test_damage_is_found(damage: Any, artefact: Path) -> None:
-    damage(artefact / "onnx" / "model.onnx")
-    with pytest.raises(IntegrityError, match=r"onnx/model\.onnx"):
-        verify(artefact)
-    with pytest.raises(IntegrityError):
-        verify(artefact, ["onnx/model.onnx"])
-
-
-def test_only_the_named_files_are_needed(artefact: Path) -> None:
-    (artefact / "onnx" / "model.onnx").unlink()
-    assert verify(artefact, [CONFIG, CALIBRATION]) == read_record(artefact / MANIFEST, Manifest)
-
-
-def test_a_file_outside_the_manifest_is_not_found(artefact: Path) -> None:
-    (artefact / "other").touch()
-    with pytest.raises(NotFoundError, match="has no other"):
-        verify(artefact, ["other"])
-
-
-def test_a_folder_without_manifest_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"manifest\.json"):
-        verify(tmp_path)
-
-
-@pytest.mark.parametrize(("difference", "span", "passed"), [(5e-6, 0.5, True), (6e-6, 0.5, False), (6e-6, 2, True)])
-def test_parity_is_relative_to_the_range(difference: float, span: float, passed: bool) -> None:
-    for which in ("map_difference", "score_difference"):
-        parity = Parity.model_validate(plain(PARITY) | {which: difference, "map_range": span, "score_range": span})
-        assert parity.passed is passed
-
-
-@pytest.mark.parametrize(
-    ("correlation", "least", "passed"), [(0.9995, None, False), (0.9995, 0.999, True), (0.99, 0.999, False)]
-)
-def test_the_order_of_the_map_is_enough_where_rounding_grows(
-    correlation: float, least: float | None, passed: bool
-) -> None:
-    far = {"map_difference": 0.1, "rank_correlation": correlation, "least_rank_correlation": least}
-    assert Parity.model_validate(plain(PARITY) | far).passed is passed
-
-
-@pytest.mark.parametrize(
-    ("value", "percentile"),
-    [(-1, 0), (0, 0), (0.5, 12.5), (1, 25), (1.5, 62.5), (2, 75), (4, 87.5), (6, 100), (7, 100)],
-)
-def test_percentiles_are_interpolated(value: float, percentile: float) -> None:
-    assert QUANTILES.percentile(value) == pytest.approx(percentile)
-
-
-def test_a_distribution_of_one_value_has_everything_above_it() -> None:
-    constant = Quantiles(count=9, levels=[0, 0.5, 1], values=[3, 3, 3])
-    assert [constant.percentile(value) for value in (2.9, 3, 3.1)] == [0, 0, 100]
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
-def test_percentiles_rise_with_the_value(values: list[float], low: float, high: float) -> None:
-    levels = [index / (len(values) - 1) for index in range(len(values))]
-    quantiles = Quantiles(count=len(values), levels=levels, values=sorted(values))
-    low, high = sorted((low, high))
-    assert 0 <= quantiles.percentile(low) <= quantiles.percentile(high) <= 100
-
-
-@pytest.mark.parametrize(
-    ("levels", "values"),
-    [([], []), ([0, 1], [1]), ([0], [1, 2]), ([0, 1], [2, 1]), ([1, 0], [1, 2])],
-    ids=["empty", "too few values", "too few levels", "falling values", "falling levels"],
-)
-def test_lists_that_are_no_distribution_are_refused(levels: list[float], values: list[float]) -> None:
+def test_a_file_has_no_negative_length() -> None:
     with pytest.raises(ValidationError):
-        Quantiles(count=2, levels=levels, values=values)
+        FileRecord(sha256=SHA, bytes=-1)
+
+
+def test_a_record_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    write_record(tmp_path / CONFIG, CONFIG_RECORD)
+    with (tmp_path / CONFIG).open("ab") as stream:
+        stream.write(b" " * MOST_RECORD_BYTES)
+    with pytest.raises(IntegrityError, match="too long for a record"):
+        read_record(tmp_path / CONFIG, Config)
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_record(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+    with pytest.raises(IntegrityError, match=r"config\.json is a pointer of Git LFS.*git lfs pull"):
+        read_record(tmp_path / CONFIG, Config)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from upd_zoo.catalogue import PACKAGED, Catalogue, Row
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
 
-RD = Row("rd-camcan-t2", "RD", Pretrain.IMAGENET, Protocol.STUDY, "study", (), ("main", "seed-1"), {"onnx": 12})
-VAE = Row("vae-phantom-t1", "VAE", Pretrain.NONE, labels=("synthetic phantoms",), revisions=("main",))
-CCD = Row("vae-phantom-t1-ccd", "VAE", Pretrain.CCD, revisions=("main",))
+RD = Row("rd-camcan-t2", "main", "RD", Pretrain.IMAGENET, Protocol.STUDY, "study", (), "2026-01-31", {"onnx": 12})
+SEED = replace(RD, revision="seed-1", labels=("quick profile",))
+VAE = Row("vae-phantom-t1", "main", "VAE", Pretrain.NONE, labels=("synthetic phantoms",))
+CCD = Row("vae-phantom-t1-ccd", "main", "VAE", Pretrain.CCD)
+ANOGAN = Row("f-anogan-idrid", "main", "f-AnoGAN")
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
@@ -42,7 +45,7 @@ def test_rows_survive_writing_and_reading(
     pretrain: Pretrain | None,
 ) -> None:
     path = tmp_path_factory.mktemp("catalogue") / "catalogue.toml"
-    catalogue = catalogue_of(RD, Row("vae-idrid", title, pretrain, labels=tuple(labels), bytes=sizes))
+    catalogue = catalogue_of(RD, Row("vae-idrid", "", title, pretrain, labels=tuple(labels), bytes=sizes))
     catalogue.write(path)
     assert Catalogue.read(path) == catalogue
 
@@ -51,19 +54,19 @@ def test_rows_survive_writing_and_reading(
     "text",
     [
         "",
-        "schema = 'upd-zoo/catalogue/2'",
+        "schema = 'upd-zoo/catalogue/1'",
         "not toml",
-        "schema = 'upd-zoo/catalogue/1'\nmodel = 3",
-        "schema = 'upd-zoo/catalogue/1'\nmodel = [3]",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-brats-t2'",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-idrid@seed-1'",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = '../../rd'",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-idrid'\nlabels = 'text'",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-idrid'\ntitle = 3",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-idrid'\npretrain = 'magic'",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-idrid'\nbytes = { onnx = 'big' }",
-        "schema = 'upd-zoo/catalogue/1'\n[[model]]\nid = 'rd-idrid'\nunknown = 1",
+        "schema = 'upd-zoo/catalogue/2'\nmodel = 3",
+        "schema = 'upd-zoo/catalogue/2'\nmodel = [3]",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-brats-t2'",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-idrid@seed-1'",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = '../../rd'",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-idrid'\nlabels = 'text'",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-idrid'\ntitle = 3",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-idrid'\npretrain = 'magic'",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-idrid'\nbytes = { onnx = 'big' }",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'rd-idrid'\nunknown = 1",
     ],
 )
 def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path, text: str) -> None:
@@ -77,20 +80,28 @@ def test_a_missing_catalogue_is_not_found(tmp_path: Path) -> None:
         Catalogue.read(tmp_path / "catalogue.toml")
 
 
-def test_rows_are_ordered_by_name() -> None:
-    assert [row.id for row in catalogue_of(CCD, RD, VAE)] == ["rd-camcan-t2", "vae-phantom-t1", "vae-phantom-t1-ccd"]
+def test_rows_are_ordered_by_name_and_revision() -> None:
+    rows = [(row.id, row.revision) for row in catalogue_of(CCD, SEED, VAE, RD)]
+    assert rows == [
+        ("rd-camcan-t2", "main"),
+        ("rd-camcan-t2", "seed-1"),
+        ("vae-phantom-t1", "main"),
+        ("vae-phantom-t1-ccd", "main"),
+    ]
 
 
-def test_publishing_another_seed_keeps_the_revisions_and_takes_the_new_facts() -> None:
-    catalogue = catalogue_of(VAE, Row("vae-phantom-t1", "VAE again", revisions=("seed-1",)))
-    (row,) = catalogue
-    assert row.revisions == ("main", "seed-1")
-    assert row.title == "VAE again"
+def test_every_revision_keeps_its_own_facts() -> None:
+    catalogue = catalogue_of(RD, SEED, replace(RD, title="RD again"))
+    assert [(row.revision, row.title, row.labels) for row in catalogue] == [
+        ("main", "RD again", ()),
+        ("seed-1", "RD", ("quick profile",)),
+    ]
 
 
 def test_every_name_of_a_model_finds_its_row() -> None:
-    catalogue = catalogue_of(RD, VAE, CCD)
-    assert catalogue.get(ModelId.parse("rd-brats-t2")) is catalogue.get(ModelId.parse("rd-camcan-t2@seed-1"))
+    catalogue = catalogue_of(RD, SEED, VAE, CCD)
+    assert catalogue.get(ModelId.parse("rd-brats-t2")) is RD
+    assert catalogue.get(ModelId.parse("rd-camcan-t2@seed-1")) is SEED
     assert catalogue.get(ModelId.parse("vae-phantom-stroke-ccd")).pretrain is Pretrain.CCD
 
 
@@ -100,8 +111,8 @@ def test_an_unknown_model_is_answered_with_the_closest_and_what_to_type() -> Non
 
 
 def test_an_unknown_revision_is_answered_with_the_closest() -> None:
-    with pytest.raises(NotFoundError, match=r"'seed-2'.*Did you mean seed-1.*upd-zoo info rd-brats-t2"):
-        catalogue_of(RD).get(ModelId.parse("rd-brats-t2@seed-2"))
+    with pytest.raises(NotFoundError, match=r"'seed-2'.*[Dd]id you mean seed-1.*upd-zoo list"):
+        catalogue_of(RD, SEED).get(ModelId.parse("rd-brats-t2@seed-2"))
 
 
 def test_a_row_without_known_revisions_refuses_none() -> None:
@@ -116,6 +127,20 @@ def test_filters_combine() -> None:
     assert [row.id for row in catalogue.filter(domain="brats-t2")] == ["rd-camcan-t2"]
     assert [row.id for row in catalogue.filter("vae", "phantom-t1", Pretrain.CCD)] == ["vae-phantom-t1-ccd"]
     assert len(catalogue.filter(method="rd", domain="phantom-t1")) == 0
+
+
+@pytest.mark.parametrize("name", ["f-anogan", "f-AnoGAN", "F_ANOGAN", "f_anogan"])
+def test_a_method_is_found_by_what_is_printed_of_it_in_any_case(name: str) -> None:
+    assert list(catalogue_of(RD, VAE, ANOGAN).filter(method=name)) == [ANOGAN]
+
+
+def test_a_method_that_a_hub_has_no_model_of_finds_nothing() -> None:
+    assert len(catalogue_of(RD).filter(method="PaDiM")) == 0
+
+
+def test_filtering_by_no_method_is_answered_with_the_closest() -> None:
+    with pytest.raises(UsageError, match=r"(?i)no method is called 'vea'.*did you mean vae"):
+        Catalogue().filter(method="vea")
 
 
 def test_filtering_by_no_domain_is_a_usage_error() -> None:

@@ -30,9 +30,7 @@ from upd_zoo.artefact import (
     Manifest,
     Metrics,
     Result,
-    inventory,
     read_record,
-    verify,
     write_record,
 )
 from upd_zoo.calibration import Calibration
@@ -42,6 +40,7 @@ from upd_zoo.errors import IntegrityError, ToleranceError, UsageError
 from upd_zoo.export import export_artefact
 from upd_zoo.export.card import write_card
 from upd_zoo.files import sha256_of, write_json
+from upd_zoo.integrity import inventory, verify
 from upd_zoo.runtime import FILES, Array, load_folder, onnx_predict
 
 SECTIONS = (

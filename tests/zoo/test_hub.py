@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from fake.artefact import sign, sign_with_path, write_artefact
-from upd_zoo.artefact import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, inventory, verify
+from upd_zoo.artefact import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub import Hub, open_hub
 from upd_zoo.hub.folder import FolderHub
 from upd_zoo.hub.huggingface import HuggingFaceHub
+from upd_zoo.integrity import inventory, verify
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
 
 MODEL = ModelId.parse("vae-phantom-t1")
@@ -22,11 +23,6 @@ ALIAS = ModelId.parse("vae-phantom-stroke")
 def holds(folder: Path, content: bytes) -> bool:
     """Return whether any file below a folder has this content."""
     return any(path.is_file() and path.read_bytes() == content for path in folder.rglob("*"))
-
-
-@pytest.fixture
-def artefact(tmp_path: Path) -> Path:
-    return write_artefact(tmp_path / "artefact")
 
 
 # Which hub
@@ -73,18 +69,13 @@ def on_hub(folder_hub: Hub) -> Path:
     return Path(folder_hub.location) / "vae-phantom-t1" / "main"
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 def test_what_was_published_is_listed_with_the_facts_of_its_records(folder_hub: Hub, artefact: Path) -> None:
     folder_hub.publish(artefact, SEED)
-    (row,) = folder_hub.catalogue()
+    row, seed = folder_hub.catalogue()
+    assert (row.revision, seed.revision) == ("main", "seed-1")
     assert (row.id, row.method, row.domain, row.title) == ("vae-phantom-t1", "vae", "phantom-t1", "VAE")
     assert (row.pretrain, row.protocol, row.profile) == (Pretrain.NONE, Protocol.STUDY, "smoke")
     assert row.labels == ("synthetic phantoms",)
-    assert row.revisions == ("main", "seed-1")
     assert row.bytes == {"safetensors": 8, "onnx": 5, "torchscript": 0}
 
 
@@ -232,7 +223,7 @@ def test_what_is_not_whole_is_not_published(folder_hub: Hub, artefact: Path, on_
     with pytest.raises(NotFoundError, match=MANIFEST):
         folder_hub.publish(artefact, MODEL)
     assert (on_hub / ONNX).read_bytes() == b"graph"
-    assert [row.revisions for row in folder_hub.catalogue()] == [("main",)]
+    assert [row.revision for row in folder_hub.catalogue()] == ["main"]
 
 
 def test_two_pulls_at_once_copy_once(folder_hub: Hub, artefact: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_network_that_was_made_otherwise_is_refused(
 ) -> None:
     record = read_record(backbone / CONFIG, Backbone)
     write_record(backbone / CONFIG, record.model_copy(update=change))
-    sign(backbone)
+    sign(backbone, record.id)
     with pytest.raises(UsageError, match=complaint):
         start(store, "vae-phantom-t2-ccd", backbone)
 
@@ -173,7 +173,7 @@ def test_the_study_starts_from_whatever_pixels_there_were(store: Store, backbone
     record = read_record(backbone / CONFIG, Backbone)
     update = {"protocol": Protocol.STUDY, "settings": {"centrings": 1}}
     write_record(backbone / CONFIG, record.model_copy(update=update))
-    sign(backbone)
+    sign(backbone, record.id)
     assert start(store, "vae-phantom-t2-ccd", backbone, protocol=Protocol.STUDY).pretrain == "ccd"
 
 
@@ -203,7 +203,7 @@ def test_tensors_are_exactly_those_of_the_network(
     safetensors.torch.save_file(tensors, backbone / WEIGHTS)
     with pytest.raises(IntegrityError, match="SHA-256"):
         start(store, "vae-phantom-t2-ccd", backbone)
-    sign(backbone)
+    sign(backbone, read_record(backbone / CONFIG, Backbone).id)
     with pytest.raises(IntegrityError, match=complaint):
         start(store, "vae-phantom-t2-ccd", backbone)
 

@@ -12,14 +12,14 @@
 The JSON Schemas of these records are published beside this module, in `schemas/`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.files import sha256_of, write_json
+from upd_zoo.files import write_json
 from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 
 CARD: Final = "README.md"
@@ -30,6 +30,13 @@ TORCHSCRIPT: Final = "torchscript/model.ts"
 CALIBRATION: Final = "calibration.json"
 MANIFEST: Final = "manifest.json"
 RESULTS: Final = "results"
+
+MOST_RECORD_BYTES: Final = 1 << 20
+"""Size of the longest record that is read. The longest that an export has written so far has 5 kB."""
+_MOST_FILES: Final = 1000
+_LONGEST_PATH: Final = 200
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that only tells where Git LFS keeps the real one."""
 
 Scalar = bool | int | float | str | None
 Setting = Scalar | list[Scalar]
@@ -51,9 +58,19 @@ EXPORT_AGAIN: Final = "train and export the model again with this version, or pu
 
 def _safe_path(text: str) -> str:
     path = PurePosixPath(text)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) != text:
+    hidden = any(part.startswith(".") for part in path.parts)
+    odd = not text.isprintable() or not {"\\", ":"}.isdisjoint(text)
+    if not path.parts or path.is_absolute() or hidden or odd or str(path) != text or len(text.encode()) > _LONGEST_PATH:
         raise ValueError("a file of an artefact has a plain relative path")
     return text
+
+
+def _distinct(files: dict[str, "FileRecord"]) -> dict[str, "FileRecord"]:
+    """Refuse a manifest that lists itself, or one file as the folder of another."""
+    folders = {str(folder) for name in files for folder in PurePosixPath(name).parents}
+    if clash := ({MANIFEST} | folders) & files.keys():
+        raise ValueError(f"'{min(clash)}' cannot be a file of its own")
+    return files
 
 
 SafePath = Annotated[str, AfterValidator(_safe_path)]
@@ -255,7 +272,7 @@ class FileRecord(Record):
     """Size and hash of one file."""
 
     sha256: Sha256
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
 
 
 class Parity(Record):
@@ -302,7 +319,7 @@ class Manifest(Record):
     source_commit: str | None
     versions: dict[str, str]
     parity: list[Parity]
-    files: dict[SafePath, FileRecord]
+    files: Annotated[dict[SafePath, FileRecord], Field(max_length=_MOST_FILES), AfterValidator(_distinct)]
 
 
 class Metrics(Record):
@@ -361,24 +378,39 @@ def read_record(path: Path, kind: type[RecordType]) -> RecordType:
         IntegrityError: The file is not such a record, or one of another schema.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        with path.open("rb") as stream:
+            return parse_record(stream.read(MOST_RECORD_BYTES + 1), path.name, kind)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(
             f"{path.parent.name}/{path.name} does not exist", f"a folder that holds a {path.name}"
         ) from None
+
+
+def parse_record(content: bytes, name: str, kind: type[RecordType]) -> RecordType:
+    """Read a record from the bytes of a file called `name`.
+
+    Raises:
+        IntegrityError: They are not such a record, or too many.
+    """
+    if content.startswith(LFS_POINTER):
+        raise lfs_pointer(name)
+    if len(content) > MOST_RECORD_BYTES:
+        raise IntegrityError(f"{name} is too long for a record", f"at most {MOST_RECORD_BYTES} bytes")
+    try:
+        return kind.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["loc"] == ("schema",):
-            _insist_on_schema(path, kind, str(first["input"]))
+            _insist_on_schema(name, kind, str(first["input"]))
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise IntegrityError(
-            f"{path.name} is not a {kind.__name__.lower()} record: {where}: {first['msg']}",
+            f"{name} is not a {kind.__name__.lower()} record: {where}: {first['msg']}",
             "the published JSON Schema",
             "pull the model again with upd-zoo pull --force",
         ) from None
 
 
-def _insist_on_schema(path: Path, kind: type[Record], found: str) -> None:
+def _insist_on_schema(name: str, kind: type[Record], found: str) -> None:
     """Refuse a record of an older or newer schema by that name; anything else in its place is damage.
 
     The schema is the first field of its record, so that nothing else of it was judged before.
@@ -389,63 +421,13 @@ def _insist_on_schema(path: Path, kind: type[Record], found: str) -> None:
     if family != own or not number.isdecimal():
         return
     age, remedy = ("an older", kind.remedy) if int(number) < int(own_number) else ("a newer", "install a newer upd-zoo")
-    raise IntegrityError(f"{path.name} was made by {age} upd-zoo, with the schema {found}", current, remedy) from None
+    raise IntegrityError(f"{name} was made by {age} upd-zoo, with the schema {found}", current, remedy) from None
 
 
-def inventory(folder: Path) -> dict[str, FileRecord]:
-    """Return size and hash of every file below `folder` but its manifest, by relative path, in order."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {
-        name: FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size)
-        for name, path in names.items()
-        if name != MANIFEST
-    }
-
-
-def files_of(folder: Path, model: str) -> set[str]:
-    """Return the files of the artefact of a model in a folder, by relative path; nothing where it holds none."""
-    try:
-        manifest = read_record(folder / MANIFEST, Manifest)
-    except (NotFoundError, IntegrityError):
-        return set()
-    return {MANIFEST, *manifest.files} if manifest.id == model else set()
-
-
-def check_file(folder: Path, name: str, record: FileRecord) -> None:
-    """Check one file of an artefact against its manifest.
-
-    Raises:
-        IntegrityError: The file is missing, or its size or hash differs.
-    """
-    path = folder / name
-    if not path.is_file():
-        raise IntegrityError(f"{name} is missing", "every file of the manifest", "upd-zoo pull --force")
-    if path.stat().st_size != record.bytes or sha256_of(path) != record.sha256:
-        raise IntegrityError(
-            f"{name} does not have the SHA-256 of its manifest",
-            f"{record.bytes} bytes with SHA-256 {record.sha256[:12]}…",
-            "fetch it again with upd-zoo pull --force",
-        )
-
-
-def verify(folder: Path, names: Iterable[str] | None = None) -> Manifest:
-    """Check files of an artefact against its manifest.
-
-    Args:
-        folder: The artefact.
-        names: Which files to check, by relative path; None checks every file that the manifest lists.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        NotFoundError: There is no manifest, or it does not list one of `names`.
-        IntegrityError: A file is missing or changed, or the manifest is unreadable.
-    """
-    manifest = read_record(folder / MANIFEST, Manifest)
-    for name in manifest.files if names is None else names:
-        if name not in manifest.files:
-            raise NotFoundError(f"{manifest.id} has no {name}", ", ".join(manifest.files))
-        check_file(folder, name, manifest.files[name])
-    return manifest
+def lfs_pointer(name: str) -> IntegrityError:
+    """Return the error that says that only a pointer stands where a file should be."""
+    return IntegrityError(
+        f"{name} is a pointer of Git LFS and not the file itself",
+        "the bytes that its manifest describes",
+        "run git lfs pull in the repository that it comes from, and copy the folder again",
+    )

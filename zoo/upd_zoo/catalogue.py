@@ -1,8 +1,8 @@
 """The catalogue: which models a hub holds, and how one is found by name.
 
-A catalogue is a TOML file with one `[[model]]` table per model. Publishing writes the rows from the `config.json` and
-`manifest.json` of what was published; nobody types them. The one beside this module lists the models of the default
-hub.
+A catalogue is a TOML file with one `[[model]]` table per revision of a model. Publishing writes the rows from the
+`config.json` and `manifest.json` of what was published; nobody types them. The one beside this module lists the models
+of the default hub.
 
 Listing must start fast, so nothing here needs torch, pydantic or the Hub's library.
 """
@@ -10,17 +10,18 @@ Listing must start fast, so nothing here needs torch, pydantic or the Hub's libr
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest, fold
 from upd_zoo.files import write_text
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol, get_domain
 
 CATALOGUE: Final = "catalogue.toml"
 PACKAGED: Final = Path(__file__).with_name(CATALOGUE)
-SCHEMA: Final = "upd-zoo/catalogue/1"
+SCHEMA: Final = "upd-zoo/catalogue/2"
 _HEADER: Final = (
     "# The models of one hub. Written by publishing, from config.json and manifest.json; not edited by hand."
 )
@@ -28,18 +29,19 @@ _HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model of a hub.
+    """One revision of a model on a hub.
 
     A hub that is known only by the names of its repositories leaves everything but the name at its default.
 
     Attributes:
         id: Canonical name, without revision; method and domain follow from it.
+        revision: Under which revision it was published; empty where that is not known.
         title: Name of the method as the study prints it.
         pretrain: Where the weights came from before training.
         protocol: Which protocol the model was trained under.
         profile: Training profile, such as `study`.
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
-        revisions: Published revisions; empty where they are not known.
+        created: When the artefact was made, in UTC, such as "2026-01-31T12:00:00Z".
         bytes: Size of each format by its name: `safetensors`, `onnx`, `torchscript`.
 
     Raises:
@@ -47,12 +49,13 @@ class Row:
     """
 
     id: str
+    revision: str = ""
     title: str = ""
     pretrain: Pretrain | None = None
     protocol: Protocol | None = None
     profile: str = ""
     labels: tuple[str, ...] = ()
-    revisions: tuple[str, ...] = ()
+    created: str = ""
     bytes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,9 +81,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The models of one hub, ordered by name."""
+    """The models of one hub, ordered by name and revision."""
 
     rows: tuple[Row, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(sorted(self.rows, key=lambda row: (row.id, row.revision))))
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -103,7 +109,7 @@ class Catalogue:
             return cls(tuple(_to_row(table) for table in document.get("model", [])))
         except FileNotFoundError:
             raise NotFoundError(f"{path.parent.name}/{path.name} does not exist") from None
-        except (ValueError, TypeError, AttributeError, LookupError, UsageError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, UsageError) as error:
             raise IntegrityError(
                 f"{path.parent.name}/{path.name} is not a catalogue: {error}",
                 f"a TOML file of the schema {SCHEMA}",
@@ -116,14 +122,8 @@ class Catalogue:
         write_text(path, f"{_HEADER}\nschema = {_value(SCHEMA)}\n{''.join(tables)}")
 
     def add(self, row: Row) -> "Catalogue":
-        """Return the catalogue with `row` in it.
-
-        Where the model is already listed, the new facts replace the old ones and the revisions of both are kept.
-        """
-        known = [old.revisions for old in self.rows if old.id == row.id]
-        revisions = sorted(set(row.revisions).union(*known))
-        others = [old for old in self.rows if old.id != row.id]
-        return Catalogue(tuple(sorted([*others, replace(row, revisions=tuple(revisions))], key=lambda row: row.id)))
+        """Return the catalogue with `row` in it, in place of what it said of the same revision of the same model."""
+        return Catalogue((*(old for old in self.rows if (old.id, old.revision) != (row.id, row.revision)), row))
 
     def filter(
         self, method: str | None = None, domain: str | None = None, pretrain: Pretrain | None = None
@@ -131,21 +131,33 @@ class Catalogue:
         """Return the rows that have every property asked for.
 
         Args:
-            method: Identifier of the method.
+            method: Identifier or title of a method, in any case.
             domain: Domain, or a test set, which stands for its domain.
             pretrain: Where the weights came from before training.
 
         Raises:
-            UsageError: Neither a domain nor a test set is called `domain`.
+            UsageError: No method is called `method`, or neither a domain nor a test set is called `domain`.
         """
+        names = None if method is None else self._names_of(method)
         wanted = None if domain is None else get_domain(domain).id
         return Catalogue(
             tuple(
                 row
                 for row in self.rows
-                if method in (None, row.method) and wanted in (None, row.domain) and pretrain in (None, row.pretrain)
+                if (names is None or row.method in names)
+                and wanted in (None, row.domain)
+                and pretrain in (None, row.pretrain)
             )
         )
+
+    def _names_of(self, method: str) -> set[str]:
+        """Return the identifiers of the methods that are called so."""
+        known = [(row.title or row.method, row.method) for row in self.rows]
+        known += [(name, name) for name in (*_methods(), *(row.method for row in self.rows))]
+        names = {identifier for name, identifier in known if fold(name) == fold(method)}
+        if not names:
+            raise UsageError(f"no method is called '{method}'", closest(method, {name for name, _ in known}))
+        return names
 
     def get(self, model: ModelId) -> Row:
         """Return the row of a model, under whichever of its names it is asked for.
@@ -153,12 +165,19 @@ class Catalogue:
         Raises:
             NotFoundError: The catalogue does not list the model, or not this revision of it.
         """
-        for row in self.rows:
-            if row.id == model.canonical.name:
-                if row.revisions and model.revision not in row.revisions:
-                    raise unknown_revision(model, row.revisions)
+        rows = [row for row in self.rows if row.id == model.canonical.name]
+        if not rows:
+            raise unknown_model(model, (row.id for row in self.rows))
+        for row in rows:
+            if row.revision in ("", model.revision):
                 return row
-        raise unknown_model(model, (row.id for row in self.rows))
+        raise unknown_revision(model, (row.revision for row in rows))
+
+
+def _methods() -> list[str]:
+    """Return the identifier of every method, after which its module is named; none is imported."""
+    modules = (entry.name.removesuffix(".py") for entry in (files("upd_zoo") / "methods").iterdir())
+    return [name.replace("_", "-") for name in modules if name[0] != "_"]
 
 
 def unknown_model(model: ModelId, known: Iterable[str]) -> NotFoundError:
@@ -173,7 +192,7 @@ def unknown_revision(model: ModelId, known: Iterable[str]) -> NotFoundError:
     return NotFoundError(
         f"{model.name} has no revision '{model.revision}'",
         closest(model.revision, known),
-        f"upd-zoo info {model.name}",
+        "upd-zoo list",
     )
 
 
@@ -197,12 +216,13 @@ def _sizes(value: Any) -> dict[str, int]:
 
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "id": _text,
+    "revision": _text,
     "title": _text,
     "pretrain": Pretrain,
     "protocol": Protocol,
     "profile": _text,
     "labels": _texts,
-    "revisions": _texts,
+    "created": _text,
     "bytes": _sizes,
 }
 
@@ -215,12 +235,13 @@ def _to_toml(row: Row) -> str:
     sizes = ", ".join(f"{_value(name)} = {size}" for name, size in row.bytes.items())
     facts = {
         "id": _value(row.id),
+        "revision": _value(row.revision),
         "title": _value(row.title),
         "pretrain": None if row.pretrain is None else _value(row.pretrain),
         "protocol": None if row.protocol is None else _value(row.protocol),
         "profile": _value(row.profile),
         "labels": f"[{', '.join(map(_value, row.labels))}]",
-        "revisions": f"[{', '.join(map(_value, row.revisions))}]",
+        "created": _value(row.created),
         "bytes": f"{{ {sizes} }}",
     }
     return "".join(f"{name} = {value}\n" for name, value in facts.items() if value is not None)

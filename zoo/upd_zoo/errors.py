@@ -144,12 +144,19 @@ _NAMED = 16
 """How many known names an error lists where none is near."""
 
 
+def fold(name: str) -> str:
+    """Return a name in the form in which names are compared: case and the kind of dash between words do not count."""
+    return name.casefold().replace("_", "-").replace(" ", "-")
+
+
 def closest(value: str, known: Iterable[str]) -> str:
     """Return the known names nearest to `value` as a question such as "did you mean a or b?", or else all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
+    folded = {fold(name): name for name in names}
+    wanted = fold(value)
+    near = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return f"did you mean {' or '.join(folded[name] for name in near)}?"
     if not names:
         return "nothing, for none is known"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from upd_zoo.artefact import MANIFEST, Manifest, Parity, inventory, write_record
+from upd_zoo.artefact import MANIFEST, Manifest, Parity, write_record
+from upd_zoo.integrity import inventory
 
 _VERSIONED = ("upd-zoo", "torch", "timm", "numpy", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 

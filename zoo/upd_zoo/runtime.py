@@ -14,20 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.artefact import (
-    CALIBRATION,
-    CONFIG,
-    MANIFEST,
-    ONNX,
-    TORCHSCRIPT,
-    WEIGHTS,
-    Config,
-    read_record,
-    verify,
-)
+from upd_zoo.artefact import CALIBRATION, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, read_record
 from upd_zoo.calibration import Calibration
 from upd_zoo.errors import IntegrityError, MissingExtraError, UsageError
 from upd_zoo.files import sha256_of
+from upd_zoo.integrity import verify
 
 Array = npt.NDArray[np.float32]
 Predict = Callable[[Array], tuple[Array, Array]]

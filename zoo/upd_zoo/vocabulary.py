@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from upd_zoo.errors import UsageError, closest
+from upd_zoo.errors import UsageError, closest, fold
 
 IMAGE_SIZE: Final = 128
 """Height and width, in pixels, of the image that every detector takes."""
@@ -216,6 +216,17 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GRAMMAR = "<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>], such as rd-brats-t2 or vae-idrid@seed-1"
 
 
+def _nearest(name: str) -> str:
+    """Return what a name that does not follow the grammar may have meant, or the grammar."""
+    written = fold(name)
+    stem = written.removesuffix("-ccd")
+    places = [place for place, sign in enumerate(stem) if sign == "-"]
+    heads = [stem[:place] for place in places if _METHOD.fullmatch(stem[:place])]
+    ending = "-ccd" if written != stem else ""
+    candidates = (f"{head}-{target}{ending}" for head in heads for target in {*DOMAINS, *TEST_SETS})
+    return closest(name, candidates) if heads and written not in {*DOMAINS, *TEST_SETS} else _GRAMMAR
+
+
 @dataclass(frozen=True, slots=True)
 class ModelId:
     """The name of a model: `<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>]`.
@@ -247,11 +258,11 @@ class ModelId:
         stem = name.removesuffix("-ccd")
         targets = [target for target in {*DOMAINS, *TEST_SETS} if stem.endswith(f"-{target}")]
         if not targets:
-            raise UsageError(f"'{text}' ends in no known domain or test set", _GRAMMAR, "upd-zoo list")
+            raise UsageError(f"'{text}' ends in no known domain or test set", _nearest(name), "upd-zoo list")
         target = max(targets, key=len)
         match = _METHOD.fullmatch(stem[: -len(target) - 1])
         if match is None:
-            raise UsageError(f"'{text}' does not begin with a method", _GRAMMAR, "upd-zoo list")
+            raise UsageError(f"'{text}' does not begin with a method", _nearest(name), "upd-zoo list")
         return cls(match["method"], match["backbone"], target, name.endswith("-ccd"), revision or "main")
 
     @property

@@ -16,7 +16,6 @@ from upd_zoo.artefact import (
     Config,
     Manifest,
     Parity,
-    files_of,
     read_record,
     write_record,
 )
@@ -28,6 +27,7 @@ from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
+from upd_zoo.integrity import files_of
 from upd_zoo.manifest import write_manifest
 from upd_zoo.runtime import Predict, onnx_predict
 from upd_zoo.vocabulary import DOMAINS

@@ -3,8 +3,9 @@
     hf://ORG     one repository ORG/<model> per model on the Hugging Face Hub, one branch or tag per revision
     a folder     <model>/<revision>/ per model and revision, and catalogue.toml; for machines without a network
 
-Whatever comes out of `Hub.fetch` has the SHA-256 that the model's manifest states. A hub's own library is imported
-when it is first needed, so the environment may still be set after this module is imported.
+What is fetched lies in one cache, `upd_zoo.hub.cache`, whichever hub it came from. Whatever comes out of `Hub.fetch`
+has the SHA-256 that the model's manifest states. A hub's own library is imported when it is first needed, so the
+environment may still be set after this module is imported.
 """
 
 import os
@@ -38,11 +39,28 @@ class Pulled:
         folder: Holds the files asked for, `config.json` and `manifest.json`; others there are not vouched for.
         revision: The exact version: a commit on the Hugging Face Hub, the revision's name in a folder.
         manifest: What the files were verified against.
+        unasked: Why the hub could not be asked, where what an earlier call fetched stands in; else empty.
     """
 
     folder: Path
     revision: str
     manifest: "Manifest"
+    unasked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of a publication.
+
+    Attributes:
+        row: The model's row for a catalogue.
+        replaced: When the artefact was made that stood in its place; None where none did.
+        unchanged: Whether the same artefact stood there already, so that nothing was sent.
+    """
+
+    row: Row
+    replaced: str | None = None
+    unchanged: bool = False
 
 
 class Hub(ABC):
@@ -90,18 +108,26 @@ class Hub(ABC):
         """
 
     @abstractmethod
-    def publish(self, folder: Path, model: ModelId) -> Row:
+    def audience(self, public: bool) -> str:
+        """Return who can see what is published here, as it goes on from "to be seen by".
+
+        Args:
+            public: Whether everybody shall.
+        """
+
+    @abstractmethod
+    def publish(self, folder: Path, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
         """Put the artefact in `folder` on the hub, in place of an earlier one of the same model and revision.
 
         Args:
             folder: A whole artefact. Only what its manifest lists is published.
             model: Name and revision to publish it under.
-
-        Returns:
-            The model's row for a catalogue.
+            public: Whether everybody shall see it, where the hub can keep it from some.
+            force: Let it take the place of one that was made later.
 
         Raises:
-            UsageError: The artefact is of another model.
+            UsageError: The artefact is of another model, or older than the one in its place; or who would see it is
+                not who shall.
             NotFoundError: `folder` is not an artefact.
             IntegrityError: A file is missing or differs from the manifest; nothing was published.
             OfflineError: The network is needed and not to be had.
@@ -119,13 +145,16 @@ def open_hub(
 
     Args:
         location: `hf://ORG` or a folder; None for the environment's `UPD_ZOO_HUB`, else the default hub.
-        cache_dir: Where fetched files are kept; None for `HF_HUB_CACHE` or the user's cache folder.
-        offline: Use nothing but the cache of the Hugging Face Hub; otherwise `HF_HUB_OFFLINE` decides.
+        cache_dir: Where fetched files are kept; None for `upd-zoo` in `HF_HUB_CACHE` for the Hugging Face Hub, and in
+            the user's cache folder for a folder.
+        offline: Use no network; otherwise `HF_HUB_OFFLINE` decides. Of a folder that is gone, the cache is used.
         token: Access token of the Hugging Face Hub; None for the environment's `HF_TOKEN` or a stored login.
 
     Raises:
-        UsageError: `location` is neither of the two.
+        UsageError: `location` is neither of the two, or empty.
     """
+    if location is not None and not location.strip():
+        raise UsageError("the hub has no name", "hf://ORG or a folder", f"leave --hub out for {DEFAULT_HUB}")
     location = location or os.environ.get(VARIABLE) or DEFAULT_HUB
     if match := _HUGGING_FACE.fullmatch(location):
         from upd_zoo.hub.huggingface import HuggingFaceHub
@@ -135,4 +164,4 @@ def open_hub(
         raise UsageError(f"'{location}' is not a hub", "hf://ORG or a folder", "upd-zoo list --hub hf://upd-zoo")
     from upd_zoo.hub.folder import FolderHub
 
-    return FolderHub(Path(location).expanduser(), cache_dir)
+    return FolderHub(Path(location).expanduser(), cache_dir, bool(offline))

@@ -7,31 +7,21 @@ from typing import Final
 from upd_zoo.artefact import (
     CONFIG,
     MANIFEST,
+    MOST_RECORD_BYTES,
     ONNX,
     TORCHSCRIPT,
     WEIGHTS,
     Config,
     FileRecord,
     Manifest,
-    check_file,
     read_record,
-    verify,
 )
 from upd_zoo.catalogue import Row
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.files import sha256_of
+from upd_zoo.integrity import record_of, verify
 from upd_zoo.vocabulary import ModelId
 
 FORMATS: Final = {"safetensors": WEIGHTS, "onnx": ONNX, "torchscript": TORCHSCRIPT}
-
-
-def is_intact(folder: Path, name: str, record: FileRecord) -> bool:
-    """Return whether a file is there with the size and SHA-256 of its record."""
-    try:
-        check_file(folder, name, record)
-    except IntegrityError:
-        return False
-    return True
 
 
 def selection(manifest: Manifest, model: ModelId, names: Iterable[str] | None) -> dict[str, FileRecord]:
@@ -43,7 +33,7 @@ def selection(manifest: Manifest, model: ModelId, names: Iterable[str] | None) -
         names: Relative paths; None for every file.
 
     Raises:
-        IntegrityError: The manifest is of another model, or lists no `config.json`.
+        IntegrityError: The manifest is of another model, lists no `config.json`, or a record that nobody would read.
         NotFoundError: The manifest does not list one of `names`.
     """
     if manifest.id != model.canonical.name:
@@ -55,42 +45,78 @@ def selection(manifest: Manifest, model: ModelId, names: Iterable[str] | None) -
     for name in wanted:
         if name not in manifest.files:
             raise NotFoundError(f"{model} has no {name}", ", ".join(manifest.files))
+        if name.endswith(".json") and manifest.files[name].bytes > MOST_RECORD_BYTES:
+            raise IntegrityError(f"{name} of {model} is too long for a record", f"at most {MOST_RECORD_BYTES} bytes")
     return {name: manifest.files[name] for name in wanted}
 
 
-def publishable(folder: Path, model: ModelId) -> tuple[dict[str, FileRecord], Row]:
+def publishable(folder: Path, model: ModelId) -> tuple[Manifest, dict[str, FileRecord], Row]:
     """Check that `folder` is a whole artefact of `model`.
 
     Returns:
-        What to publish: every file of the manifest and the manifest itself, last; and the row for the catalogue.
+        Its manifest; what to publish, which is every file of the manifest and the manifest itself, last; and the row
+        for the catalogue.
 
     Raises:
         UsageError: The artefact is of another model.
         NotFoundError: There is no manifest or no `config.json`.
         IntegrityError: A file is missing or differs from the manifest.
     """
-    manifest = verify(folder)
-    config = read_record(folder / CONFIG, Config)
-    name = model.canonical.name
-    for part, found in ((MANIFEST, manifest.id), (CONFIG, config.id)):
-        if found != name:
-            raise UsageError(f"{part} is that of '{found}'", f"an artefact of '{name}'")
-    return {**manifest.files, MANIFEST: record_of(folder / MANIFEST)}, _row(config, manifest, model.revision)
+    row, manifest = row_of(folder, model.revision), read_manifest(folder)
+    if row.id != model.canonical.name:
+        raise UsageError(f"{folder} is an artefact of '{row.id}'", f"an artefact of '{model.canonical.name}'")
+    verify(folder, manifest.files)
+    return manifest, {**manifest.files, MANIFEST: record_of(folder / MANIFEST)}, row
 
 
-def record_of(path: Path) -> FileRecord:
-    """Return size and SHA-256 of a file."""
-    return FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size)
+def insist_on_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:
+    """Refuse to put an artefact in the place of one that was made later.
+
+    Args:
+        standing: The manifest of what stands there; None where nothing does.
+        ours: That of what is to be published.
+        place: What is called so, such as "vae-idrid@seed-1 on hf://lab".
+
+    Raises:
+        UsageError: What stands there was made later.
+    """
+    if standing is not None and standing.created > ours.created:
+        raise UsageError(
+            f"{place} was made at {standing.created}, this artefact earlier, at {ours.created}",
+            "an artefact that is newer than the one in its place",
+            "publish it under another --revision, or add --force",
+        )
 
 
-def _row(config: Config, manifest: Manifest, revision: str) -> Row:
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of an artefact.
+
+    Raises:
+        NotFoundError: There is none.
+        IntegrityError: It is not readable.
+    """
+    return read_record(folder / MANIFEST, Manifest)
+
+
+def row_of(folder: Path, revision: str) -> Row:
+    """Return what a catalogue says of an artefact, whose larger files are not looked at.
+
+    Raises:
+        NotFoundError: There is no manifest or no `config.json`.
+        IntegrityError: They are not readable, or of different models.
+        UsageError: Their model has no canonical name.
+    """
+    config, manifest = read_record(folder / CONFIG, Config), read_manifest(folder)
+    if config.id != manifest.id:
+        raise IntegrityError(f"{CONFIG} is that of '{config.id}', {MANIFEST} that of '{manifest.id}'")
     return Row(
         id=config.id,
+        revision=revision,
         title=config.title,
         pretrain=config.pretrain,
         protocol=config.protocol,
         profile=config.training.profile,
         labels=tuple(config.labels),
-        revisions=(revision,),
+        created=manifest.created,
         bytes={format_: manifest.files[name].bytes for format_, name in FORMATS.items() if name in manifest.files},
     )

@@ -3,24 +3,27 @@
     HUB/catalogue.toml
     HUB/<model>/<revision>/manifest.json, config.json, ...
 
-Fetched files are kept in CACHE/<model>/<start of the manifest's SHA-256>/. A model that is published again has another
-manifest and so another place: versions never mix, and who reads the old one is not disturbed.
+The catalogue makes listing fast. Where it is lost or damaged, the models that stand in the folder are listed by their
+own records, and the next publication writes it anew from them.
 """
 
-import hashlib
-from collections.abc import Iterable
+import shutil
+from collections.abc import Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 from filelock import FileLock
 
-from upd_zoo.artefact import MANIFEST, FileRecord, Manifest, files_of, read_record
-from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
-from upd_zoo.errors import IntegrityError, NotFoundError
-from upd_zoo.files import replacing, replacing_folder
-from upd_zoo.hub import Hub, Progress, Pulled
-from upd_zoo.hub.checks import is_intact, publishable, record_of, selection
+from upd_zoo.artefact import MANIFEST, MOST_RECORD_BYTES, FileRecord, Manifest
+from upd_zoo.catalogue import CATALOGUE, Catalogue
+from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
+from upd_zoo.files import replacing_folder
+from upd_zoo.hub import Hub, Progress, Published, Pulled
+from upd_zoo.hub.cache import Cache, Version
+from upd_zoo.hub.checks import insist_on_newer, publishable, read_manifest, row_of
+from upd_zoo.integrity import check_file, files_of, is_intact
 from upd_zoo.vocabulary import ModelId
 
 _BLOCK: Final = 1 << 20
@@ -32,19 +35,23 @@ class FolderHub(Hub):
     Args:
         root: The folder; publishing creates it.
         cache_dir: Where fetched files are kept; None for the user's cache folder.
+        offline: Whether the user knows that the folder may be out of reach.
     """
 
-    def __init__(self, root: Path, cache_dir: Path | None = None) -> None:
+    def __init__(self, root: Path, cache_dir: Path | None = None, offline: bool = False) -> None:
         self.location = str(root)
         self._root = root
-        self._cache = cache_dir or platformdirs.user_cache_path("upd-zoo")
+        self._cache = Cache(cache_dir or platformdirs.user_cache_path("upd-zoo"), str(root.absolute()))
+        self._offline = offline
 
     def catalogue(self) -> Catalogue:
-        """Return what publishing wrote to the folder's catalogue; nothing, where nothing was published."""
+        """Return what the folder's catalogue says, or the models themselves where it cannot be read."""
         if not self._root.is_dir():
-            raise NotFoundError(f"the hub {self.location} is not there", "a folder, or hf://ORG")
-        path = self._root / CATALOGUE
-        return Catalogue.read(path) if path.is_file() else Catalogue()
+            raise self._gone()
+        try:
+            return Catalogue.read(self._root / CATALOGUE)
+        except (NotFoundError, IntegrityError):
+            return self._standing()
 
     def fetch(
         self,
@@ -54,45 +61,86 @@ class FolderHub(Hub):
         *,
         force: bool = False,
     ) -> Pulled:
-        """Return a folder of the cache, into which what is missing was copied; one process at a time."""
+        """Return a folder of the cache, into which what is missing was copied; a hub that is gone leaves the cache."""
         source = self._folder_of(model)
-        if not source.is_dir():
-            self.catalogue().get(model)
-            raise NotFoundError(f"{source.name} of {model.name} is in the catalogue of {self.location} and not there")
-        manifest, record = self._manifest(source)
-        wanted = {MANIFEST: record, **selection(manifest, model, names)}
-        target = self._cache / source.parent.name / record.sha256[:16]
-        target.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
-            for name, file in wanted.items():
-                if force or not is_intact(target, name, file):
-                    _copy(self._inside(source, name), target / name, name, file, on_progress)
-        return Pulled(target, source.name, manifest)
+        recalled = None if force or source.is_dir() or not self._out_of_reach else self._cache.recall(model)
+        version = recalled or self._version(model, source)
 
-    def publish(self, folder: Path, model: ModelId) -> Row:
-        """Copy the artefact beside its place and move it there when it is whole."""
-        files, row = publishable(folder, model)
+        def deliver(name: str, _record: FileRecord) -> Generator[bytes]:
+            if recalled is not None:
+                raise self._gone()
+            with self._inside(source, name).open("rb") as reader:
+                while block := reader.read(_BLOCK):
+                    yield block
+
+        folder = self._cache.pull(model, version, names, deliver, on_progress, force)
+        unasked = "" if recalled is None or self._offline else f"the hub {self.location} is not there"
+        return Pulled(folder, version.revision, version.manifest, unasked)
+
+    def audience(self, public: bool) -> str:  # noqa: ARG002 - nothing to choose
+        """Return that it is the file system that decides."""
+        return f"whoever can read the folder {self.location}"
+
+    def publish(
+        self,
+        folder: Path,
+        model: ModelId,
+        *,
+        public: bool = False,  # noqa: ARG002 - nothing to choose
+        force: bool = False,
+    ) -> Published:
+        """Copy the artefact beside its place and move it there when it is whole; then list all that stands."""
+        manifest, files, row = publishable(folder, model)
         target = self._folder_of(model)
         self._root.mkdir(parents=True, exist_ok=True)
         with FileLock(self._root / ".publish.lock"):
-            with replacing_folder(target, {*files, *files_of(target, model.name)}) as temporary:
-                for name, file in files.items():
-                    _copy(folder / name, temporary / name, name, file)
-            self.catalogue().add(row).write(self._root / CATALOGUE)
-        return row
+            standing = _standing_in(target)
+            insist_on_newer(None if force else standing, manifest, f"{model} on {self.location}")
+            unchanged = all(is_intact(target, name, file) for name, file in files.items())
+            if not unchanged:
+                with replacing_folder(target, {*files, *files_of(target, model.name)}) as temporary:
+                    for name, file in files.items():
+                        (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(folder / name, temporary / name)
+                        check_file(temporary, name, file)
+            self._mended().write(self._root / CATALOGUE)
+        return Published(row, None if standing is None else standing.created, unchanged)
+
+    @property
+    def _out_of_reach(self) -> bool:
+        return self._offline or not self._root.is_dir()
 
     def _folder_of(self, model: ModelId) -> Path:
         # Parsed again, because a ModelId that was put together by hand may hold anything.
         checked = ModelId.parse(str(model.canonical))
         return self._root / checked.name / checked.revision
 
-    def _manifest(self, source: Path) -> tuple[Manifest, FileRecord]:
-        path = self._inside(source, MANIFEST)
-        record = record_of(path)
-        manifest = read_record(path, Manifest)
-        if record_of(path) != record:
-            raise IntegrityError(f"{MANIFEST} changed while it was read", "", "pull again when publishing is done")
-        return manifest, record
+    def _standing(self) -> Catalogue:
+        """Return what the folder holds, by the records of each model; what cannot be pulled is not listed."""
+        rows = []
+        for path in self._root.glob(f"*/*/{MANIFEST}"):
+            folder = path.parent
+            with suppress(UpdZooError):
+                self._inside(folder, MANIFEST)
+                row = row_of(folder, folder.name)
+                if self._folder_of(ModelId.parse(f"{row.id}@{row.revision}")) == folder:
+                    rows.append(row)
+        return Catalogue(tuple(rows))
+
+    def _mended(self) -> Catalogue:
+        """Return what the folder holds, and of what only another version of upd-zoo can read, what was known of it."""
+        known = (row for row in self.catalogue() if (self._root / row.id / row.revision / MANIFEST).is_file())
+        catalogue = Catalogue(tuple(known))
+        for row in self._standing():
+            catalogue = catalogue.add(row)
+        return catalogue
+
+    def _version(self, model: ModelId, source: Path) -> Version:
+        if not source.is_dir():
+            self.catalogue().get(model)
+            raise NotFoundError(f"{source.name} of {model.name} is in the catalogue of {self.location} and not there")
+        with self._inside(source, MANIFEST).open("rb") as stream:
+            return Version.of(source.name, stream.read(MOST_RECORD_BYTES + 1))
 
     def _inside(self, source: Path, name: str) -> Path:
         """Return the plain file behind a name, which must not be a link that leads out of the hub."""
@@ -103,22 +151,18 @@ class FolderHub(Hub):
             raise NotFoundError(f"{name} of {source.parent.name} is missing from the hub {self.location}")
         return path
 
-
-def _copy(source: Path, target: Path, name: str, record: FileRecord, on_progress: Progress | None = None) -> None:
-    """Copy one file whole, or leave no trace of it where its bytes are not those of its record."""
-    digest, done = hashlib.sha256(), 0
-    target.unlink(missing_ok=True)  # a wrong one must not outlive a copy that fails
-    with replacing(target) as temporary:
-        with source.open("rb") as reader, temporary.open("wb") as writer:
-            while done <= record.bytes and (block := reader.read(_BLOCK)):
-                writer.write(block)
-                digest.update(block)
-                done += len(block)
-                if on_progress is not None:
-                    on_progress(name, min(done, record.bytes), record.bytes)
-        if done != record.bytes or digest.hexdigest() != record.sha256:
-            raise IntegrityError(
-                f"{name} in {source.parent} does not have the SHA-256 of its manifest",
-                f"{record.bytes} bytes with SHA-256 {record.sha256[:12]}…",
-                "publish the model again; nothing was kept",
+    def _gone(self) -> UpdZooError:
+        if self._offline:
+            return OfflineError(
+                "what was asked for is not in the cache, and neither is its hub here",
+                "",
+                f"pull it again when the folder {self.location} is there",
             )
+        return NotFoundError(f"the hub {self.location} is not there", "a folder, or hf://ORG")
+
+
+def _standing_in(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except (NotFoundError, IntegrityError):
+        return None

@@ -1,34 +1,32 @@
 """The Hugging Face Hub, or whatever `HF_ENDPOINT` names, as a hub.
 
-The Hub's library checks no content hash over plain HTTP: wrong bytes of the right length enter its cache under the
-right name. So every file is hashed here before it is handed out. All files of one call come from one commit, files
-are downloaded one by one, because a snapshot taken with patterns is incomplete for a later call without them, and what
-the cache holds of a commit is used without asking the network.
-
-The library reads `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` when it is imported, which
-happens inside the functions below.
+All files of one call come from one commit, and each is hashed while it comes, by `upd_zoo.hub.transfer`. The Hub's own
+library publishes. It reads `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` when it is
+imported, which happens inside the functions below.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from upd_zoo.catalogue import Catalogue, Row, unknown_model, unknown_revision
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
-from upd_zoo.hub import DEFAULT_HUB, Hub, Progress, Pulled
+from upd_zoo.hub import DEFAULT_HUB, Hub, Progress, Published, Pulled
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     from upd_zoo.artefact import FileRecord, Manifest
+    from upd_zoo.hub.cache import Cache, Version
+    from upd_zoo.hub.transfer import Refusal, Transfer
 
 LIBRARY: Final = "upd-zoo"
 """`library_name` of the model cards, by which models are found."""
-_GIT_ATTRIBUTES = ".gitattributes"
+_GIT_ATTRIBUTES: Final = ".gitattributes"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 class HuggingFaceHub(Hub):
@@ -36,7 +34,7 @@ class HuggingFaceHub(Hub):
 
     Args:
         organisation: Whose repositories.
-        cache_dir: Cache in the Hub library's layout; None for the library's own.
+        cache_dir: Where fetched files are kept; None for `upd-zoo` in the Hub library's cache folder.
         offline: Use nothing but the cache.
         token: Access token; None for the library's own login.
     """
@@ -46,7 +44,7 @@ class HuggingFaceHub(Hub):
     ) -> None:
         self.location = f"hf://{organisation}"
         self._organisation = organisation
-        self._cache = cache_dir
+        self._cache_dir = cache_dir
         self._offline_asked = offline
         self._token = token
 
@@ -55,17 +53,16 @@ class HuggingFaceHub(Hub):
         if self.location == DEFAULT_HUB:
             return Catalogue.read()
         self._need_network(f"the catalogue of {self.location}")
-        with self._explained():
-            names = [
-                info.id.partition("/")[2] for info in self._api().list_models(author=self._organisation, filter=LIBRARY)
-            ]
-        catalogue = Catalogue()
-        for name in names:
+        with self._explained(), self._transfer() as transfer:
+            entries = transfer.entries(f"/api/models?author={self._organisation}&filter={LIBRARY}")
+        rows = {}
+        for entry in entries:
+            name = entry.get("id") if isinstance(entry, dict) else None
             try:
-                catalogue = catalogue.add(Row(name))
+                rows[name] = Row(str(name).removeprefix(f"{self._organisation}/"))
             except UsageError:
                 continue  # a repository of another kind
-        return catalogue
+        return Catalogue(tuple(rows.values()))
 
     def fetch(
         self,
@@ -75,91 +72,155 @@ class HuggingFaceHub(Hub):
         *,
         force: bool = False,
     ) -> Pulled:
-        """Return a folder of the Hub library's cache; one request asks which commit the revision is at now."""
-        from upd_zoo.artefact import MANIFEST
-        from upd_zoo.hub.checks import selection
-
+        """Return a folder of the cache; one request asks which commit the revision is at now."""
         if force:
             self._need_network(f"fetching {model} again")
-        path = self._checked(model, model.revision, MANIFEST, _read_manifest, force)
-        manifest, snapshot = _read_manifest(path), path.parent
-        for name, record in selection(manifest, model, names).items():
-            if on_progress is not None:
-                on_progress(name, 0, record.bytes)
-            self._checked(model, snapshot.name, name, partial(_check_bytes, record), force)
-            if on_progress is not None:
-                on_progress(name, record.bytes, record.bytes)
-        return Pulled(snapshot, snapshot.name, manifest)
+        cache = self._cache()
+        with self._explained(model), self._transfer() as transfer:
+            version, unasked = self._located(model, transfer, cache, force)
 
-    def publish(self, folder: Path, model: ModelId) -> Row:
+            def deliver(name: str, record: "FileRecord") -> Generator[bytes]:
+                if self._offline:
+                    raise self._not_in_cache(f"{name} of {model}", model)
+                with self._explained(model):
+                    yield from transfer.blocks(self._address(model, version.revision, name), record.bytes)
+
+            folder = cache.pull(model, version, names, deliver, on_progress, force)
+        return Pulled(folder, version.revision, version.manifest, unasked)
+
+    def audience(self, public: bool) -> str:
+        """Return who can see a repository."""
+        return "everybody" if public else f"the members of {self._organisation} and nobody else"
+
+    def publish(self, folder: Path, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
         """Publish in one commit, which also removes the files that the artefact no longer has."""
+        from upd_zoo.hub.checks import insist_on_newer, publishable
+
+        manifest, files, row = publishable(folder, model)
+        self._need_network(f"publishing {model}")
+        with self._explained(model), self._transfer() as transfer:
+            self._insist_on_audience(model, transfer, public)
+            standing = self._standing(model, transfer)
+        before = None if standing is None else standing.created
+        insist_on_newer(None if force else standing, manifest, f"{model} on {self.location}")
+        if standing == manifest and not force:
+            return Published(row, before, unchanged=True)
+        with self._explained(model):
+            self._commit(folder, model, files, public)
+        return Published(row, before)
+
+    def _commit(self, folder: Path, model: ModelId, files: Iterable[str], public: bool) -> None:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        from upd_zoo.hub.checks import publishable
-
-        files, row = publishable(folder, model)
-        self._need_network(f"publishing {model}")
         api, repository, revision = self._api(), self._repository(model), model.revision
-        with self._explained(model):
-            api.create_repo(repository, exist_ok=True)
-            if revision != "main":
-                api.create_branch(repository, branch=revision, exist_ok=True)
-            stale = {*api.list_repo_files(repository, revision=revision)} - {*files, _GIT_ATTRIBUTES}
-            api.create_commit(
-                repository,
-                [
-                    *(CommitOperationAdd(name, folder / name) for name in files),
-                    *(CommitOperationDelete(name) for name in sorted(stale)),
-                ],
-                commit_message=f"Publish {model.canonical}",
-                revision=revision,
-            )
-        return row
+        api.create_repo(repository, exist_ok=True, private=not public)
+        if revision != "main":
+            api.create_branch(repository, branch=revision, exist_ok=True)
+        stale = {*api.list_repo_files(repository, revision=revision)} - {*files, _GIT_ATTRIBUTES}
+        api.create_commit(
+            repository,
+            [
+                *(CommitOperationAdd(name, folder / name) for name in files),
+                *(CommitOperationDelete(name) for name in sorted(stale)),
+            ],
+            commit_message=f"Publish {model.canonical}",
+            revision=revision,
+        )
 
-    def _checked(self, model: ModelId, revision: str, name: str, check: Callable[[Path], object], force: bool) -> Path:
-        """Return the cached path of one file that passed its check, after one more download where it did not."""
+    def _insist_on_audience(self, model: ModelId, transfer: "Transfer", public: bool) -> None:
+        """Refuse a repository that others can see than those who shall; one that is not there yet is made for them."""
+        from upd_zoo.hub.transfer import Refusal
+
         try:
-            path = self._download(model, revision, name, force)
-            _keep_if(check, path)
-        except IntegrityError as error:
-            if force:
-                raise IntegrityError(
-                    f"{error.problem}, as {self.location} delivers it",
-                    error.accepted,
-                    "tell who published it; nothing of it was kept",
-                ) from None
-            if self._offline:
-                raise
-            return self._checked(model, revision, name, check, force=True)
-        return path
-
-    def _download(self, model: ModelId, revision: str, name: str, force: bool) -> Path:
-        from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
-
-        api, repository = self._api(), self._repository(model)
-        with self._explained(model):
-            cached = try_to_load_from_cache(repository, name, self._cache, revision)
-            if not self._offline and (force or not isinstance(cached, str)):
-                # Where the hub cannot be reached this fails within one time limit; hf_hub_download tries for minutes.
-                url = hf_hub_url(repository, name, revision=revision, endpoint=api.endpoint)
-                api.get_hf_file_metadata(url=url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-            path = api.hf_hub_download(
-                repository,
-                name,
-                revision=revision,
-                cache_dir=self._cache,
-                force_download=force,
-                local_files_only=self._offline,
+            private = transfer.facts(f"/api/models/{self._repository(model)}").get("private")
+        except Refusal as refusal:
+            if _is_missing(refusal):
+                return
+            raise
+        if private is not (not public):
+            raise UsageError(
+                f"{model.name} on {self.location} can be seen by {self.audience(not private)}",
+                f"a repository that is seen by {self.audience(public)}",
+                "leave out --public, or change the settings of the repository" if public else "add --public",
             )
-        return Path(path)
+
+    def _standing(self, model: ModelId, transfer: "Transfer") -> "Manifest | None":
+        """Return the manifest of what is published under this name; None where nothing is, or nothing readable."""
+        from upd_zoo.hub.transfer import Refusal
+
+        try:
+            return self._asked(model, transfer).manifest
+        except IntegrityError:
+            return None
+        except Refusal as refusal:
+            if _is_missing(refusal):
+                return None
+            raise
+
+    def _located(self, model: ModelId, transfer: "Transfer", cache: "Cache", force: bool) -> "tuple[Version, str]":
+        """Return the version to fetch, and why the hub was not asked, where it should have been."""
+        recalled = None if force else cache.recall(model)
+        pinned = _COMMIT.fullmatch(model.revision)
+        if recalled is not None and (self._offline or pinned):
+            return recalled, ""
+        if self._offline:
+            raise self._not_in_cache(str(model), model)
+        try:
+            with self._explained(model):
+                return self._asked(model, transfer), ""
+        except OfflineError as error:
+            if recalled is None:
+                raise
+            return recalled, error.problem
+
+    def _asked(self, model: ModelId, transfer: "Transfer") -> "Version":
+        """Return the version that the hub has under this name now."""
+        from upd_zoo.artefact import MANIFEST
+        from upd_zoo.hub.cache import Version
+
+        content, fields = transfer.document(self._address(model, model.revision, MANIFEST))
+        commit = fields.get("x-repo-commit", "")
+        if not _COMMIT.fullmatch(commit):
+            raise IntegrityError(
+                f"{self.location} does not tell the commit of {model}", "40 hexadecimal digits", "check HF_ENDPOINT"
+            )
+        try:
+            return Version.of(commit, content)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{error.problem}, as {self.location} delivers it", error.accepted, "tell who published it"
+            ) from None
+
+    def _address(self, model: ModelId, revision: str, name: str) -> str:
+        from huggingface_hub import constants, hf_hub_url
+
+        return hf_hub_url(self._repository(model), name, revision=revision, endpoint=constants.ENDPOINT)
+
+    def _transfer(self) -> "Transfer":
+        from upd_zoo.hub.transfer import Transfer
+
+        return Transfer(self._token)
+
+    def _cache(self) -> "Cache":
+        from huggingface_hub import constants
+
+        from upd_zoo.hub.cache import Cache
+
+        root = self._cache_dir or Path(constants.HF_HUB_CACHE) / LIBRARY
+        return Cache(root, f"{self.location} at {constants.ENDPOINT}")
 
     def _api(self) -> "HfApi":
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, set_client_factory
 
+        from upd_zoo.hub.transfer import checked_headers, patient_client
+
+        checked_headers(self._token)
+        set_client_factory(patient_client)  # the library's own waits for ever
         return HfApi(token=self._token)
 
     def _repository(self, model: ModelId) -> str:
-        return f"{self._organisation}/{model.canonical.name}"
+        # Parsed again, because a ModelId that was put together by hand may hold anything.
+        return f"{self._organisation}/{ModelId.parse(str(model.canonical)).name}"
 
     @property
     def _offline(self) -> bool:
@@ -173,61 +234,61 @@ class HuggingFaceHub(Hub):
 
     @contextmanager
     def _explained(self, model: ModelId | None = None) -> Iterator[None]:
-        """Turn what the Hub's library raises into an error that says what to type next."""
-        from httpx2 import TransportError
+        """Turn what a transfer or the Hub's library raises into an error that says what to type next."""
+        import httpx2
         from huggingface_hub import errors
+
+        from upd_zoo.hub.transfer import Refusal, refusal_of
 
         try:
             yield
-        except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, TransportError) as error:
-            raise self._unreachable(model, error) from error
+        except Refusal as refusal:
+            raise self._refused(model, refusal) from refusal
         except errors.HfHubHTTPError as error:
-            raise self._refused(model, error) from error
+            raise self._refused(model, refusal_of(error.response, error.server_message)) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, errors.OfflineModeIsEnabled) as error:
+            raise self._unreachable(model, error) from error
         except ValueError as error:
-            # The library's way to say that a forced download failed, or that the card is not valid.
-            if isinstance(error.__cause__, errors.HfHubHTTPError):
-                raise self._refused(model, error.__cause__) from error
-            if isinstance(error.__cause__, TransportError):
-                raise self._unreachable(model, error.__cause__) from error
-            raise
-        except OSError as error:
-            if error.errno is not None:
+            # The library's way to say that the card is not valid.
+            if not isinstance(cause := error.__cause__, errors.HfHubHTTPError):
                 raise
-            # The library's consistency check: the number of bytes was not the announced one.
-            raise IntegrityError(f"a file of {model} arrived cut short", "", "upd-zoo pull --force") from error
+            raise self._refused(model, refusal_of(cause.response, cause.server_message)) from error
+
+    def _not_in_cache(self, what: str, model: ModelId) -> OfflineError:
+        return OfflineError(
+            f"{what} is not in the cache, and the network is switched off",
+            "",
+            f"upd-zoo pull {model} without --offline and HF_HUB_OFFLINE, or --hub FOLDER",
+        )
 
     def _unreachable(self, model: ModelId | None, error: Exception) -> OfflineError:
         what = "the catalogue" if model is None else str(model)
-        if self._offline:
-            return OfflineError(
-                f"{what} is not in the cache, and the network is switched off",
-                "",
-                f"upd-zoo pull {what} without --offline and HF_HUB_OFFLINE, or --hub FOLDER",
-            )
-        cause = error.__cause__ or error
         return OfflineError(
-            f"{self.location} cannot be reached for {what} ({type(cause).__name__})",
+            f"{self.location} cannot be reached for {what} ({type(error).__name__})",
             "",
             "check the connection and HF_ENDPOINT, or pull from a folder with --hub FOLDER",
         )
 
-    def _refused(self, model: ModelId | None, error: "HfHubHTTPError") -> UpdZooError:
-        from huggingface_hub import errors
-
-        status, subject = error.response.status_code, model or "its catalogue"
-        if isinstance(error, errors.GatedRepoError):
+    def _refused(self, model: ModelId | None, refusal: "Refusal") -> UpdZooError:
+        status, subject = refusal.status, model or "its catalogue"
+        if refusal.code == "GatedRepo":
             return UpdZooError(f"{self.location} keeps {subject} behind an agreement", "", "accept it and pass --token")
-        if model is not None and isinstance(error, errors.RepositoryNotFoundError):
+        if model is not None and refusal.code == "RepoNotFound":
             return unknown_model(model, self._known_models())
-        if model is not None and isinstance(error, errors.RevisionNotFoundError):
+        if model is not None and refusal.code == "RevisionNotFound":
             return unknown_revision(model, self._known_revisions(model))
-        if isinstance(error, errors.RemoteEntryNotFoundError):
-            return NotFoundError(f"{self.location} has no file {error.response.url.path}", "", "upd-zoo list")
+        if refusal.code == "EntryNotFound":
+            return NotFoundError(f"{self.location} has no file {refusal.path}", "", "upd-zoo list")
         if status in (401, 403):
+            known = self._known_models() if model is not None else []
+            if known and model is not None and model.canonical.name not in known:
+                return unknown_model(model, known)  # the Hub hides from strangers whether a repository is there
             return UpdZooError(f"{self.location} refuses access to {subject} ({status})", "", "pass --token")
         if status in (408, 429) or status >= 500:
             return OfflineError(f"{self.location} answered {status}", "", "try again later, or pass --hub FOLDER")
-        return UpdZooError(f"{self.location} answered {status} for {subject}: {error.server_message or 'no reason'}")
+        kind = NotFoundError if status == 404 else UpdZooError
+        reason = refusal.words or "no reason"
+        return kind(f"{self.location} answered {status} for {subject}: {reason}", "", "check HF_ENDPOINT")
 
     def _known_models(self) -> list[str]:
         try:
@@ -237,31 +298,13 @@ class HuggingFaceHub(Hub):
 
     def _known_revisions(self, model: ModelId) -> list[str]:
         try:
-            with self._explained():
-                refs = self._api().list_repo_refs(self._repository(model))
+            with self._explained(), self._transfer() as transfer:
+                refs = transfer.facts(f"/api/models/{self._repository(model)}/refs")
         except UpdZooError:
             return []
-        return [ref.name for ref in (*refs.branches, *refs.tags)]
+        entries = (entry for kind in ("branches", "tags") for entry in refs.get(kind, []))
+        return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
 
 
-def _read_manifest(path: Path) -> "Manifest":
-    from upd_zoo.artefact import Manifest, read_record
-
-    return read_record(path, Manifest)
-
-
-def _check_bytes(record: "FileRecord", path: Path) -> None:
-    from upd_zoo.artefact import check_file
-
-    check_file(path.parent, path.name, record)
-
-
-def _keep_if(check: Callable[[Path], object], path: Path) -> None:
-    """Run the check; where it fails, remove the file from the cache: the link by its name and the bytes behind it."""
-    try:
-        check(path)
-    except IntegrityError:
-        bytes_behind = path.resolve()
-        path.unlink()
-        bytes_behind.unlink(missing_ok=True)
-        raise
+def _is_missing(refusal: "Refusal") -> bool:
+    return refusal.status == 404

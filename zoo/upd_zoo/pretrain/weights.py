@@ -5,10 +5,11 @@ from pathlib import Path
 
 import safetensors.torch
 
-from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, files_of, read_record, verify, write_record
+from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, write_record
 from upd_zoo.checkpoint import plain
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import replacing_folder
+from upd_zoo.integrity import files_of, verify
 from upd_zoo.layers.encoder import Encoder, origin_of, read_tensors
 from upd_zoo.manifest import write_manifest
 from upd_zoo.recipe import Recipe

@@ -1,0 +1,173 @@
+"""The commands that find, fetch, check and publish models: what they say is true, and typos get an answer."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fake.artefact import write_artefact
+from fake.program import Answer, Command
+from upd_zoo.artefact import CONFIG, ONNX, WEIGHTS
+
+MODEL = "vae-phantom-t2"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def publish(environment: dict[str, str], tmp_path: Path) -> Command:
+    """Run the script that publishes, for a user who has set no hub."""
+    own = {name: value for name, value in environment.items() if name != "UPD_ZOO_HUB"}
+
+    def run(*arguments: str | Path, **variables: str) -> Answer:
+        command = [sys.executable, str(ROOT / "scripts" / "publish.py"), *map(str, arguments)]
+        done = subprocess.run(
+            command, env=own | variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["VAE_phantom-t2", "vae_phantom_t2", "Vae-Phantom-T2@main", "VAE-phantom-T2"])
+def test_letter_case_and_underscores_get_the_right_name(upd_zoo: Command, name: str) -> None:
+    answer = upd_zoo("info", name)
+    assert answer.is_one_error(2)
+    assert f"Did you mean {MODEL}?" in answer.err
+
+
+def test_a_list_is_found_by_what_it_prints(upd_zoo: Command) -> None:
+    (row,) = upd_zoo("list", "--json").json
+    for name in (row["title"], row["title"].lower(), row["id"].partition("-")[0]):
+        assert upd_zoo("list", "--method", name, "--json").json == [row]
+    answer = upd_zoo("list", "--method", "vea")
+    assert answer.is_one_error(2)
+    assert "Did you mean vae" in answer.err
+    assert "Did you mean phantom-t2?" in upd_zoo("list", "--domain", "Phantom_T2").err
+
+
+def test_a_hub_without_a_name_is_a_usage_error(upd_zoo: Command) -> None:
+    for command in (["list"], ["pull", MODEL], ["verify", MODEL]):
+        assert upd_zoo(*command, "--hub", "").is_one_error(2)
+
+
+def test_what_a_hub_calls_its_models_steers_no_terminal(upd_zoo: Command, artefact: Path, tmp_path: Path) -> None:
+    copy = write_artefact(tmp_path / "copy", name="vae-phantom-t1")
+    config = (copy / CONFIG).read_text().replace("synthetic phantoms", "\\u001b[2J\\nrd-idrid  main")
+    (copy / CONFIG).write_text(config)
+    shutil.copytree(copy, tmp_path / "hub" / "vae-phantom-t1" / "main")
+    answer = upd_zoo("list", "--hub", tmp_path / "hub")
+    assert (answer.code, len(answer.out.splitlines())) == (0, 2)
+    assert "\x1b" not in answer.out
+
+
+# A folder that pull printed
+
+
+@pytest.mark.parametrize("format_", ["onnx", "torch", "all"])
+def test_what_pull_printed_is_verified_and_the_rest_is_named(upd_zoo: Command, format_: str) -> None:
+    folder = Path(upd_zoo("pull", MODEL, "--format", format_).out.strip())
+    text, data = upd_zoo("verify", folder), upd_zoo("verify", folder, "--json")
+    assert (text.code, data.code) == (0, 0)
+    left_out = data.json["not_asked_for"]
+    assert (WEIGHTS in left_out, ONNX in left_out) == (format_ == "onnx", format_ == "torch")
+    assert ("not asked for" in text.out) == bool(left_out)
+    assert f"{data.json['files']} files of {MODEL}" in text.out
+
+
+def test_of_what_was_asked_for_nothing_may_be_missing_or_wrong(upd_zoo: Command) -> None:
+    folder = Path(upd_zoo("pull", MODEL).out.strip())
+    right = (folder / ONNX).read_bytes()
+    (folder / ONNX).write_bytes(right[:-1] + b"?")
+    assert upd_zoo("verify", folder).is_one_error(5)
+    (folder / ONNX).unlink()
+    answer = upd_zoo("verify", folder)
+    assert answer.is_one_error(5)
+    assert f"{ONNX} is missing" in answer.err
+
+
+def test_a_whole_artefact_is_verified_whole(upd_zoo: Command, artefact: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(artefact, tmp_path / "copy")
+    (copy / WEIGHTS).unlink()
+    assert upd_zoo("verify", copy).is_one_error(5)
+
+
+def test_a_pointer_of_git_lfs_is_called_one(upd_zoo: Command, artefact: Path, hub: Path, tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    copy, carried = shutil.copytree(artefact, tmp_path / "copy"), shutil.copytree(hub, tmp_path / "hub")
+    (copy / ONNX).write_text(pointer)
+    (carried / MODEL / "main" / ONNX).write_text(pointer)
+    for command in (["verify", copy], ["pull", MODEL, "--hub", carried, "--cache-dir", tmp_path / "own"]):
+        answer = upd_zoo(*command)
+        assert answer.is_one_error(5)
+        assert "is a pointer of Git LFS" in answer.err
+        assert "git lfs pull" in answer.err
+
+
+# A hub that is gone
+
+
+def test_a_hub_that_is_gone_leaves_what_was_pulled(upd_zoo: Command, hub: Path, tmp_path: Path) -> None:
+    carried = shutil.copytree(hub, tmp_path / "hub")
+    folder = upd_zoo("pull", MODEL, "--hub", carried).out
+    shutil.rmtree(carried)
+    offline = upd_zoo("pull", MODEL, "--hub", carried, "--offline")
+    assert (offline.code, offline.out, offline.err) == (0, folder, "")
+    unasked = upd_zoo("pull", MODEL, "--hub", carried)
+    assert (unasked.code, unasked.out) == (0, folder)
+    assert "is not there; what was pulled" in unasked.err
+    missing = upd_zoo("pull", MODEL, "--hub", carried, "--format", "torch")
+    assert missing.is_one_error(4)
+
+
+_INTERRUPTED = """
+import signal
+import upd_zoo.hub.folder
+upd_zoo.hub.folder.FolderHub._inside = lambda *arguments: signal.raise_signal(signal.SIGINT)
+from upd_harness.cli import main
+main()
+"""
+
+
+def test_an_interrupted_pull_says_what_is_true_of_a_pull(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", _INTERRUPTED, "pull", MODEL]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == (
+        "interrupted: files that arrived whole stay in the cache; the same command fetches the others\n"
+    )
+
+
+# Publishing
+
+
+def test_nothing_is_published_where_no_hub_is_named(publish: Command, artefact: Path, tmp_path: Path) -> None:
+    for options in ([], ["--hub", ""], ["--hub", " "]):
+        answer = publish(artefact, *options)
+        assert answer.is_one_error(2)
+        assert "hf://ORG or a folder" in answer.err
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "publish", f"MODEL={MODEL}"],  # noqa: S607 - the user's make
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "HUB"},
+    )
+    assert "--hub" not in done.stdout.splitlines()[-1]
+
+
+def test_a_publication_says_who_will_see_it_and_what_it_replaced(
+    publish: Command, artefact: Path, tmp_path: Path
+) -> None:
+    first, again = (publish(artefact, "--hub", "hub") for _ in range(2))
+    assert first.out == f"{MODEL} is on hub\n"
+    assert first.err == f"publishing {MODEL} to hub, to be seen by whoever can read the folder hub\n"
+    assert again.out == f"{MODEL} is on hub, as it was before\n"
+    assert publish(artefact, "--hub", "hub", "--revision", "../x").code == 2

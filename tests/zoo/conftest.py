@@ -1,0 +1,47 @@
+"""Hubs that several tests ask: a Hugging Face Hub that is a local server, and who is told to use it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+from pytest_httpserver import HTTPServer
+
+from fake.artefact import write_artefact
+from fake.hugging_face import FakeHub, point_library_at
+from upd_zoo.hub import Hub, open_hub
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    return write_artefact(tmp_path / "artefact")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def fake(httpserver: HTTPServer, artefact: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    point_library_at(monkeypatch, httpserver.url_for("").rstrip("/"))
+    fake = FakeHub()
+    fake.put(artefact)
+    httpserver.expect_request(re.compile("/.*")).respond_with_handler(fake.answer)
+    return fake
+
+
+@pytest.fixture
+def remote(fake: FakeHub, cache: Path) -> Hub:
+    return open_hub("hf://lab", cache)
+
+
+@pytest.fixture
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Function after which nobody listens at the address of the Hub."""
+
+    def refuse(transport: httpx2.HTTPTransport, request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("Connection refused", request=request)
+
+    return lambda: monkeypatch.setattr(httpx2.HTTPTransport, "handle_request", refuse)

@@ -1,0 +1,256 @@
+"""The cache: what was fetched from any hub, by what it is and not by what a server calls it.
+
+    CACHE/<model>/<start of the manifest's SHA-256>/    manifest.json, what was asked for, .asked.json to say what
+    CACHE/<model>/known/<hub>/<revision>.json           Known: which manifest a hub gave under a revision
+
+A model that is published again has another manifest and so another place: versions never mix, and who reads the old one
+is not disturbed. Who finds everything there writes nothing, so a cache can be read-only, or another user's.
+"""
+
+import errno
+import hashlib
+import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from filelock import FileLock
+from pydantic import Field
+
+from upd_zoo.artefact import (
+    LFS_POINTER,
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    Record,
+    RecordType,
+    Sha256,
+    parse_record,
+    read_record,
+    write_record,
+)
+from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
+from upd_zoo.files import HALF_WRITTEN, replacing
+from upd_zoo.hub import Progress
+from upd_zoo.hub.checks import selection
+from upd_zoo.integrity import ASKED, Asked, check_file, insist_on_one_name, is_intact, wrong_bytes
+from upd_zoo.vocabulary import ModelId
+
+Deliver = Callable[[str, FileRecord], Generator[bytes]]
+"""Given a file's path and record, yields its bytes as the hub has them, which may be any."""
+_UNWRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One published state of a model.
+
+    Attributes:
+        revision: Its exact name on the hub.
+        content: The bytes of its manifest.
+        manifest: What they say.
+    """
+
+    revision: str
+    content: bytes
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, revision: str, content: bytes) -> "Version":
+        """Return the version of which a hub has given the manifest.
+
+        Raises:
+            IntegrityError: The bytes are not a manifest.
+        """
+        return cls(revision, content, parse_record(content, MANIFEST, Manifest))
+
+    @property
+    def record(self) -> FileRecord:
+        """Size and hash of the manifest itself."""
+        return FileRecord(sha256=hashlib.sha256(self.content).hexdigest(), bytes=len(self.content))
+
+
+class Known(Record):
+    """Which manifest a hub gave under a revision when it was last asked.
+
+    Attributes:
+        version: The exact name of what it gave.
+    """
+
+    schema_: Literal["upd-zoo/known/1"] = Field(default="upd-zoo/known/1", alias="schema")
+    version: str
+    manifest: Sha256
+
+
+class Cache:
+    """What was fetched from one hub.
+
+    Args:
+        root: The folder; made when something is fetched.
+        hub: What tells the hub from all others, of which only a hash is kept. Files are shared with them, revisions are
+            not.
+    """
+
+    def __init__(self, root: Path, hub: str) -> None:
+        self._root = root
+        self._hub = hub
+
+    def pull(
+        self,
+        model: ModelId,
+        version: Version,
+        names: Iterable[str] | None,
+        deliver: Deliver,
+        on_progress: Progress | None = None,
+        force: bool = False,
+    ) -> Path:
+        """Return the folder of a version, in which the files asked for have the hashes of its manifest.
+
+        Args:
+            model: The model asked for.
+            version: What the hub has under this name.
+            names: Relative paths of the files wanted; None for every file of the manifest.
+            deliver: Asked for what is not there, by one process at a time.
+            on_progress: Told how far each file is that is brought.
+            force: Have everything delivered again.
+
+        Raises:
+            NotFoundError: The version has no such file.
+            IntegrityError: The hub's own bytes are wrong; none of them stay here.
+            UpdZooError: The cache cannot be written, or has no room.
+        """
+        files = selection(version.manifest, model, names)
+        wanted = {MANIFEST: version.record, **files}
+        folder = self._root / model.canonical.name / version.record.sha256[:16]
+        missing = {name: record for name, record in wanted.items() if force or not is_intact(folder, name, record)}
+        if missing:
+            self._insist_on_room(model, sum(record.bytes for record in missing.values()))
+            with self._written(folder):
+                for name, record in missing.items():
+                    if force or not is_intact(folder, name, record):  # another process may have brought it meanwhile
+                        source = _given(version.content) if name == MANIFEST else deliver
+                        _bring(folder / name, name, record, source, on_progress)
+                _note(folder, files)
+            for name, record in wanted.items():
+                check_file(folder, name, record)
+        insist_on_one_name(folder, version.manifest)
+        self._remember(model, version)
+        return folder
+
+    def recall(self, model: ModelId) -> Version | None:
+        """Return what the hub gave under this name when it was last asked; None where that is not there any more."""
+        try:
+            known = read_record(self._known(model, model.revision), Known)
+            content = (self._root / model.canonical.name / known.manifest[:16] / MANIFEST).read_bytes()
+            version = Version.of(known.version, content)
+        except (OSError, IntegrityError, NotFoundError):
+            return None
+        return version if version.record.sha256 == known.manifest else None
+
+    def _remember(self, model: ModelId, version: Version) -> None:
+        """Note what the hub has under this name, and under its exact one."""
+        known = Known(version=version.revision, manifest=version.record.sha256)
+        for revision in {model.revision, version.revision}:
+            path = self._known(model, revision)
+            try:
+                if _found(path, Known) != known:
+                    write_record(path, known)
+            except OSError as error:
+                # Of use only where the hub is out of reach: no reason to refuse what is whole.
+                if error.errno not in _UNWRITABLE:
+                    raise
+
+    def _known(self, model: ModelId, revision: str) -> Path:
+        hub = hashlib.sha256(self._hub.encode()).hexdigest()[:16]
+        return self._root / model.canonical.name / "known" / hub / f"{revision}.json"
+
+    def _insist_on_room(self, model: ModelId, needed: int) -> None:
+        there = next(folder for folder in (self._root, *self._root.absolute().parents) if folder.is_dir())
+        free = shutil.disk_usage(there).free
+        if needed > free:
+            raise UpdZooError(
+                f"{model} needs {needed / 1e6:.0f} MB in the cache {self._root}, and {free / 1e6:.0f} MB are free",
+                "",
+                "make room, or name another folder with --cache-dir",
+            )
+
+    @contextmanager
+    def _written(self, folder: Path) -> Iterator[None]:
+        """Let nobody else write to a folder, and clear away what a process left half written that was killed."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                for left in folder.rglob(HALF_WRITTEN):
+                    left.unlink(missing_ok=True)
+                yield
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            raise UpdZooError(
+                f"the cache {self._root} lacks files of {folder.parent.name} and cannot be written",
+                "a folder that you may write to",
+                "name another folder with --cache-dir",
+            ) from error
+
+
+def _given(content: bytes) -> Deliver:
+    def deliver(_name: str, _record: FileRecord) -> Generator[bytes]:
+        yield content
+
+    return deliver
+
+
+def _found(path: Path, kind: type[RecordType]) -> RecordType | None:
+    try:
+        return read_record(path, kind)
+    except (NotFoundError, IntegrityError):
+        return None
+
+
+def _note(folder: Path, asked: Iterable[str]) -> None:
+    """Add to the record of what was asked for."""
+    path = folder / ASKED
+    before = _found(path, Asked)
+    write_record(path, Asked(files=sorted({*(before.files if before else ()), *asked})))
+
+
+def _bring(
+    target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Progress | None, again: bool = True
+) -> None:
+    """Have one file delivered whole, or leave no trace of it; wrong bytes may be an accident, so once more."""
+    damaged = target.is_file() and not is_intact(target.parent, target.name, record)
+    if damaged:
+        target.unlink()  # a wrong one must not outlive a delivery that fails
+    try:
+        _receive(target, name, record, deliver, on_progress)
+    except IntegrityError:
+        if not again:
+            raise
+        _bring(target, name, record, deliver, on_progress, again=False)
+    except (OfflineError, NotFoundError) as error:
+        if not damaged:
+            raise
+        raise IntegrityError(
+            f"{name} in the cache did not have the SHA-256 of its manifest, and was removed",
+            "",
+            "pull the model again when its hub can be reached",
+        ) from error
+
+
+def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Progress | None) -> None:
+    digest, done, start = hashlib.sha256(), 0, b""
+    with replacing(target) as temporary:
+        with temporary.open("wb") as writer, closing(deliver(name, record)) as blocks:
+            for block in blocks:
+                done += len(block)
+                if done > record.bytes:
+                    break
+                writer.write(block)
+                digest.update(block)
+                start = start or block[: len(LFS_POINTER)]
+                if on_progress is not None:
+                    on_progress(name, done, record.bytes)
+        if done != record.bytes or digest.hexdigest() != record.sha256:
+            raise wrong_bytes(name, record, start, "tell who published it; nothing of it was kept")

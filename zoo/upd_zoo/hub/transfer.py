@@ -1,0 +1,261 @@
+"""Bytes from a server that is not trusted: bounded in time and in size, and nothing of it becomes a name or a path.
+
+The Hub's own library makes file names of what a server answers (an ETag of `../../x` was followed out of its cache),
+has no time limit for most requests, and checks no hash. So files and lists are fetched here; the library is left with
+the words of the protocol (endpoint, token, addresses) and with publishing.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import httpx2
+
+from upd_zoo.artefact import MOST_RECORD_BYTES
+from upd_zoo.errors import IntegrityError, OfflineError, UsageError
+
+_WHOLE_CALL: Final = 60.0
+"""Seconds that a call may take which transfers next to nothing; the Hub's own limit holds for each of its steps."""
+_SLOWEST: Final = 10_000.0
+"""Bytes per second that a transfer must reach on average: at this pace a model of 100 MB takes three hours."""
+_TRIES: Final = 3
+"""How often a connection that breaks is taken up again where it broke."""
+_MOST_REDIRECTS: Final = 5
+_MOST_PAGES: Final = 100
+_MOST_LIST_BYTES: Final = 8 << 20
+_USER_AGENT: Final = "upd-zoo"
+_TOKEN: Final = re.compile(r"[!-~]+")
+_SHOWN: Final = 200
+"""Characters of a server's own words that an error repeats."""
+
+Answered = TypeVar("Answered")
+
+
+class Refusal(Exception):  # noqa: N818 - what a server answered, and only later somebody's error
+    """A server answered that it will not.
+
+    Attributes:
+        status: HTTP status.
+        code: The Hub's own name for the reason, such as `RepoNotFound`; may be empty.
+        words: What it says about it; may be empty.
+        path: Of what was asked for.
+    """
+
+    def __init__(self, status: int, code: str, words: str, path: str) -> None:
+        super().__init__(f"{status} {code}")
+        self.status, self.code, self.words, self.path = status, code, " ".join(words.split())[:_SHOWN], path
+
+
+class Transfer:
+    """Requests to one server; a context that closes its connections.
+
+    Args:
+        token: Access token; None for the environment's, or that of a stored login.
+
+    Raises:
+        UsageError: The token cannot be one.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        from huggingface_hub import constants
+
+        self.endpoint = constants.ENDPOINT
+        self._client = httpx2.Client(
+            headers={**checked_headers(token), "Accept-Encoding": "identity"},
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+            follow_redirects=True,
+            max_redirects=_MOST_REDIRECTS,
+        )
+
+    def __enter__(self) -> "Transfer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def document(self, url: str, most: int = MOST_RECORD_BYTES) -> tuple[bytes, Mapping[str, str]]:
+        """Return a short file and the header fields that came with it, those of redirects included.
+
+        Args:
+            url: Its address.
+            most: Its greatest length in bytes.
+
+        Raises:
+            Refusal: The server will not.
+            OfflineError: It answers too slowly, or is not a hub.
+            IntegrityError: The answer is too long.
+        """
+        deadline = time.monotonic() + _WHOLE_CALL
+        content = b""
+        with self._answer(url, _WHOLE_CALL) as response:
+            for block in _in_time(response, deadline):
+                content += block
+                if len(content) > most:
+                    raise IntegrityError(f"the answer to {response.url.path} is too long", f"at most {most} bytes")
+            answers = (response, *reversed(response.history))  # of a field that comes twice, the hub's own counts
+            fields = {key: value for answer in answers for key, value in answer.headers.items()}
+        if content.lstrip()[:1] == b"<":
+            raise OfflineError(
+                f"a web page came where {response.url.path} was asked for",
+                "",
+                "log in where this network asks for it, or check HF_ENDPOINT",
+            )
+        return content, fields
+
+    def entries(self, address: str) -> list[Any]:
+        """Return a list of the server's interface, over all its pages.
+
+        Args:
+            address: Path and query, such as "/api/models?author=lab".
+
+        Raises:
+            Refusal: The server will not.
+            OfflineError: It answers too slowly, or is not a hub.
+            IntegrityError: The answer is not a list, or too long.
+        """
+        found: list[Any] = []
+        url: str | None = self.endpoint + address
+        for _ in range(_MOST_PAGES):
+            if url is None:
+                return found
+            content, fields = self.document(url, _MOST_LIST_BYTES)
+            found += _parsed(content, list)
+            url = self._next(fields)
+        raise IntegrityError(f"the list of {address} does not end", f"at most {_MOST_PAGES} pages")
+
+    def facts(self, address: str) -> dict[str, Any]:
+        """Return a record of the server's interface; raises what `entries` raises."""
+        return _parsed(self.document(self.endpoint + address, _MOST_LIST_BYTES)[0], dict)
+
+    def blocks(self, url: str, size: int) -> Generator[bytes]:
+        """Yield the bytes of a file as they come; a connection that breaks is taken up where it broke.
+
+        Args:
+            url: Its address.
+            size: Its length in bytes as promised, by which its time is measured. More may come.
+
+        Raises:
+            Refusal: The server will not.
+            OfflineError: It is too slow.
+        """
+        limit = _WHOLE_CALL + size / _SLOWEST
+        deadline, done, tries = time.monotonic() + limit, 0, 0
+        while done < size or not tries:
+            try:
+                with self._answer(url, limit, first=done) as response:
+                    repeated = done if response.status_code == HTTPStatus.OK else 0
+                    for block in _in_time(response, deadline):
+                        fresh, repeated = block[repeated:], max(0, repeated - len(block))
+                        done += len(fresh)
+                        yield fresh
+                return
+            except httpx2.TransportError as error:
+                tries += 1
+                if tries == _TRIES or isinstance(error, (httpx2.TimeoutException, httpx2.ConnectError)):
+                    raise
+
+    @contextmanager
+    def _answer(self, url: str, limit: float, first: int = 0) -> Iterator[httpx2.Response]:
+        headers = {"Range": f"bytes={first}-"} if first else {}
+        request = self._client.build_request("GET", url, headers=headers)
+        response = _within(limit, lambda: self._client.send(request, stream=True))
+        try:
+            if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                raise refusal_of(response)
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise IntegrityError(f"{response.url.path} came compressed", "the bytes as they are")
+            yield response
+        finally:
+            response.close()
+
+    def _next(self, fields: Mapping[str, str]) -> str | None:
+        """Return the address of the next page, unless it is another server's, which is not to see the token."""
+        for link in fields.get("link", "").split(","):
+            address, _, relation = link.partition(">")
+            if 'rel="next"' in relation and address.strip().startswith(f"<{self.endpoint}/"):
+                return address.strip()[1:]
+        return None
+
+
+def refusal_of(response: httpx2.Response, words: str | None = None) -> Refusal:
+    """Return what an answer that is no success says by its header, and in the words that somebody read of it."""
+    fields = response.headers
+    said = str(words or fields.get("X-Error-Message", ""))
+    return Refusal(response.status_code, str(fields.get("X-Error-Code", "")), said, response.url.path)
+
+
+def patient_client() -> httpx2.Client:
+    """Return a client for the Hub's own library, which waits for every step, but not for ever."""
+    return httpx2.Client(timeout=_WHOLE_CALL, follow_redirects=True, max_redirects=_MOST_REDIRECTS)
+
+
+def checked_headers(token: str | None) -> dict[str, str]:
+    """Return the header fields of every request, among them the token.
+
+    Raises:
+        UsageError: The token holds what cannot be sent, such as a line end.
+    """
+    from huggingface_hub import constants, get_token
+
+    if token is None and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        token = get_token()
+    if token is None:
+        return {"User-Agent": _USER_AGENT}
+    if not _TOKEN.fullmatch(token):
+        raise UsageError(
+            "the access token is empty, or holds what no token does, such as a space or a line end",
+            "letters, digits and signs such as underscores",
+            "copy it again into --token or HF_TOKEN",
+        )
+    return {"User-Agent": _USER_AGENT, "Authorization": f"Bearer {token}"}
+
+
+def _within(limit: float, call: Callable[[], Answered]) -> Answered:
+    """Return what a call returns, unless it takes longer than `limit` seconds.
+
+    The time limits of a client hold for each step, so that a server which sends one byte of its header now and then
+    holds it for ever. The thread that waits for it is left behind, and ends with the program at the latest.
+    """
+    answers: list[Answered] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answers.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(limit)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise _too_slow()
+    return answers[0]
+
+
+def _in_time(response: httpx2.Response, deadline: float) -> Iterator[bytes]:
+    for block in response.iter_raw():
+        if time.monotonic() > deadline:
+            raise _too_slow()
+        yield block
+
+
+def _too_slow() -> OfflineError:
+    return OfflineError("the hub answers too slowly", "", "try again later, or pull from a folder with --hub FOLDER")
+
+
+def _parsed(content: bytes, kind: type[Answered]) -> Answered:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        raise IntegrityError(f"a hub answered {content[:_SHOWN]!r}", f"JSON, as a {kind.__name__}", "check HF_ENDPOINT")
+    return value
