@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
-MAKERS = ("method", "detector", "training", "trainer", "checkpoint", "methods", "layers", "pretrain", "export", "eager")
+MAKERS = (
+    *("method", "detector", "training", "trainer", "checkpoint", "methods", "layers", "pretrain", "export", "eager"),
+    "tensors",
+)
 """Parts of upd_zoo that make models and need torch; everything else works without."""
 EXTRAS = (
     "torch",

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from upd_zoo.errors import IntegrityError
 from upd_zoo.files import replacing
+from upd_zoo.tensors import insist_on_finite, open_tensors
 
 CHECKPOINT: Final = "checkpoint.safetensors"
+_AGAIN: Final = "start again in a new folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,19 @@ class Checkpoint:
         path: Its file.
 
     Raises:
-        IntegrityError: The file is no checkpoint.
+        IntegrityError: The file is no checkpoint, or holds weights that are not finite.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            with safe_open(path, "pt", device="cpu") as file:
+            with open_tensors(path, _AGAIN) as file:
                 metadata: dict[str, Any] = json.loads(file.metadata()["position"])
                 self._groups = metadata.pop("groups")
                 self.position = Position(**metadata)
                 self._tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise IntegrityError(
-                f"{path.name} is not a checkpoint: {error}", "", "start again in a new folder"
-            ) from error
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise IntegrityError(f"{path.name} is not a checkpoint: it has no position", "", _AGAIN) from error
+        insist_on_finite(_below(self._tensors, "method."), path, _AGAIN)
 
     def restore(self, method: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> None:
         """Put a method, its optimisers and torch's generators where the checkpoint left them."""

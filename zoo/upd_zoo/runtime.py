@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy.typing as npt
 
 from upd_zoo.artefact import CALIBRATION, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, read_record
 from upd_zoo.calibration import Calibration
-from upd_zoo.errors import IntegrityError, MissingExtraError, UsageError
+from upd_zoo.deadline import Overdue, within
+from upd_zoo.errors import IntegrityError, MissingExtraError, UpdZooError, UsageError
 from upd_zoo.files import sha256_of
 from upd_zoo.integrity import verify
 
@@ -28,6 +30,8 @@ FILES: Final = {"onnx": (ONNX,), "torchscript": (TORCHSCRIPT,), "torch": (WEIGHT
 RECORDS: Final = (CONFIG, CALIBRATION)
 PRECISIONS: Final = ("float32", "bfloat16")
 """In which numbers networks compute. Maps are always put together in float32, the promised precision."""
+BATCH_SECONDS: Final = 600.0
+"""How long a graph may take for one batch of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +164,36 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
             f"ONNX Runtime cannot use {device}", "a CUDA and cuDNN that it finds", "use -d cpu, or --backend torch"
         )
 
-    def predict(images: Array) -> tuple[Array, Array]:
-        anomaly_map, score = session.run(["anomaly_map", "score"], {"image": images})
+    def run(images: Array, control: Any) -> tuple[Array, Array]:
+        anomaly_map, score = session.run(["anomaly_map", "score"], {"image": images}, control)
         return anomaly_map, score
+
+    return in_time(run, _ort_errors(), ort.RunOptions)
+
+
+def in_time(
+    run: Callable[[Array, Any], tuple[Array, Array]],
+    failures: tuple[type[Exception], ...],
+    control: Callable[[], Any] = SimpleNamespace,
+) -> Predict:
+    """Return a function of arrays that fails in one way where its runtime fails, or does not come to an end.
+
+    Args:
+        run: What runs a graph on images, and heeds a control if it can.
+        failures: What its runtime raises.
+        control: Makes a control, whose `terminate` is set to true where nobody waits any more.
+    """
+
+    def predict(images: Array) -> tuple[Array, Array]:
+        watched = control()
+        try:
+            return within(BATCH_SECONDS, lambda: run(images, watched), lambda: setattr(watched, "terminate", True))
+        except Overdue:
+            problem = f"the model did not come to an end within {BATCH_SECONDS:g} s on a batch of {len(images)} images"
+            raise UpdZooError(problem, "a graph that ends", "lower --batch-size, or try another --backend") from None
+        except failures as error:
+            problem = f"the model failed on a batch of {len(images)} images: {error}"
+            raise UpdZooError(problem, "a graph that runs", "lower --batch-size, or try another --backend") from error
 
     return predict
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from upd_zoo.artefact import WeightsOrigin
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
+from upd_zoo.tensors import read_tensors
 
 _COUNTER = "num_batches_tracked"
 """Ends the names of tensors that say nothing of what was learnt; a file may lack them."""
@@ -104,7 +103,7 @@ def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
     if source == "random":
         return origin_of(first, source, "")
     kind = "timm" if source == "timm" else "file"
-    tensors, name = first.pretrained() if source == "timm" else (read_tensors(Path(source)), Path(source).name)
+    tensors, name = first.pretrained() if source == "timm" else (read_weights(Path(source)), Path(source).name)
     for encoder in encoders:
         encoder.fill(tensors, name)
     return origin_of(first, kind, name)
@@ -116,19 +115,16 @@ def origin_of(encoder: Encoder, source: str, name: str) -> WeightsOrigin:
     return WeightsOrigin.model_validate(fields)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file.
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file of weights to start from.
 
     Raises:
         NotFoundError: The file does not exist.
-        IntegrityError: It is no safetensors file.
+        IntegrityError: It is no safetensors file, or holds a NaN or infinity.
     """
     if not path.is_file():
         raise NotFoundError(f"the weights file {path} does not exist", "random, timm, or a safetensors file")
-    try:
-        return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{path.name} is not a safetensors file: {error}") from error
+    return read_tensors(path, "fetch or make the file again, or pass --weights random")
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

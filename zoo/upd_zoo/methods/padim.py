@@ -114,6 +114,8 @@ class PaDiM(Method):
 
     def _locate(self, *_: object) -> None:
         """Find where each level begins among the chosen channels; again when others have been loaded."""
+        if self.chosen.is_meta:  # nothing can be found among channels of which there is but a shape
+            return
         self.first = tuple(accumulate(self.backbone.channels, initial=0))
         """First channel of each level, and their number."""
         self.bounds = tuple(

@@ -10,7 +10,7 @@ from upd_zoo.checkpoint import plain
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import replacing_folder
 from upd_zoo.integrity import files_of, verify
-from upd_zoo.layers.encoder import Encoder, origin_of, read_tensors
+from upd_zoo.layers.encoder import Encoder, origin_of, read_weights
 from upd_zoo.manifest import write_manifest
 from upd_zoo.recipe import Recipe
 from upd_zoo.vocabulary import Pretrain, Protocol
@@ -49,7 +49,7 @@ def start_from(encoders: Sequence[Encoder], folder: Path, recipe: Recipe) -> tup
     verify(folder)
     backbone = read_record(folder / CONFIG, Backbone)
     _insist_that_it_fits(backbone, encoders[0], recipe)
-    tensors = read_tensors(folder / WEIGHTS)
+    tensors = read_weights(folder / WEIGHTS)
     for encoder in encoders:
         encoder.fill(tensors, backbone.id)
     return origin_of(encoders[0], Pretrain.CCD, backbone.id), backbone

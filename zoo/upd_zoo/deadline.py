@@ -1,0 +1,46 @@
+"""Waiting for work of unknown length, such as a graph that somebody else made: only so long."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class Overdue(Exception):  # noqa: N818 - it is no error before somebody says what was waited for
+    """The work did not end in time."""
+
+
+def within(seconds: float, work: Callable[[], Answer], give_up: Callable[[], None] | None = None) -> Answer:
+    """Return what a piece of work returns, or raise what it raises.
+
+    The work runs in a thread of its own, which no exit of the program waits for: native code cannot be stopped from
+    outside.
+
+    Args:
+        seconds: How long to wait.
+        work: What to do.
+        give_up: Called where it takes longer, to tell the work, which may go on, that nobody waits any more.
+
+    Raises:
+        Overdue: The work takes longer.
+    """
+    answers: list[Answer] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="upd-zoo work", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    if not answers:
+        if give_up is not None:
+            give_up()
+        raise Overdue
+    return answers[0]
