@@ -159,11 +159,12 @@ def scoring(slices: int, repeats: int) -> list[Figure]:
 
 def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
     from upd_harness.images import open_case
+    from upd_harness.inputs import Input
     from upd_harness.scoring import Settings, score_folder
 
     model, inputs = _model(folder), folder / f"inputs-{side}"
     paths = [_write_volume(inputs / f"{number}.nii.gz", side, slices // 2, number) for number in range(2)]
-    images = np.concatenate([open_case(path, model.config).images for path in paths])
+    images = np.concatenate([open_case(Input.of(path), model.config).images for path in paths])
 
     def network() -> None:
         for start in range(0, len(images), BATCH):
@@ -326,6 +327,7 @@ def reading(repeats: int) -> list[Figure]:
     from PIL import Image
 
     from upd_harness.images import open_case
+    from upd_harness.inputs import Input
 
     config, slices = config_of(*_QUICK_VAE), 100
     fundus = DOMAINS["phantom-fundus"].modality
@@ -337,7 +339,7 @@ def reading(repeats: int) -> list[Figure]:
         picture = Path(temporary) / "photograph.png"
         pixels = np.random.default_rng(0).normal(128, 20, (1024, 1024, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(picture)
-        actions = partial(open_case, volume, config), partial(open_case, picture, photographs)
+        actions = partial(open_case, Input.of(volume), config), partial(open_case, Input.of(picture), photographs)
         by_volume, by_picture = shortest(repeats, *actions)
     return [
         Figure("gate and framing, 240 x 240 slices of .nii.gz", slices / by_volume, "slices/s"),

@@ -13,7 +13,7 @@ import typer
 
 from upd_harness.cli_score import score
 from upd_harness.legible import legible
-from upd_harness.models import announce, fetch, is_folder, load, named, revision_of
+from upd_harness.models import announce, as_argument, fetch, is_folder, load, named, revision_of
 from upd_harness.options import (
     Backend,
     BatchSize,
@@ -252,7 +252,7 @@ def evaluate(
             output,
             revision=revision_of(name),
             batch_size=batch_size,
-            arguments={"model": model, "test_set": chosen.id, "output": output, "batch_size": batch_size},
+            arguments={"model": as_argument(model), "test_set": chosen.id, "output": output, "batch_size": batch_size},
             on_progress=advance,
         )
     result = evaluation.result

@@ -1,11 +1,12 @@
 """The command `upd-zoo score`."""
 
-from pathlib import Path
-from typing import Annotated, Final
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from upd_harness.models import announce, load, named, revision_of
+from upd_harness.legible import legible
+from upd_harness.models import announce, as_argument, load, named, revision_of
 from upd_harness.options import (
     Backend,
     BatchSize,
@@ -24,6 +25,10 @@ from upd_harness.options import (
 )
 from upd_harness.terminal import Terminal, reports_errors, when_interrupted
 from upd_zoo.errors import InputError, NotFoundError, UsageError
+
+if TYPE_CHECKING:  # importing what scores takes longer than --help may
+    from upd_harness.parts import Shard
+    from upd_harness.scoring import Summary
 
 
 @reports_errors
@@ -45,7 +50,12 @@ def score(
     resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False,
     num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Split the inputs over so many runs.")] = 1,
-    part_id: Annotated[int, typer.Option("--part-id", min=0, help="Which of them this is, from 0.")] = 0,
+    part_id: Annotated[
+        str, typer.Option("--part-id", help="Which of them this is, from 0; all puts them together.")
+    ] = "0",
+    include: Annotated[list[str] | None, typer.Option("--include", help="Only inputs that match a pattern.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="No inputs that match a pattern.")] = None,
+    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write whole paths into the results.")] = False,
     offline: Offline = False,
     token: Token = None,
     cache_dir: CacheDir = None,
@@ -54,18 +64,17 @@ def score(
     no_progress: NoProgress = False,
 ) -> int:
     """Score a folder of images: maps in each image's own space, a table and a report."""
-    arguments = {"inputs": inputs, "model": model, "output": output, "batch_size": batch_size, "workers": workers}
-    arguments |= {"threads": threads, "continue": resume, "overwrite": overwrite, "prepare": prepare}
-    arguments |= {"template": template, "extractor": extractor}
     from dataclasses import asdict
 
     from upd_harness.heads import Heads
-    from upd_harness.scoring import Settings, Shard, score_folder
+    from upd_harness.parts import Shard
+    from upd_harness.scoring import Settings, merge_parts, score_folder
 
     if resume and overwrite:
         raise UsageError("--continue and --overwrite exclude each other", "one of the two")
     if not prepare and (template or extractor):
         raise UsageError("nothing is prepared with --template or --extractor alone", "both with --prepare")
+    shard = _shard(part_id, num_parts, again=resume or overwrite)
     mode: Final = "continue" if resume else "overwrite" if overwrite else "new"
     terminal = Terminal(as_json, quiet, not no_progress)
     name = named(model, revision)
@@ -74,17 +83,67 @@ def score(
     loaded = load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     announce(loaded, terminal)
     heads = Heads.known_to(loaded.config, template, extractor) if prepare else None
-    settings = Settings(batch_size, workers, mode, Shard(part_id, num_parts), heads)
-    with when_interrupted("what is finished is kept; --continue goes on with it"), terminal.bar("scoring") as advance:
-        summary = score_folder(
-            loaded,
-            inputs,
-            output,
-            settings,
-            revision=revision_of(name),
-            arguments=arguments,
-            on_progress=lambda done, total, _name: advance(done, total),
-        )
-    text = f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed\n{summary.report}"
-    terminal.data(asdict(summary) | {"report": str(summary.report)}, text)
+    settings = Settings(batch_size, workers, mode, shard or Shard(), heads, tuple(include or ()), tuple(exclude or ()))
+    arguments: dict[str, Any] = {
+        "inputs": inputs,
+        "model": as_argument(model),
+        "output": output,
+        "batch_size": batch_size,
+    }
+    arguments |= {"workers": workers, "threads": threads, "continue": resume, "overwrite": overwrite}
+    arguments |= {"prepare": prepare, "template": template, "include": include, "exclude": exclude}
+    told: dict[str, Any] = {"revision": revision_of(name), "arguments": _whole(arguments) if keep_paths else arguments}
+    if shard is None:
+        summary = merge_parts(loaded, inputs, output, num_parts, settings, **told)
+    else:
+        kept = "what is finished is kept; --continue goes on with it"
+        with when_interrupted(kept), terminal.bar("scoring") as advance:
+            summary = score_folder(
+                loaded, inputs, output, settings, on_progress=lambda done, total, _: advance(done, total), **told
+            )
+    terminal.data(asdict(summary) | {"report": str(summary.report)}, as_text(summary))
     return InputError.exit_code if summary.failed else 0
+
+
+def _shard(part: str, parts: int, *, again: bool) -> "Shard | None":
+    """Return which part of a run is meant; None where all are to be put together."""
+    from upd_harness.parts import Shard
+
+    if part == _ALL and again:
+        raise UsageError("--part-id all scores nothing", "neither --continue nor --overwrite with it")
+    if part != _ALL and not (part.isascii() and part.isdigit()):
+        raise UsageError(f"no part is called '{part}'", f"a number from 0, or {_ALL}")
+    return None if part == _ALL else Shard(int(part), parts)
+
+
+_ALL: Final = "all"
+
+
+def _whole(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with their paths as text, whole."""
+    return {
+        name: legible(str(value.absolute())) if isinstance(value, Path) else value for name, value in arguments.items()
+    }
+
+
+def as_text(summary: "Summary") -> str:
+    """Return what a run did for people: counts, the first failures with their reasons, and what was not scored."""
+    lines = [f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed"]
+    for failure in summary.first_failures:
+        reason = failure.message.removeprefix(f"{PurePosixPath(failure.input).name}: ")
+        lines.append(f"  {failure.input}: {reason} [{failure.code}]")
+    if summary.failed > len(summary.first_failures):
+        lines.append(f"  and {summary.failed - len(summary.first_failures)} more: {_counted(summary.failures)} in all")
+    if summary.warnings:
+        lines.append(f"warnings: {_counted(summary.warnings)}")
+    if summary.left_out:
+        lines.append(f"not taken for inputs: {_counted(summary.left_out)}")
+    if summary.earlier_results:
+        lines.append(f"results of an earlier run, left out: {', '.join(summary.earlier_results)}")
+    return "\n".join((*lines, str(summary.report)))
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Return counts by kind as a phrase, the largest first."""
+    largest_first = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{number} {kind}" for kind, number in largest_first)

@@ -6,13 +6,14 @@ off already are told by their volume.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from upd_harness.images import VolumeCase, case_of, describe_grid, write_map
+from upd_harness.inputs import Input, Kind
 from upd_zoo.artefact import Config, Space
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.data.brain.external import Extractor
@@ -20,7 +21,7 @@ from upd_zoo.data.brain.grid import Grid, Matrix, resample, sitk
 from upd_zoo.data.brain.scans import Brain, Scan, insist_on_a_brain, prepare_scan
 from upd_zoo.data.brain.source import space_of
 from upd_zoo.data.brain.template import Template, load_template
-from upd_zoo.data.gate import VOLUME_SUFFIXES, read_volume, suffix_of
+from upd_zoo.data.gate import read_volume
 from upd_zoo.data.nifti import Volume
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.runtime import Array
@@ -127,40 +128,40 @@ class Heads:
         """What says in records how scans are prepared."""
         return space_of(self.template, self.extractor)
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
-        """Return which files are inputs: all that do not guide another."""
-        there = {*names}
-        guides = {_guide(name, there) for name in names} if self.guided else set()
-        return [name for name in names if name not in guides]
+    def chosen(self, inputs: Sequence[Input], base: Path) -> list[Input]:
+        """Return what is to be prepared: all that does not guide another, together with what guides it.
 
-    def open(self, name: str, base: Path) -> HeadCase:
+        Args:
+            inputs: What was found, or asked for.
+            base: Folder of the inputs; a guide may lie there without having been asked for.
+        """
+        if not self.guided:
+            return [*inputs]
+        guides = {each.name: _guide_beside(each.name, base) for each in inputs}
+        found = [each for each in inputs if each.name not in {*guides.values()}]
+        paired = ((each, guides[each.name]) for each in found)
+        return [replace(each, files=(*each.files, base / guide)) if guide else each for each, guide in paired]
+
+    def open(self, source: Input, base: Path) -> HeadCase:
         """Prepare a scan.
 
         Args:
-            name: Its path relative to `base`.
+            source: The scan.
             base: Folder of the inputs.
 
         Raises:
             InputError: A file cannot be read, the T1 scan of the same head is missing, or no brain is believed.
         """
-        if suffix_of(Path(name)) not in VOLUME_SUFFIXES:
+        name = source.name
+        if source.kind is not Kind.VOLUME:
             problem = f"{name} is a picture, in which no brain can be found"
             raise InputError(InputErrorCode.UNSUPPORTED, problem, "NIfTI", "score it without --prepare")
-        guide = self._guide_of(name, base) if self.guided else ""
+        guide = "".join(path.relative_to(base).as_posix() for path in source.files[1:])
+        if self.guided and not guide:
+            raise _unguided(name)
         brain = prepare_scan(Scan(name, name, guide, stripped=None), base, self.template, self.extractor)
         insist_on_a_brain(name, brain.found.evidence)
         return self._case(read_volume(base / name), brain, guide)
-
-    def _guide_of(self, name: str, base: Path) -> str:
-        guide = _guide(name, {each for each in _t1_names(name) if (base / each).is_file()})
-        if not guide:
-            raise InputError(
-                InputErrorCode.MISSING,
-                f"{name}: the T1 scan of the same head is not there",
-                f"beside it, {' or '.join(_t1_names(name))}" if _t1_names(name) else _NAMED,
-                "put it there, or take the skull off and score without --prepare",
-            )
-        return guide
 
     def _case(self, own: Volume, brain: Brain, guide: str) -> HeadCase:
         found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
@@ -173,9 +174,19 @@ class Heads:
 _NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"
 
 
-def _guide(name: str, there: set[str]) -> str:
-    """Return the T1 scan of the same head among those that are there; empty if there is none."""
-    return next((each for each in _t1_names(name) if each in there), "")
+def _guide_beside(name: str, base: Path) -> str:
+    """Return the T1 scan of the same head that lies in the folder of the inputs; empty if there is none."""
+    return next((each for each in _t1_names(name) if (base / each).is_file()), "")
+
+
+def _unguided(name: str) -> InputError:
+    names = _t1_names(name)
+    return InputError(
+        InputErrorCode.MISSING,
+        f"{name}: the T1 scan of the same head is not there",
+        f"beside it, {' or '.join(names)}" if names else _NAMED,
+        "put it there, or take the skull off and score without --prepare",
+    )
 
 
 def _t1_names(name: str) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.affines import voxel_sizes
 
+from upd_harness.inputs import Input, Kind
 from upd_harness.photographs import open_photograph
 from upd_zoo.artefact import Config
 from upd_zoo.caution import Caution, CautionCode
@@ -27,46 +28,13 @@ from upd_zoo.data.framing import (
     unframe,
     window,
 )
-from upd_zoo.data.gate import (
-    PHOTOGRAPH_SUFFIXES,
-    VOLUME_SUFFIXES,
-    read_volume,
-    suffix_of,
-)
+from upd_zoo.data.gate import read_volume, suffix_of
 from upd_zoo.data.intensity import scale_volume
 from upd_zoo.data.nifti import Volume
-from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
 from upd_zoo.runtime import Array
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing, Scale
-
-
-def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """Return every volume and photograph below a folder, in the order of their names.
-
-    Args:
-        folder: A folder, or a single file.
-        leave_out: A folder whose content is no input, such as the output of the run.
-
-    Raises:
-        NotFoundError: There is no such folder, or no image in it.
-    """
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise NotFoundError(f"the folder {folder} does not exist", "a folder of images, or one image")
-    suffixes = (*VOLUME_SUFFIXES, *PHOTOGRAPH_SUFFIXES)
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if suffix_of(path) in suffixes
-        and not path.is_dir()  # a dangling link stays, to be reported
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (leave_out is None or not path.resolve().is_relative_to(leave_out.resolve()))
-    )
-    if not found:
-        raise NotFoundError(f"there is no image in {folder}", f"files that end in {', '.join(suffixes)}")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +133,18 @@ class Case(Protocol):
         """Write the map of (N, 128, 128) maps in the file's own space; return paths relative to `folder`."""
 
 
-def open_case(path: Path, config: Config) -> Case:
-    """Read a file as the model takes it.
+def open_case(source: Input, config: Config) -> Case:
+    """Read an input as the model takes it.
 
     Args:
-        path: A volume or a photograph.
+        source: A volume or a photograph.
         config: What the model is.
 
     Raises:
         InputError: The file cannot be read, or is no image of the model's kind.
     """
-    if suffix_of(path) in VOLUME_SUFFIXES:
+    (path,) = source.files
+    if source.kind is Kind.VOLUME:
         return _open_volume(path, config)
     return open_photograph(path, config)
 

@@ -2,13 +2,17 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
+from upd_harness.inputs import Input
+from upd_harness.legible import legible
 from upd_zoo.files import replacing, sha256_of, to_json
 
-SCHEMA: Final = "upd-zoo/score/2"
+SCHEMA: Final = "upd-zoo/score/3"
+IDENTIFYING: Final = ("model", "backend", "precision", "space")
+"""What a row says of its run."""
 CSV_COLUMNS: Final = (
     "input",
     "status",
@@ -39,21 +43,24 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield row
 
 
-def still_good(row: Row, inputs: Path, output: Path, model_sha256: str, space: dict[str, Any] | None) -> bool:
+def is_of(row: Row, identity: Mapping[str, Any]) -> bool:
+    """Return whether a row is of a run with this identity."""
+    return all(row.get(name) == identity[name] for name in IDENTIFYING)
+
+
+def still_good(row: Row, source: Input, output: Path, identity: Mapping[str, Any]) -> bool:
     """Return whether a row need not be made again.
 
-    It must be of the same model, which fixes the framing, prepared into the same space, and of the same bytes, and its
-    outputs must be there.
+    It must be of the same run and of the same bytes, and its outputs must be there, as they were written.
     """
-    source = inputs / row["input"]
-    return (
-        row["status"] == "ok"
-        and row["model"]["sha256"] == model_sha256
-        and row.get("space") == space
-        and all((output / name).is_file() for name in row["outputs"].values())
-        and source.is_file()
-        and sha256_of(source) == row["input_sha256"]
-    )
+    if row["status"] != "ok" or not is_of(row, identity):
+        return False
+    try:
+        written = {kind: sha256_of(output / name) for kind, name in row["outputs"].items()}
+        hashes = {path: sha256_of(path) for path in source.files}
+    except OSError:
+        return False
+    return bool(written == row["outputs_sha256"]) and source.sha256_of(hashes) == row["input_sha256"]
 
 
 def open_journal(path: Path, mode: Literal["w", "a"]) -> TextIO:
@@ -91,12 +98,10 @@ def in_order(path: Path, names: Iterable[str]) -> Iterator[Row]:
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write the table for spreadsheets, whole or not at all.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    A name that a spreadsheet would take for a formula gets an apostrophe before it; line ends and whatever else
+    cannot be printed are spelled out.
     """
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
@@ -108,8 +113,11 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = legible(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Beginnings that a spreadsheet takes for a formula; it skips white space before one."""
+_FORMULA: Final = ("=", "+", "-", "@")
+"""Beginnings that a spreadsheet takes for a formula."""

@@ -31,6 +31,11 @@ def is_folder(model: str) -> bool:
     return (Path(model) / MANIFEST).is_file()
 
 
+def as_argument(model: str) -> str | Path:
+    """Return a model as records keep it: a folder is a path, of which they keep the last name."""
+    return Path(model) if is_folder(model) else model
+
+
 def revision_of(name: str) -> str:
     """Return the revision that a name asks for; a folder, whose path may hold an @, has none."""
     return _LOCAL if is_folder(name) else name.partition("@")[2] or "main"

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from upd_harness.legible import legible
 from upd_zoo.runtime import Model
 
-SCHEMA: Final = "upd-zoo/run/1"
+SCHEMA: Final = "upd-zoo/run/2"
 _VERSIONED: Final = ("upd-zoo", "numpy", "onnxruntime", "onnxruntime-gpu", "nibabel", "pillow", "tifffile", "torch")
 
 
@@ -44,11 +45,14 @@ def describe_model(model: Model, revision: str) -> dict[str, Any]:
 def describe_run(
     command: str, model: Model, revision: str, arguments: dict[str, Any], started: str, seconds: float
 ) -> dict[str, Any]:
-    """Return the part of `run.json` that every command has."""
+    """Return the part of `run.json` that every command has.
+
+    Of paths among the arguments only the last name is kept: folders are called after users and patients.
+    """
     return {
         "schema": SCHEMA,
         "command": command,
-        "arguments": {name: _legible(value) for name, value in arguments.items()},
+        "arguments": {name: _shown(value) for name, value in arguments.items()},
         "model": describe_model(model, revision),
         "versions": versions(),
         "device": model.device,
@@ -59,6 +63,6 @@ def describe_run(
     }
 
 
-def _legible(value: Any) -> Any:
-    """Return a path as text, undecodable bytes of its name spelled out, and anything else as it is."""
-    return str(value).encode(errors="backslashreplace").decode() if isinstance(value, Path) else value
+def _shown(value: Any) -> Any:
+    """Return a path as its last name, as text, undecodable bytes spelled out; and anything else as it is."""
+    return legible(value.name) if isinstance(value, Path) else value

@@ -1,77 +1,51 @@
 """A folder in, results out: maps, scores and a report; one bad file never stops the rest.
 
+    identity.json   what the run is, written where it begins; whoever goes on with it must be the same
     results.jsonl   one line per input, appended as it is finished; what a later run goes on from
     results.csv     the same for spreadsheets
     run.json        arguments, versions, device, counts, SHA-256 of results.jsonl
     report.html     for people
     maps/ overlays/ thumbnails/
 
-Files are read and written by threads while the network runs, a bounded number at a time, so memory does not grow with
-the number of inputs. Which files share a batch depends on the list of inputs alone: a run that was killed and continued
-gives the same numbers as one that was not.
+Which files share a batch depends on the list of inputs, the batch size and the number of parts alone: a run that was
+killed and continued gives the same numbers as one that was not. Parts make other batches than one run does, and a
+network rounds differently in batches of another size: their scores agree to float32 rounding, which a test holds to
+1e-6 of the map's range.
 """
 
-import shutil
+import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
-
-import numpy as np
+from typing import Any, Final
 
 from upd_harness.heads import Heads
-from upd_harness.images import Case, find_images, open_case
+from upd_harness.inputs import RUN, Input, Listing, list_inputs
 from upd_harness.journal import (
-    SCHEMA,
-    Row,
     in_order,
+    is_of,
     open_journal,
     read_rows,
-    still_good,
     write_csv,
     write_row,
     write_rows,
 )
+from upd_harness.output import RESULTS, Mode, held_whole, opened, writing_to
+from upd_harness.parts import Shard, batches
 from upd_harness.provenance import describe_run, utc_now
-from upd_harness.report import colour_range, thumbnail, write_score_report
-from upd_zoo.data.gate import VOLUME_SUFFIXES, suffix_of
-from upd_zoo.errors import InputError, InputErrorCode, UpdZooError, UsageError
-from upd_zoo.files import HALF_WRITTEN, replacing, sha256_of, write_json
-from upd_zoo.runtime import Array, Model
-
-RESULT_FILES: Final = ("results.jsonl", "results.csv", "run.json", "report.html")
-RESULT_FOLDERS: Final = ("maps", "overlays", "thumbnails")
-_AHEAD: Final = 2
-"""Groups of files that are read before their turn, and that may wait to be written."""
+from upd_harness.report import Unscored, colour_range, survey, write_score_report
+from upd_harness.scorer import Scorer
+from upd_zoo import __version__
+from upd_zoo.errors import UpdZooError, UsageError
+from upd_zoo.files import sha256_of, write_json
+from upd_zoo.runtime import Model
 
 Progress = Callable[[int, int, str], None]
 """Called with inputs done, inputs in all, and the name of the last one."""
 
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Which part of a run this process does: part `part` of `parts`, counted from 0.
-
-    Raises:
-        UsageError: There is no such part.
-    """
-
-    part: int = 0
-    parts: int = 1
-
-    def __post_init__(self) -> None:
-        if self.parts < 1 or not 0 <= self.part < self.parts:
-            raise UsageError(
-                f"there is no part {self.part} of {self.parts}", f"0 to {self.parts - 1}, for parts are counted from 0"
-            )
-
-    def named(self, name: str) -> str:
-        """Return the file name of this part's results, such as `results.jsonl` or `results-1-of-4.jsonl`."""
-        stem, suffix = name.split(".")
-        return name if self.parts == 1 else f"{stem}-{self.part}-of-{self.parts}.{suffix}"
+FIRST: Final = 5
+"""Failures that a summary names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +58,56 @@ class Settings:
         mode: `new` refuses an output folder that is not empty, `continue` finishes it, `overwrite` starts again.
         shard: Which part of the inputs.
         heads: How scans are prepared; None where they are scored as they are.
+        include: Patterns of which an input matches one.
+        exclude: Patterns of which it matches none.
     """
 
     batch_size: int = 16
     workers: int = 2
-    mode: Literal["new", "continue", "overwrite"] = "new"
+    mode: Mode = "new"
     shard: Shard = field(default_factory=Shard)
     heads: Heads | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
-    @property
-    def space(self) -> dict[str, Any] | None:
-        """What every result says of the preparation."""
-        return None if self.heads is None else self.heads.space.model_dump()
+    def listing(self, inputs: Path, output: Path) -> Listing:
+        """Return what is to be scored, and what is not."""
+        listing = list_inputs(inputs, output, include=self.include, exclude=self.exclude)
+        if self.heads is None:
+            return listing
+        return replace(listing, inputs=tuple(self.heads.chosen(listing.inputs, _base(inputs))))
+
+    def identity(self, model: Model, revision: str) -> dict[str, Any]:
+        """Return what must be the same in every row of a run."""
+        return {
+            "model": {"id": model.config.id, "revision": revision, "sha256": model.manifest_sha256},
+            "backend": model.backend,
+            "precision": model.precision,
+            "space": None if self.heads is None else self.heads.space.model_dump(),
+            "batch_size": self.batch_size,
+            "include": [*self.include],
+            "exclude": [*self.exclude],
+            "upd_zoo": __version__,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did: inputs in all, and how many were scored, failed, taken from an earlier run, are anomalous."""
+    """What a run did.
+
+    Attributes:
+        inputs: Inputs in all.
+        ok: How many were scored.
+        failed: How many could not be.
+        reused: How many were taken from an earlier run.
+        anomalous: How many are above the threshold.
+        report: The report.
+        first_failures: The first that failed, and why.
+        failures: How many failed, by code.
+        warnings: How many inputs have a warning, by code.
+        left_out: How many files and folders were no inputs, by kind.
+        earlier_results: Folders among the inputs that hold results of another run, and were left out.
+    """
 
     inputs: int
     ok: int
@@ -108,6 +115,11 @@ class Summary:
     reused: int
     anomalous: int
     report: Path
+    first_failures: tuple[Unscored, ...] = ()
+    failures: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    earlier_results: tuple[str, ...] = ()
 
 
 def score_folder(
@@ -133,245 +145,149 @@ def score_folder(
 
     Raises:
         NotFoundError: There is no image.
-        UsageError: `output` is not empty and the mode is `new`, or it holds the inputs.
-        UpdZooError: The results cannot be written; what was written stays valid.
+        UsageError: `output` is not empty and the mode is `new`, belongs to another run, is being written, or holds the
+            inputs.
+        UpdZooError: The results cannot be written, or the model does not run; what was written stays valid.
     """
     settings = settings or Settings()
     began, started = time.monotonic(), utc_now()
-    base = inputs if inputs.is_dir() else inputs.parent
+    _insist_on_outside(inputs, output)
+    listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
+    mine = settings.shard.share(listing.inputs)
+    by_name = {each.name: each for each in listing.inputs}
+    with opened(output, by_name, identity, settings.mode, settings.shard) as good:
+        finished = {each.name for each in mine if each.name in good}
+        scorer = Scorer(
+            model,
+            identity,
+            _base(inputs),
+            output,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            heads=settings.heads,
+        )
+        journal = output / settings.shard.named(RESULTS)
+        _score(scorer, journal, batches(mine, settings.batch_size), finished, on_progress)
+        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
+        return _conclude(output, settings.shard, run | _context(model, listing), mine, len(finished))
+
+
+def merge_parts(
+    model: Model,
+    inputs: Path,
+    output: Path,
+    parts: int,
+    settings: Settings | None = None,
+    *,
+    revision: str = "main",
+    arguments: dict[str, Any] | None = None,
+) -> Summary:
+    """Put the results of all parts of a run together, as if one process had made them; nothing is scored.
+
+    Args:
+        model: What scored.
+        inputs: What was scored.
+        output: Where the parts' results are.
+        parts: How many there are.
+        settings: How they were scored.
+        revision: Which revision of the model, as the user named it.
+        arguments: What the user asked for, kept in `run.json`.
+
+    Raises:
+        UsageError: A part has not ended or is of another run, or an input is in none of them.
+        UpdZooError: The results cannot be written.
+    """
+    settings = settings or Settings()
+    began, started = time.monotonic(), utc_now()
+    shards = [Shard(part, parts) for part in range(parts)]
+    open_parts = [str(shard.part) for shard in shards if not (output / shard.named(RUN)).is_file()]
+    if open_parts:
+        raise UsageError(
+            f"of the {parts} parts of the run in {output}, {', '.join(open_parts)} have not ended",
+            "parts that have all ended",
+            f"run --part-id {open_parts[0]}, with --continue where it has begun",
+        )
+    listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
+    with writing_to(output), held_whole(output, identity):
+        rows = [output / shard.named(RESULTS) for shard in shards]
+        write_rows(output / RESULTS, (row for path in rows for row in read_rows(path) if is_of(row, identity)))
+        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
+        run["parts"] = [_part(json.loads((output / shard.named(RUN)).read_bytes())) for shard in shards]
+        return _conclude(output, Shard(), run | _context(model, listing), listing.inputs, len(listing.inputs))
+
+
+def _base(inputs: Path) -> Path:
+    """Return the folder that names of inputs are relative to."""
+    return inputs if inputs.is_dir() else inputs.parent
+
+
+def _insist_on_outside(inputs: Path, output: Path) -> None:
     if inputs.resolve().is_relative_to(output.resolve()):
         raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
-    names = [path.relative_to(base).as_posix() for path in find_images(inputs, output)]
-    names = names if settings.heads is None else settings.heads.chosen(names)
-    groups = _groups(names, settings.batch_size)[settings.shard.part :: settings.shard.parts]
-    grouped = {name for group in groups for name in group}
-    mine = [name for name in names if name in grouped]
-    try:
-        finished = _open_output(output, base, settings, model).intersection(mine)
-        scorer = _Scorer(model, revision, base, output, settings)
-        _score(scorer, groups, finished, len(mine), on_progress)
-        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
-        run["colours"] = dict(zip(("low", "high"), colour_range(model.calibration), strict=True))
-        return _conclude(output, settings.shard, run, mine, len(finished))
-    except OSError as error:
-        raise UpdZooError(
-            f"the results cannot be written: {error.strerror or error}",
-            "a folder with room that can be written",
-            "make room, then run the same command with --continue",
-        ) from error
 
 
-def _groups(names: list[str], batch_size: int) -> list[list[str]]:
-    """Return which files share batches: a volume stands alone, photographs come `batch_size` together."""
-    volumes = [[name] for name in names if suffix_of(Path(name)) in VOLUME_SUFFIXES]
-    flat = [name for name in names if suffix_of(Path(name)) not in VOLUME_SUFFIXES]
-    return volumes + [flat[start : start + batch_size] for start in range(0, len(flat), batch_size)]
+def _context(model: Model, listing: Listing) -> dict[str, Any]:
+    """Return what `run.json` says of the colours of the maps, and of what was not scored."""
+    low, high = colour_range(model.calibration)
+    left_out = {"left_out": listing.left_out, "earlier_results": [*listing.results]}
+    return {"colours": {"low": low, "high": high}, **left_out}
 
 
-def _open_output(output: Path, inputs: Path, settings: Settings, model: Model) -> set[str]:
-    """Make the output folder ready; return the inputs whose results are already there and still good."""
-    journal = output / settings.shard.named("results.jsonl")
-    if settings.mode == "overwrite":
-        _clear(output, settings.shard)
-    occupied = output.is_dir() and any(
-        path for path in output.iterdir() if settings.shard.parts == 1 or path.name == journal.name
-    )
-    if occupied and settings.mode == "new":
-        raise UsageError(
-            f"the output folder {output} is not empty",
-            "an empty or new folder",
-            "add --continue to finish what is there, or --overwrite to start again",
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    if settings.shard.parts == 1:
-        _sweep(output)
-    earlier = sorted(output.glob("results*.jsonl")) if settings.shard.parts == 1 else [journal]
-    good = {
-        row["input"]: row
-        for path in earlier
-        for row in read_rows(path)
-        if still_good(row, inputs, output, model.manifest_sha256, settings.space)
-    }
-    write_rows(journal, good.values())
-    return set(good)
-
-
-def _clear(output: Path, shard: Shard) -> None:
-    """Remove what an earlier run wrote, and nothing else; of a part, only what no other part may be writing."""
-    for name in RESULT_FILES:
-        (output / shard.named(name)).unlink(missing_ok=True)
-    if shard.parts > 1:
-        return
-    for name in RESULT_FILES:
-        stem, suffix = name.split(".")
-        for path in output.glob(f"{stem}-*-of-*.{suffix}"):
-            path.unlink()
-    for name in RESULT_FOLDERS:
-        shutil.rmtree(output / name, ignore_errors=True)
-
-
-def _sweep(output: Path) -> None:
-    """Remove the half-written files of a run that was killed."""
-    folders = [output / name for name in RESULT_FOLDERS]
-    for path in (*output.glob(HALF_WRITTEN), *(path for folder in folders for path in folder.rglob(HALF_WRITTEN))):
-        path.unlink()
+def _part(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run says of one of the parts that it was made of."""
+    return {name: run[name] for name in ("shard", "device", "started", "seconds", "counts")}
 
 
 def _score(
-    scorer: "_Scorer", groups: list[list[str]], finished: set[str], total: int, on_progress: Progress | None
+    scorer: Scorer, journal: Path, groups: list[list[Input]], finished: set[str], on_progress: Progress | None
 ) -> None:
     """Score what is not finished, appending each row to the journal as it is done."""
-    waiting = [group for group in groups if not finished.issuperset(group)]
-    done = total - sum(len(group) for group in waiting)
-    with open_journal(scorer.journal, "a") as stream:
+    waiting = [group for group in groups if not finished.issuperset(each.name for each in group)]
+    total = sum(map(len, groups))
+    done = total - sum(map(len, waiting))
+    with writing_to(scorer.output):
+        stream = open_journal(journal, "a")
+    with stream:
         for row in scorer.rows(waiting):
             if row["input"] not in finished:
-                write_row(stream, row)
+                with writing_to(scorer.output):
+                    write_row(stream, row)
             done += 1
             if on_progress is not None:
                 on_progress(done, total, row["input"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """One input, read or refused, and how long that took."""
+def _conclude(output: Path, shard: Shard, run: dict[str, Any], inputs: Iterable[Input], reused: int) -> Summary:
+    """Put the journal in order and write the table, the run and the report.
 
-    name: str
-    sha256: str | None
-    case: Case | None
-    error: InputError | None
-    seconds: float
-
-
-class _Scorer:
-    """Reads, predicts and writes groups of inputs, overlapping the three."""
-
-    def __init__(self, model: Model, revision: str, inputs: Path, output: Path, settings: Settings) -> None:
-        self.model, self.inputs, self.output, self.settings = model, inputs, output, settings
-        self.journal = output / settings.shard.named("results.jsonl")
-        self.identity = {"id": model.config.id, "revision": revision, "sha256": model.manifest_sha256}
-        self.low, self.high = colour_range(model.calibration)
-
-    def rows(self, groups: list[list[str]]) -> Iterator[Row]:
-        """Yield one row per input, in order."""
-        writing: deque[list[Future[Row]]] = deque()
-        with ThreadPoolExecutor(self.settings.workers, "upd-zoo") as pool:
-            try:
-                for group in self._read_ahead(pool, groups):
-                    writing.append(self._predict(pool, group))
-                    if len(writing) > _AHEAD:
-                        yield from (future.result() for future in writing.popleft())
-                while writing:
-                    yield from (future.result() for future in writing.popleft())
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _read_ahead(self, pool: ThreadPoolExecutor, groups: list[list[str]]) -> Iterator[list[_Opened]]:
-        reading: deque[list[Future[_Opened]]] = deque()
-        for group in groups:
-            reading.append([pool.submit(self._open, name) for name in group])
-            if len(reading) > _AHEAD:
-                yield [future.result() for future in reading.popleft()]
-        while reading:
-            yield [future.result() for future in reading.popleft()]
-
-    def _open(self, name: str) -> _Opened:
-        began = time.monotonic()
-        path = self.inputs / name
-        try:
-            heads = self.settings.heads
-            case = open_case(path, self.model.config) if heads is None else heads.open(name, self.inputs)
-            return _Opened(name, sha256_of(path), case, None, time.monotonic() - began)
-        except InputError as error:
-            refusal = error
-        except MemoryError:
-            problem = f"{path.name}: it needs more memory than there is"
-            refusal = InputError(InputErrorCode.TOO_LARGE, problem, "", "lower UPD_ZOO_MAX_INPUT_BYTES or add memory")
-        except OSError as error:
-            problem = f"{path.name}: it went away while it was read ({error.strerror})"
-            refusal = InputError(InputErrorCode.UNREADABLE, problem, "", "add --continue to try it again")
-        return _Opened(name, None, None, refusal, time.monotonic() - began)
-
-    def _predict(self, pool: ThreadPoolExecutor, group: list[_Opened]) -> list[Future[Row]]:
-        """Run the network over a group and leave the writing of its results to the pool."""
-        began = time.monotonic()
-        cases = [opened.case for opened in group if opened.case is not None]
-        maps, scores = self._run([case.images for case in cases])
-        share = (time.monotonic() - began) / max(1, sum(len(case.images) for case in cases))
-        futures, start = [], 0
-        for opened in group:
-            stop = start + (len(opened.case.images) if opened.case is not None else 0)
-            futures.append(pool.submit(self._row, opened, maps[start:stop], scores[start:stop], share * (stop - start)))
-            start = stop
-        return futures
-
-    def _run(self, images: list[Array]) -> tuple[Array, Array]:
-        """Return maps (N, 128, 128) and scores (N,) of several cases' images, in batches that may span cases."""
-        if not images:
-            return np.empty((0, 0, 0), np.float32), np.empty(0, np.float32)
-        stack = np.concatenate(images) if len(images) > 1 else images[0]
-        size = self.settings.batch_size
-        parts = [self.model(stack[start : start + size]) for start in range(0, len(stack), size)]
-        return np.concatenate([part[0][:, 0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-    def _row(self, opened: _Opened, maps: Array, scores: Array, seconds: float) -> Row:
-        """Write the outputs of one input and return its row."""
-        began = time.monotonic()
-        error = opened.error
-        if opened.case is not None and not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-            error = InputError(InputErrorCode.NOT_FINITE, f"the model's map of {opened.name} is not finite")
-        if opened.case is None or error is not None:
-            result = _failed(error)
-        else:
-            result = self._succeeded(opened.name, opened.case, maps, scores)
-        seconds += opened.seconds + time.monotonic() - began
-        head = {"schema": SCHEMA, "input": opened.name, "input_sha256": opened.sha256}
-        return head | result | {"model": self.identity, "space": self.settings.space, "seconds": round(seconds, 3)}
-
-    def _succeeded(self, name: str, case: Case, maps: Array, scores: Array) -> Row:
-        calibration = self.model.calibration
-        is_volume = suffix_of(Path(name)) in VOLUME_SUFFIXES
-        healthy = calibration.subject_scores if is_volume else calibration.image_scores
-        threshold = calibration.subject_threshold if is_volume else calibration.image_threshold
-        worst = int(scores.argmax())
-        score = float(scores[worst])
-        outputs = case.write(self.output, name, maps, self.low, self.high)
-        outputs["thumbnail"] = f"thumbnails/{name}.jpg"
-        with replacing(self.output / outputs["thumbnail"]) as temporary:
-            temporary.write_bytes(thumbnail(case.images[worst], maps[worst], self.low, self.high))
-        slice_scores: list[float | None] = [None] * case.depth
-        for position, value in zip(case.positions, scores, strict=True):
-            slice_scores[position] = float(value)
-        return {
-            "status": "ok",
-            "error": None,
-            "score": score,
-            "percentile": round(healthy.percentile(score), 3),
-            "threshold": threshold,
-            "is_anomalous": score > threshold,
-            "slice_scores": slice_scores if is_volume else None,
-            "outputs": outputs,
-            "geometry": case.describe(),
-            "warnings": [caution.as_document() for caution in case.cautions],
-        }
-
-
-def _failed(error: InputError | None) -> Row:
-    nothing = dict.fromkeys(("score", "percentile", "threshold", "is_anomalous", "slice_scores", "outputs", "geometry"))
-    told = {"code": str(error.code), "message": str(error)} if error is not None else None
-    return {"status": "failed", "error": told, **nothing, "warnings": []}
-
-
-def _conclude(output: Path, shard: Shard, run: dict[str, Any], names: list[str], reused: int) -> Summary:
-    """Put the journal in order and write the table, the run and the report."""
-    journal = output / shard.named("results.jsonl")
-    write_rows(journal, in_order(journal, names))
-    write_csv(output / shard.named("results.csv"), read_rows(journal))
-    counts = {"ok": 0, "failed": 0, "skipped": 0, "anomalous": 0}
-    for row in read_rows(journal):
-        counts[row["status"]] += 1
-        counts["anomalous"] += bool(row["is_anomalous"])
-    run |= {"counts": counts, "results_sha256": sha256_of(journal), "shard": asdict(shard)}
-    write_json(output / shard.named("run.json"), run)
-    report = write_score_report(output, run, read_rows(journal), name=shard.named("report.html"))
-    return Summary(len(names), counts["ok"], counts["failed"], reused, counts["anomalous"], report)
+    Raises:
+        UpdZooError: An input has no row, or the place takes no more files.
+    """
+    journal, names = output / shard.named(RESULTS), [each.name for each in inputs]
+    with writing_to(output):
+        write_rows(journal, in_order(journal, names))
+        found = survey(read_rows(journal))
+        if found.inputs != len(names):
+            raise UpdZooError(
+                f"{len(names) - found.inputs} of {len(names)} inputs have no result in {journal.name}",
+                "one for every input",
+                f"run the same command with --continue{' and without parts' * ('parts' in run)}",
+            )
+        write_csv(output / shard.named("results.csv"), read_rows(journal))
+        run |= {"counts": found.counted, "failures": dict(found.failures), "warnings": dict(found.warnings)}
+        run |= {"results_sha256": sha256_of(journal), "shard": asdict(shard)}
+        write_json(output / shard.named(RUN), run)
+        report = write_score_report(output, run, found, name=shard.named("report.html"))
+    return Summary(
+        len(names),
+        found.counts["ok"],
+        found.counts["failed"],
+        reused,
+        found.counts["anomalous"],
+        report,
+        tuple(found.failed[:FIRST]),
+        run["failures"],
+        run["warnings"],
+        run["left_out"],
+        tuple(run["earlier_results"]),
+    )

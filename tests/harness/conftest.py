@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fake.artefact import write_artefact
+from fake.inputs import head, write_picture, write_volume
 from fake.program import PROGRAM, Answer, Command
+from fake.runs import brightness
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
 from upd_harness.cli import app
@@ -38,6 +41,29 @@ def model(artefact: Path) -> Model:
 @pytest.fixture(scope="session")
 def colour_model(colour_artefact: Path) -> Model:
     return load_folder(colour_artefact, device="cpu", threads=1)
+
+
+@pytest.fixture
+def quick(colour_model: Model) -> Model:
+    """A model of photographs that takes no time."""
+    return replace(colour_model, predict=brightness)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Three volumes and, for the model's batches, five slices as pictures."""
+    for number, name in enumerate(("a/scan.nii.gz", "b.nii", "c.nii.gz")):
+        write_volume(tmp_path / "scans" / name, head(number))
+    for number in range(5):
+        write_picture(tmp_path / "scans" / f"slice-{number}.png", number, colour=False)
+    return tmp_path / "scans"
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for number in range(10):
+        write_picture(tmp_path / "photographs" / f"{number}.png", number)
+    return tmp_path / "photographs"
 
 
 @pytest.fixture(scope="session")

@@ -254,6 +254,10 @@ def test_an_image_of_another_kind_is_three(
         (["scans", "-m", "vea-phantom-t2"], 4),
         (["scans", "-m", MODEL, "--continue", "--overwrite"], 2),
         (["scans", "-m", MODEL, "--num-parts", "2", "--part-id", "2"], 2),
+        (["scans", "-m", MODEL, "--num-parts", "2", "--part-id", "two"], 2),
+        (["scans", "-m", MODEL, "--num-parts", "2", "--part-id", "all"], 2),
+        (["scans", "-m", MODEL, "--num-parts", "2", "--part-id", "all", "--continue"], 2),
+        (["scans", "-m", MODEL, "--exclude", "*.nii.gz"], 4),
         (["scans", "-m", MODEL, "--backend", "pickle"], 2),
         (["scans", "-m", MODEL, "--precision", "bfloat16"], 2),
         (["scans", "-m", MODEL, "--precision", "float7", "--backend", "torch"], 2),
@@ -285,9 +289,10 @@ def test_parts_of_a_run_are_put_together(upd_zoo: Command, scans: Path, tmp_path
     for number in ("0", "1"):
         command = ("score", scans, "-m", MODEL, "-o", "out", "--num-parts", "2", "--part-id", number)
         assert upd_zoo(*command).code == 0
-    answer = upd_zoo("score", scans, "-m", MODEL, "-o", "out", "--continue", "--json")
-    assert (answer.json["ok"], answer.json["reused"]) == (3, 3)
+    answer = upd_zoo(*command[:6], "--num-parts", "2", "--part-id", "all", "--json")
+    assert (answer.json["ok"], answer.json["inputs"]) == (3, 3)
     assert len(rows_of(tmp_path / "out")) == 3
+    assert upd_zoo(*command[:6], "--continue", "--json").json["reused"] == 3
 
 
 def test_a_full_disk_is_one_error_and_the_run_can_go_on(
@@ -310,14 +315,14 @@ def test_a_full_disk_is_one_error_and_the_run_can_go_on(
 
 _UNTIL_INTERRUPTED = """
 import os, sys, signal
-import upd_harness.scoring as scoring
-plain = scoring._Scorer._row
+from upd_harness.scorer import Scorer
+plain = Scorer._row
 def slow(self, opened, *rest):
     row = plain(self, opened, *rest)
-    if opened.name == "1.nii.gz":
+    if opened.source.name == "1.nii.gz":
         os.kill(os.getpid(), signal.SIGINT)
     return row
-scoring._Scorer._row = slow
+Scorer._row = slow
 from upd_harness.cli import main
 main()
 """

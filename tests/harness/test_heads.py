@@ -13,6 +13,7 @@ from fake.heads import Head, head, save
 from fake.program import Command
 from upd_harness import heads
 from upd_harness.heads import Heads
+from upd_harness.inputs import Input
 from upd_harness.journal import read_rows
 from upd_harness.scoring import Settings, score_folder
 from upd_zoo.artefact import Space
@@ -104,8 +105,8 @@ def test_a_finished_head_is_not_prepared_again_unless_otherwise(
     rows, reused = scored(mirror, tmp_path / "in", tmp_path / "out", "continue")
     assert reused == 2
     assert without_seconds(rows) == without_seconds(results[1])
-    as_they_are = score_folder(mirror, tmp_path / "in", tmp_path / "out", Settings(mode="continue"))
-    assert as_they_are.reused == 0
+    with pytest.raises(UsageError, match=r"space was template .* and is none"):
+        score_folder(mirror, tmp_path / "in", tmp_path / "out", Settings(mode="continue"))
 
 
 def only_what_failed(scan: Scan, *how: Any) -> Brain:
@@ -120,7 +121,7 @@ def without_seconds(rows: list[Row]) -> list[Row]:
 def test_what_is_no_brain_is_refused(mirror: Model, someone: Head, tmp_path: Path) -> None:
     save(tmp_path / "turned.nii.gz", np.where(someone.brain, someone.data, 0)[:, :, ::-1], someone.affine)
     with pytest.raises(InputError, match=r"turned\.nii\.gz: no brain was found that is believed") as caught:
-        Heads.known_to(mirror.config).open("turned.nii.gz", tmp_path)
+        Heads.known_to(mirror.config).open(Input.of(tmp_path / "turned.nii.gz"), tmp_path)
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
 
 
@@ -139,13 +140,30 @@ def t2_heads(model: Model) -> Heads:
         (["T2/a_t1.nii", "T2/a_t2.nii"], ["T2/a_t2.nii"]),
     ],
 )
-def test_the_t1_scan_of_a_t2_scan_is_no_input(t2_heads: Heads, names: list[str], inputs: list[str]) -> None:
-    assert t2_heads.chosen(names) == inputs
+def test_the_t1_scan_of_a_t2_scan_is_no_input(
+    t2_heads: Heads, tmp_path: Path, names: list[str], inputs: list[str]
+) -> None:
+    assert [each.name for each in t2_heads.chosen(listed(tmp_path, *names), tmp_path)] == inputs
 
 
-def test_a_t1_model_takes_every_scan(mirror: Model) -> None:
-    names = ["a_T1w.nii.gz", "a_T2w.nii.gz"]
-    assert Heads.known_to(mirror.config).chosen(names) == names
+def test_a_t1_model_takes_every_scan(mirror: Model, tmp_path: Path) -> None:
+    found = listed(tmp_path, "a_T1w.nii.gz", "a_T2w.nii.gz")
+    assert Heads.known_to(mirror.config).chosen(found, tmp_path) == found
+
+
+def test_a_guide_belongs_to_the_files_of_its_scan(t2_heads: Heads, tmp_path: Path) -> None:
+    found = listed(tmp_path, "a_T1w.nii.gz", "a_T2w.nii.gz")
+    for asked_for in (found, found[1:]):
+        (scan,) = t2_heads.chosen(asked_for, tmp_path)
+        assert scan.files == (tmp_path / "a_T2w.nii.gz", tmp_path / "a_T1w.nii.gz")
+
+
+def listed(folder: Path, *names: str) -> list[Input]:
+    """Return empty files as inputs."""
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    return [Input.of(folder / name, name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +174,7 @@ def test_a_t2_scan_without_its_t1_says_what_is_missing(
 ) -> None:
     save(tmp_path / name, someone.data, someone.affine)
     with pytest.raises(InputError, match=hint) as caught:
-        t2_heads.open(name, tmp_path)
+        t2_heads.open(Input.of(tmp_path / name), tmp_path)
     assert caught.value.code is InputErrorCode.MISSING
 
 
@@ -164,7 +182,8 @@ def test_a_t2_scan_follows_its_t1(t2_heads: Heads, someone: Head, tmp_path: Path
     save(tmp_path / "a_T1w.nii.gz", np.where(someone.brain, someone.data, 0), someone.affine)
     other = np.where(someone.brain, 1500 - someone.data, 0)
     save(tmp_path / "a_T2w.nii.gz", other, someone.affine)
-    case = t2_heads.open("a_T2w.nii.gz", tmp_path)
+    (scan,) = t2_heads.chosen([Input.of(tmp_path / "a_T2w.nii.gz")], tmp_path)
+    case = t2_heads.open(scan, tmp_path)
     assert case.describe()["brain"]["guide"] == "a_T1w.nii.gz"
     seen = nibabel.Nifti1Image(case.restore(case.images[:, 0]), case.scan.affine)
     assert likeness(nibabel.as_closest_canonical(seen).get_fdata(), other, someone) > 0.95

@@ -8,63 +8,33 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fake.inputs import head, write_picture, write_volume
-from upd_harness.images import VolumeCase, find_images, open_case
+from fake.inputs import head, write_volume
+from upd_harness.images import VolumeCase, open_case
+from upd_harness.inputs import Input, list_inputs
 from upd_harness.scoring import score_folder
 from upd_zoo.artefact import Config
-from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.runtime import Model
 
 Affine = npt.NDArray[np.float64]
 
 
 def volume_case(path: Path, config: Config) -> VolumeCase:
-    case = open_case(path, config)
+    case = open_case(Input.of(path), config)
     assert isinstance(case, VolumeCase)
     return case
 
 
 def refusal(path: Path, config: Config) -> InputError:
     with pytest.raises(InputError) as caught:
-        open_case(path, config)
+        open_case(Input.of(path), config)
     assert path.name in str(caught.value)
     return caught.value
 
 
-# Which files
-
-
-def test_images_are_found_in_the_order_of_their_names_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("b/z.nii.gz", "a.PNG", "b/a.tiff", "c.NII.GZ", "notes.txt", ".hidden.png", ".cache/x.png", "d.dcm"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    names = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert names == ["a.PNG", "b/a.tiff", "b/z.nii.gz", "c.NII.GZ"]
-
-
-def test_a_dangling_link_is_found_so_that_it_is_reported(tmp_path: Path, brain: Config) -> None:
+def test_a_dangling_link_says_that_nothing_is_there(tmp_path: Path, brain: Config) -> None:
     (tmp_path / "gone.nii.gz").symlink_to(tmp_path / "nowhere")
-    (path,) = find_images(tmp_path)
-    assert refusal(path, brain).code is InputErrorCode.MISSING
-
-
-def test_the_output_of_the_run_is_no_input(tmp_path: Path) -> None:
-    write_picture(tmp_path / "scan.png", 0)
-    write_picture(tmp_path / "out" / "overlays" / "scan.png.png", 0)
-    assert find_images(tmp_path, tmp_path / "out") == [tmp_path / "scan.png"]
-
-
-def test_a_single_file_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
-    (tmp_path / "scan.dcm").touch()
-    assert find_images(tmp_path / "scan.dcm") == [tmp_path / "scan.dcm"]
-
-
-def test_a_missing_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="does not exist"):
-        find_images(tmp_path / "nowhere")
-    with pytest.raises(NotFoundError, match="There is no image"):
-        find_images(tmp_path)
+    assert refusal(tmp_path / "gone.nii.gz", brain).code is InputErrorCode.MISSING
 
 
 # Volumes
@@ -213,8 +183,8 @@ def test_maps_of_real_scans_overlay_them(tmp_path: Path, open_images: Path, mode
         (tmp_path / "in" / scan.parent.name / scan.name).symlink_to(scan)
     summary = score_folder(model, tmp_path / "in", tmp_path / "out")
     assert (summary.ok, summary.failed) == (2, 0)
-    for path in find_images(tmp_path / "in"):
-        scan, anomaly_map = nib.load(path), nib.load(tmp_path / "out" / "maps" / path.relative_to(tmp_path / "in"))
+    for each in list_inputs(tmp_path / "in").inputs:
+        scan, anomaly_map = nib.load(each.files[0]), nib.load(tmp_path / "out" / "maps" / each.stored)
         assert anomaly_map.shape == scan.shape
         assert nib.aff2axcodes(anomaly_map.affine) == nib.aff2axcodes(scan.affine)
         np.testing.assert_allclose(anomaly_map.affine, scan.affine, atol=1e-4)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fake.inputs import write_picture
 from upd_harness.images import Case, open_case
+from upd_harness.inputs import Input
 from upd_zoo.artefact import Config
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
@@ -17,7 +18,7 @@ from upd_zoo.errors import InputError, InputErrorCode
 
 def refusal(path: Path, config: Config) -> InputError:
     with pytest.raises(InputError) as caught:
-        open_case(path, config)
+        open_case(Input.of(path), config)
     assert path.name in str(caught.value)
     return caught.value
 
@@ -30,7 +31,7 @@ def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundu
     pixels = np.full((90, 200, 3), 40, np.uint8)
     pixels[60:68, 120:128] = 250
     Image.fromarray(pixels).save(tmp_path / "eye.png")
-    case = open_case(tmp_path / "eye.png", fundus)
+    case = open_case(Input.of(tmp_path / "eye.png"), fundus)
     assert case.images.shape == (1, 3, 128, 128)
     assert case.describe() == {"shape": [90, 200], "channels": 3}
     outputs = case.write(tmp_path / "out", "eye.png", case.images[:, 0], 0, 1)
@@ -44,7 +45,7 @@ def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundu
 def test_a_grey_image_stored_in_colour_loses_two_channels_with_a_warning(tmp_path: Path, chest: Config) -> None:
     write_picture(tmp_path / "grey.png", 0, colour=False)
     Image.open(tmp_path / "grey.png").convert("RGB").save(tmp_path / "stored.png")
-    plain, stored = (open_case(tmp_path / name, chest) for name in ("grey.png", "stored.png"))
+    plain, stored = (open_case(Input.of(tmp_path / name), chest) for name in ("grey.png", "stored.png"))
     np.testing.assert_array_equal(plain.images, stored.images)
     assert plain.cautions == []
     assert "one channel is used" in stored.cautions[0].message
@@ -58,7 +59,7 @@ def test_colour_and_grey_are_not_taken_for_one_another(tmp_path: Path, chest: Co
 
 
 def test_a_picture_given_to_a_model_of_slices_is_taken_for_one_with_a_warning(tmp_path: Path, brain: Config) -> None:
-    (caution,) = open_case(write_picture(tmp_path / "slice.png", 0, colour=False), brain).cautions
+    (caution,) = open_case(Input.of(write_picture(tmp_path / "slice.png", 0, colour=False)), brain).cautions
     assert "axial slice" in caution.message
 
 
@@ -92,22 +93,22 @@ def save(path: Path, pixels: npt.NDArray[np.uint8]) -> Path:
 def test_tissue_beyond_the_central_square_is_said(
     tmp_path: Path, fundus: Config, pixels: npt.NDArray[np.uint8], said: bool
 ) -> None:
-    case = open_case(save(tmp_path / "eye.png", pixels), fundus)
+    case = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus)
     assert codes(case) == [CautionCode.CROPPED] * said
 
 
 def test_the_share_of_tissue_that_is_not_looked_at_is_told(tmp_path: Path, fundus: Config) -> None:
     pixels = eye(100, 200, 1000)
-    (caution,) = open_case(save(tmp_path / "eye.png", pixels), fundus).cautions
+    (caution,) = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus).cautions
     assert "50 % of the tissue" in caution.message
 
 
 def test_a_radiograph_is_stretched_and_loses_nothing(tmp_path: Path, chest: Config) -> None:
-    assert codes(open_case(save(tmp_path / "chest.png", eye(100, 200, 95)[..., 0]), chest)) == []
+    assert codes(open_case(Input.of(save(tmp_path / "chest.png", eye(100, 200, 95)[..., 0])), chest)) == []
 
 
 def test_what_was_not_looked_at_has_no_value_and_is_striped(tmp_path: Path, fundus: Config) -> None:
-    case = open_case(save(tmp_path / "eye.png", eye(100, 200, 1000)), fundus)
+    case = open_case(Input.of(save(tmp_path / "eye.png", eye(100, 200, 1000))), fundus)
     outputs = case.write(tmp_path, "eye.png", np.zeros((1, 128, 128), np.float32), 0, 1)
     anomaly_map = tifffile.imread(tmp_path / outputs["map"])
     assert np.isnan(anomaly_map[:, :50]).all()
@@ -143,7 +144,7 @@ def test_an_image_of_one_value_is_refused(tmp_path: Path, chest: Config, value: 
 
 def test_a_large_photograph_is_kept_small_and_drawn_small(tmp_path: Path, fundus: Config) -> None:
     pixels = eye(2100, 3000, 1000)
-    case = open_case(save(tmp_path / "eye.png", pixels), fundus)
+    case = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus)
     assert case.nbytes < pixels.nbytes / 3
     outputs = case.write(tmp_path, "eye.png", case.images[:, 2], 0, 1)
     assert tifffile.imread(tmp_path / outputs["map"]).shape == (2100, 3000)
@@ -153,7 +154,7 @@ def test_a_large_photograph_is_kept_small_and_drawn_small(tmp_path: Path, fundus
 
 def test_a_preview_is_where_the_photograph_is(tmp_path: Path, fundus: Config) -> None:
     pixels = eye(1700, 1700, 300, (500, 1200))
-    case = open_case(save(tmp_path / "eye.png", pixels), fundus)
+    case = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus)
     case.write(tmp_path, "eye.png", np.zeros((1, 128, 128), np.float32), 0, 1)
     with Image.open(tmp_path / "overlays" / "eye.png.png") as picture:
         assert picture.size == (850, 850)

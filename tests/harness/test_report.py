@@ -28,7 +28,7 @@ from upd_zoo.errors import UsageError
 
 MODEL = {"id": "rd-phantom-t2", "revision": "seed-1", "sha256": "9f" * 32}
 RUN: dict[str, Any] = {
-    "schema": "upd-zoo/run/1",
+    "schema": "upd-zoo/run/2",
     "command": "score",
     "arguments": {"batch_size": 32, "device": "auto", "precision": None},
     "model": {**MODEL, "title": "RD", "domain": "phantom-t2", "labels": ["synthetic phantoms", "quick profile"]},
@@ -37,7 +37,7 @@ RUN: dict[str, Any] = {
     "backend": "onnx",
     "started": "2026-11-23T10:00:00+00:00",
     "seconds": 3725.0,
-    "counts": {"ok": 0, "failed": 0, "skipped": 0, "anomalous": 0},
+    "counts": {"ok": 0, "failed": 0, "anomalous": 0},
     "results_sha256": "ab" * 32,
 }
 RESULT: dict[str, Any] = {
@@ -65,7 +65,7 @@ HOSTILE = "a<script>alert(1)</script>\"'onerror=x\u202egnp\udcff{{ 7*7 }}.png"
 
 def row(name: str = "scan.png", score: float | None = 0.5, **changes: Any) -> dict[str, Any]:
     return {
-        "schema": "upd-zoo/score/2",
+        "schema": "upd-zoo/score/3",
         "input": name,
         "status": "ok",
         "error": None,
@@ -123,7 +123,7 @@ class Page(HTMLParser):
 
 
 def score_page(output: Path, *rows: dict[str, Any], **changes: Any) -> Page:
-    return Page(write_score_report(output, RUN | changes, iter(rows)))
+    return Page(write_score_report(output, RUN | changes, survey(iter(rows))))
 
 
 def evaluation_page(output: Path, **changes: Any) -> Page:
@@ -284,10 +284,10 @@ def test_equal_scores_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_counts_are_those_of_the_rows(tmp_path: Path) -> None:
-    rows = [row(score=0.9), row(score=0.8), row(score=0.1), failed("f"), {**failed("s"), "status": "skipped"}]
+    rows = [row(score=0.9), row(score=0.8), row(score=0.1), failed("f")]
     source = score_page(tmp_path, *rows).source
     tiles = re.findall(r"<dt>([a-z ]+)</dt><dd>([\d,]+)</dd>", source)
-    assert tiles == [("scored", "3"), ("above threshold", "2"), ("failed", "1"), ("skipped", "1")]
+    assert tiles == [("scored", "3"), ("above threshold", "2"), ("failed", "1")]
 
 
 def test_a_run_of_failures(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_thousands_of_cases_make_a_bounded_page(tmp_path: Path) -> None:
         for place in range(count):
             yield row(f"{place:06d}.png", place / count, slice_scores=[0.1] * 8)
 
-    report = write_score_report(tmp_path, RUN, many(5000))
+    report = write_score_report(tmp_path, RUN, survey(many(5000)))
     page = Page(report)
     assert len(page.all("article")) == 300
     assert len(page.all("tr")) < 2050
@@ -406,17 +406,30 @@ def test_provenance(tmp_path: Path) -> None:
             assert fact in page.text
 
 
-def test_a_broken_stream_leaves_the_old_report(tmp_path: Path) -> None:
-    report = write_score_report(tmp_path, RUN, [row("old.png")])
-
-    def broken() -> Iterator[dict[str, Any]]:
-        yield row("new.png")
-        raise OSError("the disk is gone")
-
-    with pytest.raises(OSError, match="the disk is gone"):
-        write_score_report(tmp_path, RUN, broken())
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    report = write_score_report(tmp_path, RUN, survey([row("old.png")]))
+    with pytest.raises(KeyError):
+        write_score_report(tmp_path, RUN | {"colours": {}}, survey([row("new.png")]))
     assert "old.png" in Page(report).text
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_failures_and_warnings_are_counted_by_their_codes(tmp_path: Path) -> None:
+    skull, bits = ({"code": code, "message": "doubtful"} for code in ("skull", "bits"))
+    rows = [row("a", warnings=[skull, bits]), row("b", warnings=[skull, skull]), failed("c"), failed("d")]
+    page = score_page(tmp_path, *rows)
+    assert "Failed, by reason truncated 2" in page.text
+    assert re.search(r"Warnings, by reason skull 2 bits 1|Warnings, by reason bits 1 skull 2", page.text)
+    assert "by reason" not in score_page(tmp_path, row()).text
+
+
+def test_what_was_not_scored_is_told(tmp_path: Path) -> None:
+    left_out = {"left_out": {"DICOM": 1200, HOSTILE: 1}, "earlier_results": ["out", HOSTILE]}
+    page = score_page(tmp_path, row(), **left_out)
+    assert "Not taken for inputs DICOM 1,200" in page.text
+    assert "Results of an earlier run, left out out/" in page.text
+    assert len(page.all("script")) == 1
+    assert "Not taken" not in score_page(tmp_path, row()).text
 
 
 def test_metrics_stand_beside_their_baselines(tmp_path: Path) -> None:

@@ -4,12 +4,10 @@ import csv
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,65 +17,15 @@ import tifffile
 from PIL import Image
 
 from fake.inputs import head, map_of, rows_of, write_broken, write_picture, write_volume
+from fake.runs import CONTINUE, brightness, hashes, without_seconds
+from upd_harness.images import Case, open_case
+from upd_harness.inputs import Input
 from upd_harness.journal import CSV_COLUMNS
-from upd_harness.scoring import Settings, Shard, Summary, score_folder
-from upd_zoo.artefact import ONNX
-from upd_zoo.errors import NotFoundError, UpdZooError, UsageError
+from upd_harness.scoring import Settings, Summary, score_folder
+from upd_zoo.artefact import ONNX, Config
+from upd_zoo.errors import NotFoundError
 from upd_zoo.files import sha256_of
 from upd_zoo.runtime import Array, Model
-
-CONTINUE = Settings(mode="continue")
-OVERWRITE = Settings(mode="overwrite")
-
-
-def part(number: int, of: int, mode: Any = "new") -> Settings:
-    return Settings(batch_size=4, mode=mode, shard=Shard(number, of))
-
-
-def brightness(images: Array) -> tuple[Array, Array]:
-    """Stand in for a network: the map is the image."""
-    maps = images.mean(axis=1, keepdims=True)
-    return maps, maps.max(axis=(1, 2, 3))
-
-
-@pytest.fixture
-def quick(colour_model: Model) -> Model:
-    """A model of photographs that takes no time."""
-    return replace(colour_model, predict=brightness)
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    """Three volumes and, for the model's batches, five slices as pictures."""
-    for number, name in enumerate(("a/scan.nii.gz", "b.nii", "c.nii.gz")):
-        write_volume(tmp_path / "scans" / name, head(number))
-    for number in range(5):
-        write_picture(tmp_path / "scans" / f"slice-{number}.png", number, colour=False)
-    return tmp_path / "scans"
-
-
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    for number in range(10):
-        write_picture(tmp_path / "photographs" / f"{number}.png", number)
-    return tmp_path / "photographs"
-
-
-def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Return the hash of everything that a run draws or computes."""
-    paths = (path for name in ("maps", "overlays", "thumbnails") for path in (folder / name).rglob("*"))
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths if path.is_file()}
-
-
-def assert_same_run(found: Path, expected: Path) -> None:
-    assert without_seconds(rows_of(found)) == without_seconds(rows_of(expected))
-    assert (found / "results.csv").read_bytes() == (expected / "results.csv").read_bytes()
-    assert hashes(found) == hashes(expected)
-
 
 # What a run writes
 
@@ -88,9 +36,12 @@ def test_a_run_writes_a_row_a_map_and_a_picture_for_every_input(model: Model, sc
     rows = rows_of(out)
     names = ["a/scan.nii.gz", "b.nii", "c.nii.gz", *(f"slice-{number}.png" for number in range(5))]
     assert [row["input"] for row in rows] == names
-    assert summary == Summary(8, 8, 0, 0, sum(row["is_anomalous"] for row in rows), out / "report.html")
+    anomalous = sum(row["is_anomalous"] for row in rows)
+    assert summary == Summary(8, 8, 0, 0, anomalous, out / "report.html", warnings={"no-geometry": 5})
     for row in rows:
-        assert row["schema"] == "upd-zoo/score/2"
+        assert row["schema"] == "upd-zoo/score/3"
+        assert (row["backend"], row["precision"], row["device"]) == ("onnx", "float32", "cpu")
+        assert row["outputs_sha256"] == {kind: sha256_of(out / name) for kind, name in row["outputs"].items()}
         assert row["input_sha256"] == sha256_of(scans / row["input"])
         assert row["model"] == {"id": "vae-phantom-t2", "revision": "main", "sha256": model.manifest_sha256}
         assert 0 <= row["percentile"] <= 100
@@ -133,11 +84,13 @@ def test_the_run_is_described_without_naming_a_person(quick: Model, photographs:
     out = tmp_path / "out"
     score_folder(quick, photographs, out, arguments={"inputs": photographs, "threads": None})
     run = json.loads((out / "run.json").read_text())
-    assert run["schema"] == "upd-zoo/run/1"
+    assert run["schema"] == "upd-zoo/run/2"
     assert run["command"] == "score"
-    assert run["counts"]["ok"] == 10
+    assert run["counts"] == {"ok": 10, "failed": 0, "anomalous": run["counts"]["anomalous"]}
     assert run["results_sha256"] == hashlib.sha256((out / "results.jsonl").read_bytes()).hexdigest()
-    assert run["arguments"] == {"inputs": str(photographs), "threads": None}
+    assert run["arguments"] == {"inputs": "photographs", "threads": None}
+    for path in (*out.glob("*.json*"), out / "results.csv", out / "report.html"):
+        assert str(tmp_path) not in path.read_text(encoding="utf-8")
     assert run["versions"]["upd-zoo"]
 
 
@@ -159,7 +112,20 @@ def test_the_table_starts_no_formula(quick: Model, tmp_path: Path) -> None:
     assert tuple(header) == CSV_COLUMNS
     cells = [cell for line in table for cell in line if cell and not cell.replace(".", "").isdigit()]
     assert not [cell for cell in cells if cell[0] in "=+-@\t\r\n"]
-    assert {line[0].removeprefix("'") for line in table} == {*names, "=broken.png"}
+    told = {name.replace("\t", r"\t") for name in names}
+    assert {line[0].removeprefix("'") for line in table} == {*told, "=broken.png"}
+
+
+def test_no_file_name_breaks_the_table(quick: Model, tmp_path: Path) -> None:
+    for number, name in enumerate(("a\rb.png", "c\nd.png", "e\r\nf.png", 'g",h.png')):
+        write_picture(tmp_path / "in" / name, number)
+    score_folder(quick, tmp_path / "in", tmp_path / "out")
+    text = (tmp_path / "out" / "results.csv").read_bytes()
+    assert text.count(b"\n") == 5
+    assert b"\r" not in text
+    lines = list(csv.reader(text.decode().splitlines()))
+    assert [line[0] for line in lines[1:]] == [r"a\rb.png", r"c\nd.png", r"e\r\nf.png", 'g",h.png']
+    assert [row["input"] for row in rows_of(tmp_path / "out")] == ["a\rb.png", "c\nd.png", "e\r\nf.png", 'g",h.png']
 
 
 def test_files_that_share_a_stem_do_not_share_a_map(model: Model, quick: Model, tmp_path: Path) -> None:
@@ -233,12 +199,12 @@ def test_a_map_that_is_not_finite_fails_its_input_only(quick: Model, photographs
 def test_a_file_that_goes_away_while_it_is_read_fails_alone(
     quick: Model, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def vanish(path: Path) -> str:
-        if path.name == "4.png" and path.parent == photographs:
-            path.unlink()
-        return sha256_of(path)
+    def vanishing(source: Input, config: Config) -> Case:
+        if source.name == "4.png":
+            source.files[0].unlink()
+        return open_case(source, config)
 
-    monkeypatch.setattr("upd_harness.scoring.sha256_of", vanish)
+    monkeypatch.setattr("upd_harness.scorer.open_case", vanishing)
     score_folder(quick, photographs, tmp_path / "out")
     assert {row["input"] for row in rows_of(tmp_path / "out") if row["error"]} == {"4.png"}
 
@@ -248,183 +214,6 @@ def test_no_image_is_an_error_and_leaves_no_output(quick: Model, tmp_path: Path)
     with pytest.raises(NotFoundError):
         score_folder(quick, tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-# Output folders
-
-
-def test_a_full_output_folder_is_refused_and_left_alone(quick: Model, photographs: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"--continue .* --overwrite"):
-        score_folder(quick, photographs, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
-
-
-def test_overwriting_removes_the_earlier_run_and_nothing_else(quick: Model, photographs: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    for number in range(2):
-        score_folder(quick, photographs, out, part(number, 2))
-    (out / "thesis.txt").write_text("mine")
-    (photographs / "9.png").unlink()
-    score_folder(quick, photographs, out, OVERWRITE)
-    assert (out / "thesis.txt").read_text() == "mine"
-    assert len(rows_of(out)) == len([name for name in hashes(out) if name.startswith("maps/")]) == 9
-    assert sorted(path.name for path in out.glob("results*")) == ["results.csv", "results.jsonl"]
-
-
-def test_an_output_inside_the_inputs_is_never_scored(quick: Model, photographs: Path) -> None:
-    score_folder(quick, photographs, photographs / "out")
-    summary = score_folder(quick, photographs, photographs / "out", OVERWRITE)
-    assert summary.inputs == 10
-
-
-@pytest.mark.parametrize("settings", [Settings(), CONTINUE, OVERWRITE])
-@pytest.mark.parametrize("below", [".", "maps"])
-def test_inputs_inside_the_output_are_refused(quick: Model, tmp_path: Path, below: str, settings: Settings) -> None:
-    image = write_picture(tmp_path / "folder" / below / "eye.png", 0)
-    with pytest.raises(UsageError, match="lie in the output folder"):
-        score_folder(quick, image.parent, tmp_path / "folder", settings)
-    assert image.is_file()
-
-
-def test_results_that_cannot_be_written_are_one_explained_error(
-    quick: Model, photographs: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "out").write_text("a file")
-    with pytest.raises(UpdZooError, match="cannot be written") as caught:
-        score_folder(quick, photographs, tmp_path / "out")
-    assert caught.value.exit_code == 1
-
-
-# Going on
-
-_SCORE_AND_DIE = """
-import os, signal, sys
-from pathlib import Path
-from upd_harness.scoring import Settings, score_folder
-from upd_zoo.runtime import load_folder
-artefact, inputs, output, after = sys.argv[1:]
-def die(done, total, name):
-    if done == int(after):
-        os.kill(os.getpid(), signal.SIGKILL)
-score_folder(load_folder(Path(artefact), device="cpu", threads=1), Path(inputs), Path(output),
-             Settings(batch_size=4), on_progress=die)
-"""
-
-
-@pytest.mark.parametrize("after", [2, 5])
-def test_a_killed_run_that_goes_on_gives_what_an_uninterrupted_one_gives(
-    artefact: Path, model: Model, scans: Path, tmp_path: Path, after: int
-) -> None:
-    (scans / "broken.nii.gz").write_bytes(b"\x1f\x8b")
-    out, whole = tmp_path / "out", tmp_path / "whole"
-    arguments = (artefact, scans, out, str(after))
-    killed = subprocess.run([sys.executable, "-c", _SCORE_AND_DIE, *map(str, arguments)], capture_output=True)
-    assert killed.returncode == -9, killed.stderr.decode()
-    assert len(rows_of(out)) == after
-    assert not (out / "run.json").exists()
-    (out / "maps" / ".123.tmp.left.nii.gz").write_bytes(b"half a map")
-
-    summary = score_folder(model, scans, out, Settings(batch_size=4, mode="continue"))
-    score_folder(model, scans, whole, Settings(batch_size=4))
-    assert summary.reused == len([row for row in rows_of(out)[: after + 1] if row["status"] == "ok"]) or after == 5
-    assert_same_run(out, whole)
-
-
-def test_going_on_with_a_finished_run_scores_nothing_again(quick: Model, photographs: Path, tmp_path: Path) -> None:
-    score_folder(quick, photographs, tmp_path / "out")
-    before = rows_of(tmp_path / "out")
-
-    def refuse(images: Array) -> tuple[Array, Array]:
-        raise AssertionError("nothing is to be scored")
-
-    summary = score_folder(replace(quick, predict=refuse), photographs, tmp_path / "out", CONTINUE)
-    assert (summary.reused, summary.ok) == (10, 10)
-    assert rows_of(tmp_path / "out") == before
-
-
-def scored_again(model: Model, inputs: Path, output: Path) -> set[str]:
-    """Return the inputs whose maps a continued run writes anew, in batches of one."""
-    times = {path: path.stat().st_mtime_ns for path in (output / "maps").iterdir()}
-    score_folder(model, inputs, output, Settings(batch_size=1, mode="continue"))
-    return {path.stem for path in (output / "maps").iterdir() if times.get(path) != path.stat().st_mtime_ns}
-
-
-def test_what_failed_changed_or_lost_its_map_is_scored_again(quick: Model, photographs: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    whole = (photographs / "1.png").read_bytes()
-    (photographs / "1.png").write_bytes(whole[:100])
-    score_folder(quick, photographs, out, Settings(batch_size=1))
-    (photographs / "1.png").write_bytes(whole)
-    write_picture(photographs / "5.png", 77)
-    (out / "maps" / "7.png.tif").unlink()
-    write_picture(photographs / "new.png", 78)
-    assert scored_again(quick, photographs, out) == {"1.png", "5.png", "7.png", "new.png"}
-    rows = {row["input"]: row for row in rows_of(out)}
-    assert len(rows) == 11
-    assert rows["5.png"]["input_sha256"] == sha256_of(photographs / "5.png")
-    assert rows["1.png"]["status"] == "ok"
-
-
-def test_the_rows_of_another_model_are_not_mixed_in(quick: Model, photographs: Path, tmp_path: Path) -> None:
-    score_folder(quick, photographs, tmp_path / "out")
-    other = replace(quick, manifest_sha256="f" * 64)
-    assert score_folder(other, photographs, tmp_path / "out", CONTINUE).reused == 0
-    assert {row["model"]["sha256"] for row in rows_of(tmp_path / "out")} == {"f" * 64}
-
-
-def test_a_journal_that_was_cut_within_a_letter_is_gone_on_from(quick: Model, tmp_path: Path) -> None:
-    for number, name in enumerate(("a.png", "été.png")):
-        write_picture(tmp_path / "in" / name, number)
-    score_folder(quick, tmp_path / "in", tmp_path / "out")
-    journal = tmp_path / "out" / "results.jsonl"
-    content = journal.read_bytes()
-    journal.write_bytes(content[: content.index("é".encode()) + 1])
-    summary = score_folder(quick, tmp_path / "in", tmp_path / "out", CONTINUE)
-    assert (summary.reused, summary.ok) == (1, 2)
-    assert [row["input"] for row in rows_of(tmp_path / "out")] == ["a.png", "été.png"]
-
-
-# Parts
-
-
-def test_parts_make_together_what_one_run_makes(model: Model, scans: Path, tmp_path: Path) -> None:
-    (scans / "broken.nii.gz").write_bytes(b"\x1f\x8b")
-    out, whole = tmp_path / "out", tmp_path / "whole"
-    summaries = [score_folder(model, scans, out, part(number, 3)) for number in range(3)]
-    assert sum(summary.inputs for summary in summaries) == 9
-    assert all(summary.report.is_file() for summary in summaries)
-    merged = score_folder(model, scans, out, Settings(batch_size=4, mode="continue"))
-    score_folder(model, scans, whole, Settings(batch_size=4))
-    assert (merged.reused, merged.failed) == (8, 1)
-    assert_same_run(out, whole)
-
-
-def test_more_parts_than_work_leave_some_with_nothing_to_do(quick: Model, photographs: Path, tmp_path: Path) -> None:
-    summary = score_folder(quick, photographs, tmp_path / "out", part(7, 8))
-    assert (summary.inputs, summary.ok) == (0, 0)
-    assert rows_of(tmp_path / "out", "results-7-of-8.jsonl") == []
-    assert summary.report.name == "report-7-of-8.html"
-
-
-def test_a_part_is_refused_over_its_own_results_and_overwrites_only_those(
-    quick: Model, photographs: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    for number in range(2):
-        score_folder(quick, photographs, out, part(number, 2))
-    first = hashes(out), (out / "results-0-of-2.jsonl").read_bytes()
-    with pytest.raises(UsageError, match="not empty"):
-        score_folder(quick, photographs, out, part(1, 2))
-    score_folder(quick, photographs, out, part(1, 2, "overwrite"))
-    assert (hashes(out), (out / "results-0-of-2.jsonl").read_bytes()) == first
-
-
-@pytest.mark.parametrize(("number", "of"), [(2, 2), (-1, 2), (0, 0)])
-def test_there_is_no_part_beyond_the_last(number: int, of: int) -> None:
-    with pytest.raises(UsageError, match="no part"):
-        Shard(number, of)
 
 
 # Memory

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from upd_zoo.data import gate
 from upd_zoo.data.gate import hashes_of_what_is_read, max_input_bytes, read_photograph, read_volume, suffix_of
+from upd_zoo.data.nifti import parse_volume
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 
 AFFINE = np.array([[0, 0, 2, -9], [-2, 0, 0, 5], [0, 2.5, 0, 7], [0, 0, 0, 1]], float)
@@ -321,10 +322,9 @@ def test_a_file_that_is_replaced_while_it_is_read_cannot_carry_the_hash_of_other
 ) -> None:
     first, second = nifti(), nifti(voxels() + 1)
     nii.write_bytes(first)
-    parse = gate.parse_volume
 
     def replaced(*arguments: Any, **options: Any) -> Any:
-        volume = parse(*arguments, **options)
+        volume = parse_volume(*arguments, **options)
         nii.with_name("new").write_bytes(second)
         nii.with_name("new").replace(nii)
         return volume

@@ -83,6 +83,7 @@ class InputErrorCode(StrEnum):
     NOT_FINITE = "not-finite"
     EMPTY = "empty"
     IMPLAUSIBLE = "implausible"
+    UNWRITABLE = "unwritable"
 
 
 class InputError(UpdZooError):

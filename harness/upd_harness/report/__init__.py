@@ -2,12 +2,16 @@
 
 from upd_harness.report.html import GalleryItem, write_evaluation_report, write_score_report
 from upd_harness.report.overlay import colour_map, colour_range, overlay, thumbnail
+from upd_harness.report.ranking import Survey, Unscored, survey
 
 __all__ = [
     "GalleryItem",
+    "Survey",
+    "Unscored",
     "colour_map",
     "colour_range",
     "overlay",
+    "survey",
     "thumbnail",
     "write_evaluation_report",
     "write_score_report",

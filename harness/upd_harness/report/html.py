@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from upd_harness.legible import legible
 from upd_harness.report.charts import Axis, Tick, histogram, slice_curve
 from upd_harness.report.overlay import overlay
-from upd_harness.report.ranking import Case, survey
+from upd_harness.report.ranking import Case, Survey
 from upd_zoo.files import replacing
 from upd_zoo.vocabulary import TEST_SETS
 
@@ -61,28 +61,28 @@ class GalleryItem:
     caption: str
 
 
-def write_score_report(
-    output: Path, run: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], *, name: str = REPORT
-) -> Path:
+def write_score_report(output: Path, run: Mapping[str, Any], found: Survey, *, name: str = REPORT) -> Path:
     """Write `report.html` of a scoring run into its output folder, whole or not at all.
 
     Args:
         output: Folder of the run; thumbnails are read from it, and a missing one leaves its place empty.
         run: The content of `run.json`. Where it has `colours`, a mapping with `low` and `high`, the colour bar
-            carries the map values at its ends.
-        rows: The content of `results.jsonl`, row by row; read once and not held.
+            carries the map values at its ends; where it has `left_out` and `earlier_results`, what was not scored is
+            told.
+        found: The content of `results.jsonl` in short.
         name: File name of the report.
 
     Returns:
         Path of the report.
     """
-    found = survey(rows)
     return _write(
         output / name,
         "score.html.jinja",
         run=run,
         labels=run["model"]["labels"],
         found=found,
+        left_out=run.get("left_out") or {},
+        earlier_results=run.get("earlier_results") or (),
         cases=_pictured(output, found.pictured),
         slice_curve=slice_curve,
         colour_bar=_colour_bar(),

@@ -12,7 +12,7 @@ PICTURED: Final = 300
 LISTED: Final = 2000
 """Cases after those that are named in a table; whatever follows is only counted."""
 NAMED: Final = 500
-"""Failed inputs, and skipped ones, that are named."""
+"""Failed inputs that are named."""
 _MESSAGE: Final = 600
 
 Entry = tuple[float, int, "Case"]
@@ -76,26 +76,34 @@ class Survey:
 
     Attributes:
         counts: Inputs by status, and `anomalous`, those above their threshold.
+        failures: Failed inputs by the code of their error.
+        warnings: Inputs by the codes of their warnings; one with two codes counts for both.
         failed: The first failed inputs.
-        skipped: The first skipped inputs.
         pictured: The highest-scoring cases, highest first.
         listed: The cases that follow, without their slices.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter[str])
+    failures: Counter[str] = field(default_factory=Counter[str])
+    warnings: Counter[str] = field(default_factory=Counter[str])
     failed: list[Unscored] = field(default_factory=list)
-    skipped: list[Unscored] = field(default_factory=list)
     pictured: list[Case] = field(default_factory=list)
     listed: list[Case] = field(default_factory=list)
 
     @property
+    def inputs(self) -> int:
+        """How many inputs have a row."""
+        return self.counts["ok"] + self.counts["failed"]
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """The counts that `run.json` keeps."""
+        return {name: self.counts[name] for name in ("ok", "failed", "anomalous")}
+
+    @property
     def unnamed(self) -> dict[str, int]:
         """How many inputs of each status are counted but not named."""
-        named = {
-            "ok": len(self.pictured) + len(self.listed),
-            "failed": len(self.failed),
-            "skipped": len(self.skipped),
-        }
+        named = {"ok": len(self.pictured) + len(self.listed), "failed": len(self.failed)}
         return {status: self.counts[status] - number for status, number in named.items()}
 
 
@@ -104,10 +112,12 @@ def survey(rows: Iterable[Mapping[str, Any]]) -> Survey:
     found, pictured, listed = Survey(), list[Entry](), list[Entry]()
     for index, row in enumerate(rows):
         found.counts[row["status"]] += 1
+        found.warnings.update({each["code"] for each in row.get("warnings") or ()})
         if row["status"] != "ok":
-            named = found.failed if row["status"] == "failed" else found.skipped
-            if len(named) < NAMED:
-                named.append(Unscored.of(row))
+            unscored = Unscored.of(row)
+            found.failures[unscored.code] += 1
+            if len(found.failed) < NAMED:
+                found.failed.append(unscored)
             continue
         case = Case.of(row)
         found.counts["anomalous"] += case.is_anomalous is True
