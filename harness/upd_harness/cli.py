@@ -310,7 +310,7 @@ def _examine_machine(hub: str | None, cache_dir: Path | None, as_json: bool) -> 
     from upd_harness.doctor import examine
 
     facts = examine(hub, cache_dir)
-    Terminal(as_json).data(facts, "\n".join(f"{name:22}{value}" for name, value in facts.items()))
+    Terminal(as_json).data(facts, "\n".join(f"{name:24}{value}" for name, value in facts.items()))
 
 
 @doctor.command("data")

@@ -10,8 +10,9 @@ import onnxruntime as ort
 
 from upd_harness.provenance import versions
 from upd_zoo.data.sources import data_folder
+from upd_zoo.devices import cuda_devices
 from upd_zoo.hub import open_hub
-from upd_zoo.runtime import cuda_devices
+from upd_zoo.runtime import why_not
 
 _VARIABLES: Final = ("UPD_ZOO_HUB", "UPD_ZOO_DATA", "UPD_ZOO_MAX_INPUT_BYTES", "HF_HOME", "HF_HUB_CACHE")
 _SWITCHES: Final = ("HF_HUB_OFFLINE", "HF_ENDPOINT", "CUDA_VISIBLE_DEVICES")
@@ -24,6 +25,7 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
     data = data_folder(None)
     facts: dict[str, Any] = {**versions(), "cores": os.cpu_count(), "CUDA devices": cuda_devices()}
     facts["ONNX Runtime providers"] = ", ".join(ort.get_available_providers())
+    facts |= {f"CUDA through {backend}": _usable(backend, facts["CUDA devices"]) for backend in ("onnx", "torch")}
     facts |= {
         f"extra {extra}": "installed" if find_spec(module) else f"missing: pip install 'upd-zoo[{extra}]'"
         for extra, module in _EXTRAS.items()
@@ -32,3 +34,13 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
     facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB"
     facts |= {name: os.environ[name] for name in (*_VARIABLES, *_SWITCHES) if name in os.environ}
     return facts
+
+
+def _usable(backend: str, devices: int) -> str:
+    """Return whether a backend can use the first CUDA device: a driver that offers one is not enough."""
+    if backend == "torch" and find_spec("torch") is None:
+        return "torch is not installed"
+    if not devices:
+        return "no device"
+    reason = why_not(backend, "cuda:0")
+    return f"cannot be used: {reason}" if reason else "can be used"

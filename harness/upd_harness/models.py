@@ -91,4 +91,6 @@ def announce(model: Any, terminal: Terminal) -> None:
     """Say which model runs where, and what its labels are."""
     labels = f" [{', '.join(model.config.labels)}]" if model.config.labels else ""
     how = model.backend if model.precision == "float32" else f"{model.backend} in {model.precision}"
+    if model.device_note:
+        terminal.say(model.device_note)
     terminal.say(f"{model.config.id}{labels} on {model.device} through {how}. Research only.")

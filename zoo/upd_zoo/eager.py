@@ -91,6 +91,17 @@ def scripted_predict(folder: Path, device: str, threads: int | None) -> Predict:
     return as_predict(load_script(folder / TORCHSCRIPT, device), device, threads)
 
 
+def why_no_torch(device: str) -> str:
+    """Return why torch cannot use a CUDA device, in one line; nothing where it can."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the same is said by the error
+            torch.ones(1, device=device).add(1).item()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).partition("\n")[0].rstrip(".")
+    return ""
+
+
 def load_script(path: Path, device: str = "cpu") -> nn.Module:
     """Return the TorchScript module in a file, on a device.
 

@@ -4,7 +4,8 @@ ONNX Runtime is the default and needs no torch. A graph may not name files of th
 is told to look for them below the graph's own file, where nothing can lie.
 """
 
-import ctypes
+import contextlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from upd_zoo.artefact import CALIBRATION, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, read_record
 from upd_zoo.calibration import Calibration
 from upd_zoo.deadline import Overdue, within
+from upd_zoo.devices import onnx_errors, resolve_device, why_no_onnx
 from upd_zoo.errors import IntegrityError, MissingExtraError, UpdZooError, UsageError
 from upd_zoo.files import sha256_of
 from upd_zoo.integrity import verify
@@ -46,6 +48,7 @@ class Model:
         device: `cpu` or `cuda:N`.
         precision: `float32` or `bfloat16`.
         predict: Images to maps (B, 1, 128, 128) and scores (B,), both float32, higher is more anomalous.
+        device_note: Why it runs on the CPU although there is a CUDA device; mostly empty.
     """
 
     config: Config
@@ -55,6 +58,7 @@ class Model:
     device: str
     precision: str
     predict: Predict
+    device_note: str = ""
 
     def __call__(self, images: Array) -> tuple[Array, Array]:
         """Return maps (B, 1, 128, 128) and scores (B,) of images (B, C, 128, 128)."""
@@ -89,7 +93,9 @@ def load_folder(
     if precision != PRECISIONS[0] and backend != "torch":
         raise UsageError(f"the graphs of {backend} compute in float32", "float32", "add --backend torch")
     verify(folder, (*RECORDS, *FILES[backend]))
-    resolved = _resolve_device(device)
+    if backend != "onnx" and find_spec("torch") is None:
+        raise MissingExtraError(f"The backend {backend}", "train")
+    resolved, note = resolve_device(device, lambda named: why_not(backend, named))
     if backend == "onnx":
         predict = onnx_predict(folder / ONNX, resolved, threads)
     else:
@@ -102,34 +108,17 @@ def load_folder(
         device=resolved,
         precision=precision,
         predict=predict,
+        device_note=note,
     )
 
 
-def cuda_devices() -> int:
-    """Return how many CUDA devices the driver of this machine offers; 0 without a driver."""
-    for name in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0
+def why_not(backend: str, device: str) -> str:
+    """Return why a backend cannot use a CUDA device of this machine, in one line; nothing where it can."""
+    if backend == "onnx":
+        return why_no_onnx(device)
+    from upd_zoo.eager import why_no_torch
 
-
-def _resolve_device(device: str) -> str:
-    count = cuda_devices()
-    if device == "auto":
-        return "cuda:0" if count else "cpu"
-    if device == "cpu":
-        return device
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or (number and not number.isdigit()):
-        raise UsageError(f"no device is called '{device}'", "auto, cpu, cuda or cuda:N")
-    if int(number or 0) >= count:
-        raise UsageError(f"device {device} is not there: {count} CUDA devices are found", "auto or cpu")
-    return f"cuda:{number or 0}"
+    return why_no_torch(device)
 
 
 def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
@@ -152,12 +141,13 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
     providers: list[Any] = ["CPUExecutionProvider"]
     if device != "cpu":
-        ort.preload_dlls()
+        with contextlib.redirect_stdout(io.StringIO()):  # which is for data
+            ort.preload_dlls()
         # TF32 would move maps by more than the stated tolerance.
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.split(":")[1]), "use_tf32": 0}))
     try:
         session = ort.InferenceSession(path.read_bytes(), options, providers=providers)
-    except _ort_errors() as error:
+    except onnx_errors() as error:
         raise IntegrityError(f"ONNX Runtime cannot load {path.name}: {error}", "a self-contained ONNX graph") from error
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise UsageError(
@@ -168,7 +158,7 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
         anomaly_map, score = session.run(["anomaly_map", "score"], {"image": images}, control)
         return anomaly_map, score
 
-    return in_time(run, _ort_errors(), ort.RunOptions)
+    return in_time(run, onnx_errors(), ort.RunOptions)
 
 
 def in_time(
@@ -198,17 +188,7 @@ def in_time(
     return predict
 
 
-def _ort_errors() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises for a graph it cannot load; its errors share no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
-    return (*(getattr(state, name) for name in names), state.RuntimeException)
-
-
 def _torch(folder: Path, backend: str, device: str, threads: int | None, precision: str) -> Predict:
-    if find_spec("torch") is None:
-        raise MissingExtraError(f"The backend {backend}", "train")
     from upd_zoo.eager import eager_predict, scripted_predict
 
     if backend == "torch":

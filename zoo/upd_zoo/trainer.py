@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from upd_zoo.artefact import CONFIG, Phase, Record, Training, read_record, write_record
 from upd_zoo.checkpoint import CHECKPOINT, Checkpoint, Position, write_checkpoint
 from upd_zoo.data.store import Store
+from upd_zoo.devices import cuda_devices
+from upd_zoo.eager import why_no_torch
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import to_json, write_text
 from upd_zoo.method import Learner, Method, Turn, trainable
@@ -110,10 +112,13 @@ class Trainer:
     ) -> None:
         if device not in _DEVICES:
             raise UsageError(f"no device is called '{device}'", ", ".join(_DEVICES))
-        if device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("no CUDA device can be used", "auto or cpu", "see with upd-zoo doctor what is found")
+        reason = why_no_torch("cuda:0") if device == "cuda" or (device == "auto" and cuda_devices()) else ""
+        if device == "cuda" and reason:
+            raise UsageError(f"no CUDA device can be used: {reason}", "auto or cpu", "see upd-zoo doctor")
         self.run, self.recipe, self.on_progress = run, recipe, on_progress
-        self.accelerator = Accelerator(cpu=device == "cpu")
+        self.device_note = f"cuda:0 is there and cannot be used: {reason}" if reason else ""
+        """What a user should know of the choice of device, which is mostly nothing."""
+        self.accelerator = Accelerator(cpu=device == "cpu" or bool(reason))
         if device != "auto" and self.accelerator.device.type != device:
             raise UsageError(
                 f"this process already trains on {self.accelerator.device.type}",
