@@ -1,6 +1,7 @@
 """What a machine has to run models with."""
 
 import os
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +33,7 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
     }
     facts |= {"hub": opened.location, "data folder": f"{data} ({'there' if data.is_dir() else 'not there yet'})"}
     facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB"
-    facts |= {name: os.environ[name] for name in (*_VARIABLES, *_SWITCHES) if name in os.environ}
+    facts |= {name: _without_password(os.environ[name]) for name in (*_VARIABLES, *_SWITCHES) if name in os.environ}
     return facts
 
 
@@ -44,3 +45,8 @@ def _usable(backend: str, devices: int) -> str:
         return "no device"
     reason = why_not(backend, "cuda:0")
     return f"cannot be used: {reason}" if reason else "can be used"
+
+
+def _without_password(value: str) -> str:
+    """Return the value of a variable without what stands before the host of an address: a name and a password."""
+    return re.sub(r"//[^/]*@", "//…@", value)

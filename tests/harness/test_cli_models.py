@@ -171,3 +171,28 @@ def test_a_publication_says_who_will_see_it_and_what_it_replaced(
     assert first.err == f"publishing {MODEL} to hub, to be seen by whoever can read the folder hub\n"
     assert again.out == f"{MODEL} is on hub, as it was before\n"
     assert publish(artefact, "--hub", "hub", "--revision", "../x").code == 2
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nonsense", "ftp://host", "http://", "http://[", "http://host:99999", "http://host:port"]
+)
+def test_an_endpoint_that_is_no_address_is_one_error(program: Command, address: str) -> None:
+    for command in (["list"], ["pull", MODEL]):
+        answer = program(*command, "--hub", "hf://lab", HF_ENDPOINT=address)
+        assert answer.is_one_error(2), answer
+        assert "HF_ENDPOINT" in answer.err
+
+
+def test_a_password_in_an_address_is_shown_to_nobody(upd_zoo: Command, program: Command, tmp_path: Path) -> None:
+    address = "http://user:s3cret@127.0.0.1:9"
+    answers = [
+        upd_zoo("doctor", HF_ENDPOINT=address),
+        upd_zoo("doctor", "--json", HF_ENDPOINT=address),
+        program("pull", MODEL, "--hub", "hf://lab", HF_ENDPOINT=address),
+    ]
+    assert "http://…@127.0.0.1:9" in answers[0].out
+    assert not [answer for answer in answers if "s3cret" in answer.out + answer.err]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]

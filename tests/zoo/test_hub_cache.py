@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from fake.artefact import write_artefact
 from fake.hugging_face import FakeHub, commit_of
@@ -219,3 +220,25 @@ def test_a_model_published_again_lies_beside_the_old_one(hub_folder: Path, cache
     hub.publish(write_artefact(tmp_path / "better", onnx=b"better"), MODEL)
     assert hub.fetch(MODEL).folder.parent == before.folder.parent
     assert (before.folder / ONNX).read_bytes() == b"graph"
+
+
+# Many at once
+
+
+_PULL = """
+import sys
+from pathlib import Path
+from upd_zoo.hub import open_hub
+from upd_zoo.vocabulary import ModelId
+print(open_hub(sys.argv[1], Path(sys.argv[2])).fetch(ModelId.parse("vae-phantom-t1")).folder)
+"""
+
+
+def test_ten_pulls_at_once_end_alike(location: str, cache: Path, httpserver: HTTPServer) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": httpserver.url_for("").rstrip("/")}
+    command = [sys.executable, "-c", _PULL, location, str(cache)]
+    pulls = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(10)]
+    printed = {pull.communicate(timeout=120)[0].strip() for pull in pulls}
+    assert [pull.returncode for pull in pulls] == [0] * 10
+    (folder,) = printed
+    assert verify(Path(folder))

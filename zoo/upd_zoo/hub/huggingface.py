@@ -5,11 +5,14 @@ library publishes. It reads `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_END
 imported, which happens inside the functions below.
 """
 
+import os
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from upd_zoo.catalogue import Catalogue, Row, unknown_model, unknown_revision
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
@@ -202,10 +205,9 @@ class HuggingFaceHub(Hub):
         return Transfer(self._token)
 
     def _cache(self) -> "Cache":
-        from huggingface_hub import constants
-
         from upd_zoo.hub.cache import Cache
 
+        constants = _settings()
         root = self._cache_dir or Path(constants.HF_HUB_CACHE) / LIBRARY
         return Cache(root, f"{self.location} at {constants.ENDPOINT}")
 
@@ -224,9 +226,7 @@ class HuggingFaceHub(Hub):
 
     @property
     def _offline(self) -> bool:
-        from huggingface_hub import constants
-
-        return self._offline_asked or constants.HF_HUB_OFFLINE
+        return bool(self._offline_asked or _settings().HF_HUB_OFFLINE)
 
     def _need_network(self, purpose: str) -> None:
         if self._offline:
@@ -304,6 +304,24 @@ class HuggingFaceHub(Hub):
             return []
         entries = (entry for kind in ("branches", "tags") for entry in refs.get(kind, []))
         return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+
+
+def _settings() -> ModuleType:
+    """Return what the Hub's library read from the environment when it was imported.
+
+    Raises:
+        UsageError: `HF_ENDPOINT` is no address; at some such values the library cannot even be imported.
+    """
+    try:
+        address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError("HF_ENDPOINT is not the address of a hub", "https://HOST", "correct it, or unset HF_ENDPOINT")
+    from huggingface_hub import constants
+
+    return constants
 
 
 def _is_missing(refusal: "Refusal") -> bool:
