@@ -23,6 +23,7 @@ from upd_zoo.data.brain.source import space_of
 from upd_zoo.data.brain.template import Template, load_template
 from upd_zoo.data.gate import read_volume
 from upd_zoo.data.nifti import Volume
+from upd_zoo.data.placement import Placement
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.runtime import Array
 from upd_zoo.vocabulary import Scale, get_domain
@@ -37,14 +38,18 @@ class HeadCase:
     Attributes:
         brain: The brain in the template's space.
         scan: The file's own grid.
+        placement: How the file says where that lies.
         where: (4, 4) from the template's millimetres to the scan's.
         found: What speaks for the brain, and what it was found with, for `results.jsonl`.
+        doubts: What the user should know of the files.
     """
 
     brain: VolumeCase
     scan: Grid
+    placement: Placement
     where: Matrix
     found: dict[str, Any]
+    doubts: tuple[Caution, ...]
 
     @property
     def images(self) -> Array:
@@ -69,7 +74,7 @@ class HeadCase:
     @property
     def cautions(self) -> list[Caution]:
         """What the user should know."""
-        return [*self.brain.cautions, _IN_ITS_SPACE]
+        return [*self.doubts, *self.brain.cautions, _IN_ITS_SPACE]
 
     def describe(self) -> dict[str, Any]:
         """Return shape, spacing and orientation of the file, and what was found in it, for `results.jsonl`."""
@@ -82,7 +87,7 @@ class HeadCase:
 
     def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
         """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
-        return write_map(folder, name, self.restore(maps), self.scan.affine)
+        return write_map(folder, name, self.restore(maps), self.placement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ class Heads:
         told = {key: round(value, 3) for key, value in found.items()}
         case = case_of(Volume(brain.image, self.template.grid.affine), self.scale)
         told |= {"stripped": brain.stripped, "guide": guide or None}
-        return HeadCase(case, Grid(own.data.shape, own.affine), brain.where, told)
+        return HeadCase(case, Grid(own.data.shape, own.affine), own.placement, brain.where, told, brain.cautions)
 
 
 _NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"

@@ -6,7 +6,7 @@ overlay beside a photograph.
 """
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.affines import voxel_sizes
 
+from upd_harness.doubts import doubts_of
 from upd_harness.inputs import Input, Kind
 from upd_harness.photographs import open_photograph
 from upd_zoo.artefact import Config
-from upd_zoo.caution import Caution, CautionCode
+from upd_zoo.caution import Caution
 from upd_zoo.data.framing import (
     SliceGeometry,
     axial_geometry,
@@ -29,8 +30,9 @@ from upd_zoo.data.framing import (
     window,
 )
 from upd_zoo.data.gate import read_volume, suffix_of
-from upd_zoo.data.intensity import scale_volume
+from upd_zoo.data.intensity import caution_of_outliers, scale_volume
 from upd_zoo.data.nifti import Volume
+from upd_zoo.data.placement import Placement
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
 from upd_zoo.runtime import Array
@@ -47,6 +49,7 @@ class VolumeCase:
         depth: Number of slices, the empty ones included.
         geometry: How the slices lie in the volume.
         affine: (4, 4) voxel to RAS+ millimetres.
+        placement: How the file says where its voxels lie.
         cautions: What the user should know.
     """
 
@@ -55,6 +58,7 @@ class VolumeCase:
     depth: int
     geometry: SliceGeometry
     affine: Any
+    placement: Placement
     cautions: list[Caution]
 
     @property
@@ -78,7 +82,7 @@ class VolumeCase:
 
     def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
         """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
-        return write_map(folder, name, self.restore(maps), self.affine)
+        return write_map(folder, name, self.restore(maps), self.placement)
 
 
 def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -90,12 +94,11 @@ def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> di
     }
 
 
-def write_map(folder: Path, name: str, anomaly_map: Array, affine: npt.NDArray[np.float64]) -> dict[str, str]:
+def write_map(folder: Path, name: str, anomaly_map: Array, placement: Placement) -> dict[str, str]:
     """Write a map (X, Y, Z) as NIfTI under its scan's own name; return its path relative to `folder`."""
     target = Path("maps") / name
-    image = nib.Nifti1Image(anomaly_map, affine)
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
+    image = nib.Nifti1Image(anomaly_map, None)  # with an affine, nibabel would put it for both forms
+    placement.put(image.header)
     content = image.to_bytes()
     with replacing(folder / target) as temporary:
         # nibabel's own saving takes the name for a hint: it writes a file elsewhere for `.Nii`.
@@ -157,7 +160,9 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
             "PNG, JPEG or TIFF",
             "look for a model for brain MRI with upd-zoo list",
         )
-    return case_of(read_volume(path), config.scale, path.name)
+    volume = read_volume(path)
+    case = case_of(volume, config.scale, path.name)
+    return replace(case, cautions=[*case.cautions, *doubts_of(volume, path.name)])
 
 
 def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
@@ -179,8 +184,8 @@ def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for row, position in enumerate(positions):
         images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
-    cautions = [*volume.cautions] if float((slices == 0).mean()) > 0.05 else [*volume.cautions, _HAS_NO_BACKGROUND]
-    return VolumeCase(images, positions, len(slices), geometry, volume.affine, cautions)
+    cautions = [*volume.cautions, *caution_of_outliers(volume.data, scale)]
+    return VolumeCase(images, positions, len(slices), geometry, volume.affine, volume.placement, cautions)
 
 
 def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
@@ -205,6 +210,3 @@ _MOST_SLICES: Final = 8192
 """At the model's size they take 512 MiB; a file of a hundred bytes can promise as many of one voxel each."""
 _LONGEST_SIDE: Final = 8192
 """A slice of so many pixels squared takes 256 MiB; one of 2 x 32767 pixels would become sixteen times as large."""
-_HAS_NO_BACKGROUND: Final = Caution(
-    CautionCode.SKULL, "no constant background: is the skull stripped? The model has seen stripped brains only"
-)

@@ -54,11 +54,31 @@ def results(mirror: Model, someone: Head, tmp_path_factory: pytest.TempPathFacto
     """What becomes of a head that looks to the left, of its brain alone, of half a head and of a picture."""
     folder = tmp_path_factory.mktemp("heads")
     save(folder / "in" / "head.nii.gz", someone.data, someone.affine, "PSR")
+    place_twice(folder / "in" / "head.nii.gz")
     save(folder / "in" / "brain.nii", np.where(someone.brain, someone.data, 0), someone.affine, "LAS")
     whole = (folder / "in" / "head.nii.gz").read_bytes()
     (folder / "in" / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
     (folder / "in" / "picture.png").write_bytes(b"\x89PNG")
     return folder, scored(mirror, folder / "in", folder / "out")[0]
+
+
+def place_twice(path: Path) -> None:
+    """Give a scan a qform that lies elsewhere than its sform, and a unit."""
+    scan = nibabel.load(path)
+    image = nibabel.Nifti1Image(np.asarray(scan.dataobj), None)
+    image.header.set_sform(scan.affine, 4)
+    image.header.set_qform(scan.affine + np.array([[0, 0, 0, 17.0]] + [[0.0] * 4] * 3), 2)
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, path)
+
+
+def test_the_map_of_a_prepared_scan_says_where_it_lies_as_its_scan_does(results: tuple[Path, list[Row]]) -> None:
+    scan, written = (nibabel.load(results[0] / place / "head.nii.gz").header for place in ("in", "out/maps"))
+    for field in ("sform_code", "qform_code", "xyzt_units", "qoffset_x", "srow_x"):
+        np.testing.assert_array_equal(written[field], scan[field], err_msg=field)
+    told = {row["input"]: [warning["code"] for warning in row["warnings"]] for row in results[1]}
+    assert told["head.nii.gz"] == ["forms", "space"]
+    assert told["brain.nii"] == ["space"]
 
 
 def test_every_input_has_a_row_and_one_bad_file_stops_nothing(results: tuple[Path, list[Row]]) -> None:
@@ -123,6 +143,19 @@ def test_what_is_no_brain_is_refused(mirror: Model, someone: Head, tmp_path: Pat
     with pytest.raises(InputError, match=r"turned\.nii\.gz: no brain was found that is believed") as caught:
         Heads.known_to(mirror.config).open(Input.of(tmp_path / "turned.nii.gz"), tmp_path)
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
+
+
+def test_values_below_the_background_are_refused_before_they_are_lost(
+    mirror: Model, someone: Head, tmp_path: Path
+) -> None:
+    tissue = someone.data[someone.brain]
+    z_scores = np.where(someone.brain, (someone.data - tissue.mean()) / tissue.std(), 0)
+    save(tmp_path / "brain.nii.gz", z_scores, someone.affine)
+    save(tmp_path / "head.nii.gz", (someone.data - someone.data.mean()) / someone.data.std(), someone.affine)
+    for name in ("brain.nii.gz", "head.nii.gz"):
+        with pytest.raises(InputError, match=rf"{name}: .* lies below its background") as caught:
+            Heads.known_to(mirror.config).open(Input.of(tmp_path / name), tmp_path)
+        assert caught.value.code is InputErrorCode.IMPLAUSIBLE
 
 
 @pytest.fixture

@@ -123,13 +123,6 @@ def test_images_lie_within_zero_and_one_whatever_the_unit(tmp_path: Path, brain:
     assert (images.min(), images.max()) == (0, pytest.approx(1, abs=0.05))
 
 
-def test_a_volume_without_background_is_taken_with_a_warning(tmp_path: Path, brain: Config) -> None:
-    noise = np.random.default_rng(0).normal(100, 20, (20, 20, 10)).astype(np.float32)
-    (caution,) = volume_case(write_volume(tmp_path / "skull.nii", noise), brain).cautions
-    assert "skull" in caution.message
-    assert volume_case(write_volume(tmp_path / "brain.nii", head(0)), brain).cautions == []
-
-
 def test_the_geometry_that_is_told_is_that_of_the_file(tmp_path: Path, brain: Config) -> None:
     path = write_volume(tmp_path / "scan.nii", head(0), affine_of("PIR", (1.5, 0.75, 3)))
     told = volume_case(path, brain).describe()

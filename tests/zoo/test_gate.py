@@ -147,7 +147,7 @@ def test_a_truncated_volume_is_refused(nii: Path, pack: Callable[[bytes], bytes]
         assert refusal(read_volume, nii, whole[:length]) == InputErrorCode.TRUNCATED
 
 
-NOT_A_NUMBER = voxels(dtype="f4").copy()
+NOT_A_NUMBER = voxels(dtype="f4") + 1
 NOT_A_NUMBER[1, 2, 3] = np.nan
 SHEARED = AFFINE + 0.1 * np.eye(4, k=1)
 NO_AFFINE = edited(edited(nifti(), "sform_code", 0), "qform_code", 0)

@@ -180,6 +180,14 @@ def axial_geometry(shape: tuple[int, int, int], affine: npt.NDArray[np.float64])
     return SliceGeometry(shape, orientation, (float(sizes[1]), float(sizes[0])), int(counts[1]), int(counts[0]))
 
 
+def tilt_of(affine: npt.NDArray[np.float64]) -> float:
+    """Return by how many degrees the axes of a volume are turned away from the patient's, the largest of the three."""
+    axes = affine[:3, :3] / voxel_sizes(affine)
+    targets = orientations.io_orientation(affine)[:, 0].astype(int)
+    cosines = np.abs(axes[targets, range(3)])
+    return float(np.degrees(np.arccos(np.clip(cosines.min(), 0, 1))))
+
+
 def axial_slices(volume: Array, geometry: SliceGeometry) -> Array:
     """Return the axial slices of a volume, from feet to head, anterior at the top, the patient's right at the left.
 

@@ -1,4 +1,4 @@
-"""What the values of a brain scan stand for: which is background, and which becomes 1.
+"""What the values of a brain scan stand for: which is background, which becomes 1, and when that cannot be told.
 
 One place for preparation, training and scoring, as `upd_zoo.data.framing` is for where pixels lie.
 
@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from upd_zoo.caution import Caution, CautionCode
+from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.vocabulary import Scale
 
 Array = npt.NDArray[np.float32]
@@ -22,6 +24,14 @@ coefficient of variation is 0.015 to 0.017 at quantiles from 0.99 to 0.998, 0.02
 the maximum, which lies 1.6 to 2.4 times as high. Of the lesions of two patients (Open MS, T1 and T2) at most 0.08 % of
 the voxels are clipped, of four T2-weighted phantom tumours at most 4.5 %. Below 500 voxels of tissue it is the maximum.
 """
+
+_FUZZ: Final = 0.05
+"""Share of the scale by which a value may miss the background and still be fuzz that resampling left there."""
+_MOST_BELOW: Final = 0.01
+"""Share of what is no background that may lie below it: at most 0.0003 of four scans of patients (Open MS), none of 23
+brains of IXI, and 0.37 to 0.62 of the same after z-scoring."""
+_FAR: Final = 5.0
+"""How many times as high as the nearly largest value the largest may be; 23 brains of IXI reach 2.3, patients 3.5."""
 
 
 def scale_volume(volume: Array, scale: Scale) -> Array:
@@ -38,6 +48,45 @@ def scale_volume(volume: Array, scale: Scale) -> Array:
     high = float(volume.max()) if scale is Scale.MAXIMUM else _nearly_largest(volume, low)
     scaled: Array = (volume - np.float32(low)) / np.float32(high - low)
     return np.clip(scaled, 0, 1, out=scaled)
+
+
+def insist_on_background(volume: Array, low: float, name: str) -> None:
+    """Refuse a scan of which much lies below its background: it would be taken for background.
+
+    Args:
+        volume: (X, Y, Z).
+        low: What is taken for its background.
+        name: How the error calls it.
+
+    Raises:
+        InputError: So it is (`implausible`), as where a brain was z-scored inside a mask.
+    """
+    away = np.abs(volume - np.float32(low))
+    fuzz = _FUZZ * float(np.quantile(away[away > 0], _HIGH))
+    below, above = int((volume < low - fuzz).sum()), int((volume > low + fuzz).sum())
+    if below > _MOST_BELOW * (below + above):
+        raise InputError(
+            InputErrorCode.IMPLAUSIBLE,
+            f"{name}: {100 * below / (below + above):.0f} % of its tissue lies below its background of {low:g}, as "
+            "where a brain was z-scored inside a mask",
+            "a scan whose background is its lowest value",
+            "give the scan before z-scoring, or subtract the smallest value inside of the mask and leave 0 outside",
+        )
+
+
+def caution_of_outliers(volume: Array, scale: Scale) -> list[Caution]:
+    """Return a caution where the largest values of a scan lie far above the rest of its tissue."""
+    low = background(volume)
+    high, largest = _nearly_largest(volume, low) - low, float(volume.max()) - low
+    if largest <= _FAR * high:
+        return []
+    meant = {
+        Scale.ROBUST: "They are cut off there, and the scale does not follow them.",
+        Scale.MAXIMUM: "This model scales by the largest value, as the study does: all of the tissue becomes darker.",
+    }
+    many = int((volume > low + _FAR * high).sum())
+    told = f"{many} of its voxels are up to {largest / high:.3g} times as bright as {100 * _HIGH:g} % of its tissue."
+    return [Caution(CautionCode.OUTLIER, f"{told} {meant[scale]}")]
 
 
 def _nearly_largest(volume: Array, low: float) -> float:

@@ -19,13 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
 
 from upd_zoo.caution import Caution
+from upd_zoo.data.placement import Placement, affine_of, cautions_of
+from upd_zoo.data.voids import filled
 from upd_zoo.errors import InputError, InputErrorCode
-
-SHEAR_TOLERANCE: Final = 1e-3
-"""Largest cosine between two voxel axes: over a head of 256 mm it moves the far edge by a quarter of a millimetre."""
 
 _BLOCK: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
@@ -50,11 +48,18 @@ class Volume:
         data: (X, Y, Z) float32, finite, the values after the file's own slope and intercept, axes in the file's order.
         affine: (4, 4) float64, voxel indices to millimetres in RAS+ (right, anterior, superior), orthogonal axes.
         cautions: What is doubtful about the file.
+        stored: How its file says where it lies; None where there is no file on this grid.
     """
 
     data: npt.NDArray[np.float32]
     affine: npt.NDArray[np.float64]
     cautions: tuple[Caution, ...] = ()
+    stored: Placement | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """What the header of an image on the same grid has to say of where it lies."""
+        return self.stored or Placement.in_millimetres(self.affine)
 
 
 def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False, part: int | None = None) -> Volume:
@@ -69,20 +74,22 @@ def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False
         part: Which of several volumes on one grid to return, from 0; None where there is but one.
 
     Raises:
-        InputError: The file is not one whole, finite, three-dimensional NIfTI volume with an orthogonal affine. The
-            message does not name the file.
+        InputError: The file is not one whole, finite, three-dimensional NIfTI volume with an orthogonal affine. NaN
+            around a brain is taken for background, with a caution. The message does not name the file.
     """
     content, header, layout = _whole_content(stream, most_bytes)
     chosen = _chosen(layout, part)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite in the end is refused
-        affine = _affine(header)
+        placement, affine = Placement.of(header), affine_of(header)
+        cautions = cautions_of(header, affine, layout.shape)
         data = _scaled(layout.voxels(content, chosen), *_slope_and_intercept(header))
         low, high = data.min(), data.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(InputErrorCode.NOT_FINITE, "some voxels are NaN, infinite or beyond float32", _ACCEPTED)
+        data, caution = filled(data)
+        cautions, low, high = (*cautions, caution), data.min(), data.max()
     if low == high and not constant_ok:
         raise InputError(InputErrorCode.EMPTY, "all voxels have the same value", "a volume that shows something")
-    return Volume(data, affine)
+    return Volume(data, affine, cautions, placement)
 
 
 class _Layout(NamedTuple):
@@ -237,42 +244,5 @@ def _scaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDA
     return data
 
 
-def _affine(header: Any) -> npt.NDArray[np.float64]:
-    """Return the sform, or the qform where there is no sform, (4, 4) float64.
-
-    Raises:
-        InputError: There is neither, or it does not map the grid to orthogonal axes in space.
-    """
-    affine = _stored_affine(header)
-    if not np.isfinite(affine).all():
-        raise _misplaced("its affine is not finite")
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    axes = affine[:3, :3] / np.where(sizes == 0, 1, sizes)
-    if sizes.min() == 0 or abs(np.linalg.det(axes)) < 1e-6:
-        raise _misplaced("its affine is singular")
-    if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR_TOLERANCE:
-        raise _misplaced("its affine is sheared")
-    return affine
-
-
-def _stored_affine(header: Any) -> npt.NDArray[np.float64]:
-    """Return the affine that the header's codes choose, unchecked."""
-    if header["sform_code"] > 0:
-        return np.asarray(header.get_sform(), np.float64)
-    if header["qform_code"] <= 0:
-        raise _misplaced("it has neither sform nor qform: nothing says where left and right are")
-    if header["pixdim"][0] == 0:  # the standard reads a qfac of zero as one
-        header["pixdim"][0] = 1
-    try:
-        return np.asarray(header.get_qform(), np.float64)
-    except (HeaderDataError, ValueError) as error:
-        raise _misplaced("its qform is no rotation") from error
-
-
 def _corrupt(problem: str) -> InputError:
     return InputError(InputErrorCode.CORRUPT, problem, _ACCEPTED, _EXPORT_AGAIN)
-
-
-def _misplaced(problem: str) -> InputError:
-    accepted = "an sform or qform with three orthogonal axes"
-    return InputError(InputErrorCode.GEOMETRY, problem, accepted, "resample the volume to a regular grid")

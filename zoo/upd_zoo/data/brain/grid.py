@@ -71,7 +71,7 @@ def upright(volume: Volume) -> Volume:
     orientation = orientations.io_orientation(volume.affine)
     data = orientations.apply_orientation(volume.data, orientation)
     affine = volume.affine @ orientations.inv_ornt_aff(orientation, volume.data.shape)
-    return Volume(np.ascontiguousarray(data), affine)
+    return Volume(np.ascontiguousarray(data), affine, volume.cautions)
 
 
 def to_image(data: npt.NDArray[Any], affine: Matrix) -> Any:
