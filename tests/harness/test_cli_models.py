@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import upd_zoo as upd_zoo_package
 from fake.artefact import write_artefact
 from fake.program import Answer, Command
 from upd_zoo.artefact import CONFIG, ONNX, WEIGHTS
@@ -124,6 +125,18 @@ def test_a_hub_that_is_gone_leaves_what_was_pulled(upd_zoo: Command, hub: Path, 
     assert "is not there; what was pulled" in unasked.err
     missing = upd_zoo("pull", MODEL, "--hub", carried, "--format", "torch")
     assert missing.is_one_error(4)
+
+
+def test_a_program_is_warned_that_a_hub_is_gone(
+    environment: dict[str, str], hub: Path, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    carried = shutil.copytree(hub, tmp_path / "hub")
+    first = upd_zoo_package.load(MODEL, hub=str(carried), device="cpu", threads=1)
+    shutil.rmtree(carried)
+    with pytest.warns(UserWarning, match="is not there; what was pulled of vae-phantom-t2 before is used"):
+        again = upd_zoo_package.load(MODEL, hub=str(carried), device="cpu", threads=1)
+    assert again.config == first.config
 
 
 _INTERRUPTED = """

@@ -19,7 +19,7 @@ from fake.hugging_face import FakeHub, commit_of
 from upd_zoo.artefact import CONFIG, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import Hub, open_hub
-from upd_zoo.integrity import expected, verify
+from upd_zoo.integrity import ASKED, expected, verify
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
@@ -201,6 +201,13 @@ def test_a_pull_keeps_a_record_of_all_that_was_ever_asked_for(location: str, cac
     assert expected(folder, verify(folder)) == [CONFIG, ONNX]
     hub.fetch(MODEL, [WEIGHTS])
     assert expected(folder, verify(folder)) == [CONFIG, WEIGHTS, ONNX]
+
+
+def test_a_cache_of_before_there_was_such_a_record_gets_one(location: str, cache: Path) -> None:
+    hub = open_hub(location, cache)
+    folder = hub.fetch(MODEL, [ONNX]).folder
+    (folder / ASKED).unlink()
+    assert expected(hub.fetch(MODEL, [ONNX]).folder, verify(folder, [ONNX])) == [CONFIG, ONNX]
 
 
 def test_a_file_that_is_fetched_again_is_there_until_the_new_one_is(

@@ -154,10 +154,15 @@ def seconds_of(call: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("ask", [lambda hub: hub.fetch(MODEL), lambda hub: hub.catalogue()])
+@pytest.mark.parametrize("ask", ["fetch", "catalogue", "publish"])
 def test_a_hub_that_never_answers_is_out_of_reach(
-    remote: Hub, fake: FakeHub, short_patience: None, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Hub], object]
+    remote: Hub, artefact: Path, short_patience: None, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "fetch": lambda: remote.fetch(MODEL),
+        "catalogue": remote.catalogue,
+        "publish": lambda: remote.publish(artefact, MODEL),
+    }
     silence = threading.Event()
 
     def wait(*_: object) -> Response:
@@ -166,8 +171,53 @@ def test_a_hub_that_never_answers_is_out_of_reach(
 
     monkeypatch.setattr(FakeHub, "_file", wait)
     monkeypatch.setattr(FakeHub, "_models", wait)
-    assert seconds_of(lambda: ask(remote)) < 5
+    monkeypatch.setattr(FakeHub, "_facts", wait)
+    assert seconds_of(calls[ask]) < 5
     silence.set()
+
+
+def test_a_library_that_publishes_does_not_wait_for_ever(
+    remote: Hub, artefact: Path, short_patience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = threading.Event()
+
+    def wait(*_: object) -> Response:
+        silence.wait(20)
+        return Response()
+
+    monkeypatch.setattr(FakeHub, "_create", wait)
+    (artefact / ONNX).write_bytes(b"better")
+    sign(artefact)
+    assert seconds_of(lambda: remote.publish(artefact, MODEL)) < 15
+    silence.set()
+
+
+def test_a_list_in_many_slow_pages_is_too_slow(
+    remote: Hub, short_patience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page(fake: FakeHub, request: Request) -> Response:
+        time.sleep(0.2)
+        return Response("[]", headers={"Link": f'<{request.url}>; rel="next"'})
+
+    monkeypatch.setattr(FakeHub, "_models", page)
+    assert seconds_of(remote.catalogue) < 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://user:s3cret@127.0.0.1:9"),
+        ("HTTPS_PROXY", "ftp://user:s3cret@127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/nowhere"),
+    ],
+)
+def test_a_network_that_is_set_up_wrongly_is_one_error(
+    remote: Hub, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match="HTTPS_PROXY") as caught:
+        remote.fetch(MODEL)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_hub_that_drips_is_too_slow(remote: Hub, fake: FakeHub, short_patience: None) -> None:

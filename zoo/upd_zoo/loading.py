@@ -1,5 +1,6 @@
 """One line from a name to a model that runs."""
 
+import warnings
 from pathlib import Path
 
 from upd_zoo.artefact import MANIFEST
@@ -30,7 +31,7 @@ def load(
         threads: CPU threads; None for one per core.
         precision: `float32`, or `bfloat16` for a faster and coarser network, through `torch` only.
         cache_dir: Where fetched files are kept.
-        offline: Use nothing but what is in the cache.
+        offline: Use nothing but what is in the cache. Otherwise a hub that is out of reach is told by a warning.
         token: Access token of the Hugging Face Hub.
 
     Raises:
@@ -40,4 +41,6 @@ def load(
         return load_folder(Path(model), backend, device, threads, precision)
     names = (*RECORDS, *FILES.get(backend, ()))
     pulled = open_hub(hub, cache_dir, offline, token).fetch(ModelId.parse(model), names)
+    if pulled.unasked:
+        warnings.warn(f"{pulled.unasked}; what was pulled of {model} before is used", stacklevel=2)
     return load_folder(pulled.folder, backend, device, threads, precision)

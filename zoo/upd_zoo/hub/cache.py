@@ -136,7 +136,10 @@ class Cache:
             for name, record in wanted.items():
                 check_file(folder, name, record)
         insist_on_one_name(folder, version.manifest)
-        self._remember(model, version)
+        with _wherever_possible():
+            self._remember(model, version)
+            if not (folder / ASKED).is_file():
+                _note(folder, files)
         return folder
 
     def recall(self, model: ModelId) -> Version | None:
@@ -154,13 +157,8 @@ class Cache:
         known = Known(version=version.revision, manifest=version.record.sha256)
         for revision in {model.revision, version.revision}:
             path = self._known(model, revision)
-            try:
-                if _found(path, Known) != known:
-                    write_record(path, known)
-            except OSError as error:
-                # Of use only where the hub is out of reach: no reason to refuse what is whole.
-                if error.errno not in _UNWRITABLE:
-                    raise
+            if _found(path, Known) != known:
+                write_record(path, known)
 
     def _known(self, model: ModelId, revision: str) -> Path:
         hub = hashlib.sha256(self._hub.encode()).hexdigest()[:16]
@@ -193,6 +191,16 @@ class Cache:
                 "a folder that you may write to",
                 "name another folder with --cache-dir",
             ) from error
+
+
+@contextmanager
+def _wherever_possible() -> Iterator[None]:
+    """Leave out what may not be written, which is no reason to refuse what is there and whole."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
 
 
 def _given(content: bytes) -> Deliver:

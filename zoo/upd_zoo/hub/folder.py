@@ -16,7 +16,7 @@ from typing import Final
 import platformdirs
 from filelock import FileLock
 
-from upd_zoo.artefact import MANIFEST, MOST_RECORD_BYTES, FileRecord, Manifest
+from upd_zoo.artefact import CONFIG, MANIFEST, MOST_RECORD_BYTES, FileRecord, Manifest
 from upd_zoo.catalogue import CATALOGUE, Catalogue
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import replacing_folder
@@ -121,7 +121,8 @@ class FolderHub(Hub):
         for path in self._root.glob(f"*/*/{MANIFEST}"):
             folder = path.parent
             with suppress(UpdZooError):
-                self._inside(folder, MANIFEST)
+                for name in (MANIFEST, CONFIG):
+                    self._inside(folder, name)
                 row = row_of(folder, folder.name)
                 if self._folder_of(ModelId.parse(f"{row.id}@{row.revision}")) == folder:
                     rows.append(row)

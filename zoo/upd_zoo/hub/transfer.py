@@ -58,19 +58,15 @@ class Transfer:
         token: Access token; None for the environment's, or that of a stored login.
 
     Raises:
-        UsageError: The token cannot be one.
+        UsageError: The token cannot be one, or the environment names a proxy or certificates that cannot be used.
     """
 
     def __init__(self, token: str | None) -> None:
         from huggingface_hub import constants
 
         self.endpoint = constants.ENDPOINT
-        self._client = httpx2.Client(
-            headers={**checked_headers(token), "Accept-Encoding": "identity"},
-            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-            follow_redirects=True,
-            max_redirects=_MOST_REDIRECTS,
-        )
+        headers = {**checked_headers(token), "Accept-Encoding": "identity"}
+        self._client = _client(constants.HF_HUB_DOWNLOAD_TIMEOUT, headers)
 
     def __enter__(self) -> "Transfer":
         return self
@@ -78,21 +74,24 @@ class Transfer:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def document(self, url: str, most: int = MOST_RECORD_BYTES) -> tuple[bytes, Mapping[str, str]]:
+    def document(
+        self, url: str, most: int = MOST_RECORD_BYTES, deadline: float | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
         """Return a short file and the header fields that came with it, those of redirects included.
 
         Args:
             url: Its address.
             most: Its greatest length in bytes.
+            deadline: When it must be there, by `time.monotonic`; None for the time of a call.
 
         Raises:
             Refusal: The server will not.
             OfflineError: It answers too slowly, or is not a hub.
             IntegrityError: The answer is too long.
         """
-        deadline = time.monotonic() + _WHOLE_CALL
+        deadline = deadline or time.monotonic() + _WHOLE_CALL
         content = b""
-        with self._answer(url, _WHOLE_CALL) as response:
+        with self._answer(url, deadline) as response:
             for block in _in_time(response, deadline):
                 content += block
                 if len(content) > most:
@@ -118,12 +117,13 @@ class Transfer:
             OfflineError: It answers too slowly, or is not a hub.
             IntegrityError: The answer is not a list, or too long.
         """
+        deadline = time.monotonic() + _WHOLE_CALL
         found: list[Any] = []
         url: str | None = self.endpoint + address
         for _ in range(_MOST_PAGES):
             if url is None:
                 return found
-            content, fields = self.document(url, _MOST_LIST_BYTES)
+            content, fields = self.document(url, _MOST_LIST_BYTES, deadline)
             found += _parsed(content, list)
             url = self._next(fields)
         raise IntegrityError(f"the list of {address} does not end", f"at most {_MOST_PAGES} pages")
@@ -143,11 +143,10 @@ class Transfer:
             Refusal: The server will not.
             OfflineError: It is too slow.
         """
-        limit = _WHOLE_CALL + size / _SLOWEST
-        deadline, done, tries = time.monotonic() + limit, 0, 0
+        deadline, done, tries = time.monotonic() + _WHOLE_CALL + size / _SLOWEST, 0, 0
         while done < size or not tries:
             try:
-                with self._answer(url, limit, first=done) as response:
+                with self._answer(url, deadline, first=done) as response:
                     repeated = done if response.status_code == HTTPStatus.OK else 0
                     for block in _in_time(response, deadline):
                         fresh, repeated = block[repeated:], max(0, repeated - len(block))
@@ -160,10 +159,10 @@ class Transfer:
                     raise
 
     @contextmanager
-    def _answer(self, url: str, limit: float, first: int = 0) -> Iterator[httpx2.Response]:
+    def _answer(self, url: str, deadline: float, first: int = 0) -> Iterator[httpx2.Response]:
         headers = {"Range": f"bytes={first}-"} if first else {}
         request = self._client.build_request("GET", url, headers=headers)
-        response = _within(limit, lambda: self._client.send(request, stream=True))
+        response = _within(deadline - time.monotonic(), lambda: self._client.send(request, stream=True))
         try:
             if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 raise refusal_of(response)
@@ -191,7 +190,18 @@ def refusal_of(response: httpx2.Response, words: str | None = None) -> Refusal:
 
 def patient_client() -> httpx2.Client:
     """Return a client for the Hub's own library, which waits for every step, but not for ever."""
-    return httpx2.Client(timeout=_WHOLE_CALL, follow_redirects=True, max_redirects=_MOST_REDIRECTS)
+    return _client(_WHOLE_CALL, {})
+
+
+def _client(timeout: float, headers: Mapping[str, str]) -> httpx2.Client:
+    try:
+        return httpx2.Client(headers=headers, timeout=timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS)
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+        raise UsageError(
+            f"the proxy or the certificates that the environment names cannot be used ({type(error).__name__})",
+            "an http:// or https:// proxy, and files of certificates",
+            "correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from error
 
 
 def checked_headers(token: str | None) -> dict[str, str]:
@@ -232,7 +242,7 @@ def _within(limit: float, call: Callable[[], Answered]) -> Answered:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(limit)
+    thread.join(max(0.0, limit))
     if errors:
         raise errors[0]
     if not answers:
