@@ -151,7 +151,7 @@ def _cropped(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:
 
     Tissue is what is not as dark as the border around an eye ground.
     """
-    brightest = thinned(stored.transpose(1, 2, 0)).max(axis=2)
+    brightest = thinned(stored.transpose(1, 2, 0)).max(axis=2).astype(np.float32)
     tissue = brightest > _TISSUE * np.quantile(brightest, _BRIGHTEST)
     part = window(framing, *tissue.shape)
     seen = tissue[max(part.top, 0) : part.top + part.height, max(part.left, 0) : part.left + part.width]

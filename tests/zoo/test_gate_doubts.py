@@ -208,7 +208,8 @@ def test_the_flattest_jpeg_has_bits_enough(photo: Path, options: dict[str, Any],
 
 
 GIANTS = {
-    "PNG": pillow(np.zeros((600, 600, 3), np.uint8)),
+    "PNG in grey": pillow(np.zeros((520, 520), np.uint8)),
+    "PNG of 16 bits": png(np.zeros((420, 420, 3), np.uint16), 2),
     "PNG of single bits": pillow(Image.new("1", (1100, 1100))),
     "PNG of a palette": pillow(Image.new("P", (520, 520))),
     "TIFF of single bits": pillow(Image.new("1", (1100, 1100)), "TIFF", compression="group4"),

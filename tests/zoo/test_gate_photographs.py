@@ -275,10 +275,10 @@ def test_a_bomb_costs_no_memory(photo: Path, content: bytes, code: str) -> None:
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UPD_ZOO_MAX_INPUT_BYTES", str(8 * RGB.size))
+    monkeypatch.setenv("UPD_ZOO_MAX_INPUT_BYTES", str(8 * 4 * GREY.size))
     photo.write_bytes(JPEG)
     read_photograph(photo)
-    assert refusal(photo, JPEG + bytes(8 * RGB.size)) == InputErrorCode.TOO_LARGE
+    assert refusal(photo, JPEG + bytes(8 * 4 * GREY.size)) == InputErrorCode.TOO_LARGE
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", *(content[:60] for content in WHOLE.values())]))

@@ -49,7 +49,8 @@ _BLOCK: Final = 1 << 20
 _LIMIT: Final = "UPD_ZOO_MAX_INPUT_BYTES"
 _DEFAULT_LIMIT: Final = 2 << 30
 _COPIES: Final = 8
-"""The part of the limit that the pixels of a photograph may take: decoders hold several copies of them for a moment."""
+"""The part of the limit that the pixels of a photograph may take, as decoders hold several copies of them for a moment:
+a PNG of 67 million pixels, the most by default, takes 770 MB while it is read and written."""
 
 _FOREIGN: Final = (
     ArithmeticError,

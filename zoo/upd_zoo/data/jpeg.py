@@ -45,7 +45,7 @@ def read_jpeg(data: bytes, most_bytes: int) -> Samples:
     if len(frames) != 1 or not 1 <= len(scans) <= _MOST_SCANS:
         raise corrupt(f"it has {len(frames)} frames and {len(scans)} scans")
     frame = _read_frame(*frames[0])
-    refuse_beyond(frame.height * frame.width * len(frame.factors), most_bytes)
+    refuse_beyond(frame.height, frame.width, frame.height * frame.width * len(frame.factors), most_bytes)
     _check_bits(frame, sum(len(scan) - 2 - int.from_bytes(scan[2:4], "big") for scan in scans))
     exif = [segment[10:] for marker, segment in segments if marker == _APP1 and segment[4:10] == b"Exif\0\0"]
     turn, cautions = orientation(exif)

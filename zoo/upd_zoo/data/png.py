@@ -65,7 +65,7 @@ def read_png(data: bytes, most_bytes: int) -> Samples:
     if b"acTL" in chunks:
         raise unsupported("it is an animation")
     header = _header(chunks)
-    refuse_beyond(max(header.promised, header.expanded), most_bytes)
+    refuse_beyond(header.height, header.width, max(header.promised, header.expanded), most_bytes)
     pixels = b"".join(chunks.get(b"IDAT", []))
     prove(pixels, header.promised)
     values = _values(header, pixels)

@@ -3,6 +3,7 @@
 import zlib
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.caution import Caution, CautionCode
@@ -56,14 +57,21 @@ def trailing(data: bytes, end: int) -> tuple[Caution, ...]:
     return (Caution(CautionCode.TRAILING, message),)
 
 
-def refuse_beyond(promised: int, most_bytes: int) -> None:
-    """Refuse an image whose header promises more than `most_bytes` bytes of pixels.
+def refuse_beyond(height: int, width: int, promised: int, most_bytes: int) -> None:
+    """Refuse an image that would take more than `most_bytes` bytes, decoded or as one float32 for each pixel.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image.
+        promised: Bytes of its decoded samples.
+        most_bytes: The limit.
 
     Raises:
-        InputError: It does.
+        InputError: It would.
     """
-    if promised > most_bytes:
-        problem = f"the header promises {promised} bytes of pixels"
+    largest = max(promised, np.dtype(np.float32).itemsize * height * width)
+    if largest > most_bytes:
+        problem = f"the header promises {height} x {width} pixels, which take {largest} bytes"
         accepted = f"at most {most_bytes} bytes"
         next_step = "save the image at a smaller size, or raise UPD_ZOO_MAX_INPUT_BYTES where there is memory for it"
         raise InputError(InputErrorCode.TOO_LARGE, problem, accepted, next_step)

@@ -101,7 +101,7 @@ def read_tiff(data: bytes, most_bytes: int) -> Samples:
     if following:
         raise unsupported("it holds several images")
     layout = _layout(tags, BYTE_ORDERS[data[:4]])
-    refuse_beyond(max(layout.promised, layout.expanded), most_bytes)
+    refuse_beyond(layout.height, layout.width, max(layout.promised, layout.expanded), most_bytes)
     planes = [_plane(data, layout, plane) for plane in range(layout.planes)]
     values = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
     if layout.photometric == 3:
