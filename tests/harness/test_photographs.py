@@ -142,7 +142,7 @@ def test_an_image_of_one_value_is_refused(tmp_path: Path, chest: Config, value: 
 def test_single_bits_are_an_image(tmp_path: Path, chest: Config) -> None:
     pixels = eye(64, 80, 20)[..., 0] > 100
     Image.fromarray(pixels).save(tmp_path / "bits.png")
-    case = open_case(tmp_path / "bits.png", chest)
+    case = open_case(Input.of(tmp_path / "bits.png"), chest)
     case.write(tmp_path, "bits.png", case.images[:, 0], 0, 1)
     assert set(np.unique(case.images)) >= {0, 1}
 
