@@ -33,10 +33,9 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bench_figures import BATCH, Figure, apart, config_of, resident, seconds_of, shortest
+from bench_figures import BATCH, Figure, apart, config_of, model_of, resident, seconds_of, shortest
 from upd_harness.provenance import utc_now, versions
 from upd_harness.terminal import Terminal, reports_errors, table
-from upd_zoo.appearance import coarse, figures_of
 from upd_zoo.artefact import (
     CONFIG,
     ONNX,
@@ -46,7 +45,6 @@ from upd_zoo.artefact import (
     read_record,
     write_record,
 )
-from upd_zoo.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
 from upd_zoo.errors import ToleranceError, UpdZooError
 from upd_zoo.files import write_json
@@ -69,6 +67,7 @@ class Group(StrEnum):
     BACKENDS = "backends"
     PHANTOMS = "phantoms"
     READING = "reading"
+    MEMORY = "memory"
     MODELS = "models"
     SIZES = "sizes"
     TRAINING = "training"
@@ -133,15 +132,7 @@ def _export(method: str, profile: str, folder: Path) -> None:
 
 
 def _model(folder: Path) -> Model:
-    spread = Quantiles(count=3, levels=[0.0, 0.5, 0.999, 1.0], values=[0.0, 1.0, 5.0, 6.0])
-    images = np.zeros((1, 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
-    calibration = Calibration(
-        dataset="none", image_scores=spread, subject_scores=spread, map_values=spread, false_positive_rate=0.05,
-        appearance=appearance_of(figures_of(images), coarse(images), ["none"]),
-        image_threshold=5.0, subject_threshold=5.0, map_threshold=5.0,
-    )  # fmt: skip
-    predict = onnx_predict(folder / ONNX, "cpu", None)
-    return Model(read_record(folder / CONFIG, Config), calibration, "0" * 64, "onnx", "cpu", "float32", predict)
+    return model_of(read_record(folder / CONFIG, Config), onnx_predict(folder / ONNX, "cpu", None))
 
 
 def scoring(slices: int, repeats: int) -> list[Figure]:
@@ -347,6 +338,13 @@ def reading(repeats: int) -> list[Figure]:
     ]
 
 
+def memory(photographs: int) -> list[Figure]:
+    """Measure what a folder of large photographs takes."""
+    import bench_memory
+
+    return bench_memory.memory(photographs)
+
+
 def models(repeats: int) -> list[Figure]:
     """Compare the methods that anomalib has with anomalib's, and r-VAE with its plain loop."""
     import bench_models
@@ -409,6 +407,7 @@ def main(
     slices: Annotated[int, typer.Option(min=2, help="Slices to score.")] = 200,
     repeats: Annotated[int, typer.Option(min=1, help="Of what is compared.")] = 2,
     subjects: Annotated[int, typer.Option(min=1, help="Brain phantoms; 20 times as many flat ones.")] = 4,
+    photographs: Annotated[int, typer.Option(min=1, help="Photographs of 12 megapixels to score.")] = 100,
     out: Annotated[Path, typer.Option(help="File for the figures.")] = Path("out/bench.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
 ) -> None:
@@ -421,6 +420,7 @@ def main(
         Group.BACKENDS: partial(apart, backends, 10 * repeats),
         Group.PHANTOMS: partial(apart, phantoms, subjects),
         Group.READING: partial(apart, reading, repeats),
+        Group.MEMORY: partial(apart, memory, photographs),
         Group.MODELS: partial(apart, models, repeats),
         Group.SIZES: partial(apart, sizes),
         Group.TRAINING: partial(apart, training, repeats),

@@ -9,9 +9,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, Literal, ParamSpec, TypeVar
 
+import numpy as np
+
+from upd_zoo.appearance import coarse, figures_of
 from upd_zoo.artefact import Config, PixelConvention, Training
+from upd_zoo.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.recipe import load_recipe
-from upd_zoo.vocabulary import SCALES, ModelId, Pretrain
+from upd_zoo.runtime import Model, Predict
+from upd_zoo.vocabulary import IMAGE_SIZE, SCALES, ModelId, Pretrain
 
 DOMAIN: Final = "phantom-t2"
 BATCH: Final = 16
@@ -82,6 +87,18 @@ def config_of(method: str, profile: str) -> Config:
         score_rule=modality.score_rule, weights_origin=None, scale=SCALES[recipe.protocol], training=training,
         labels=["random weights"],
     )  # fmt: skip
+
+
+def model_of(config: Config, predict: Predict) -> Model:
+    """Return a model with a made-up calibration."""
+    spread = Quantiles(count=3, levels=[0.0, 0.5, 0.999, 1.0], values=[0.0, 1.0, 5.0, 6.0])
+    images = np.zeros((1, 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    calibration = Calibration(
+        dataset="none", image_scores=spread, subject_scores=spread, map_values=spread, false_positive_rate=0.05,
+        appearance=appearance_of(figures_of(images), coarse(images), ["none"]),
+        image_threshold=5.0, subject_threshold=5.0, map_threshold=5.0,
+    )  # fmt: skip
+    return Model(config, calibration, "0" * 64, "onnx", "cpu", "float32", predict)
 
 
 def resident(field: str) -> int:
