@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 
 from fake.artefact import write_artefact
 from fake.hugging_face import FakeHub, commit_of
-from upd_zoo.artefact import CONFIG, ONNX, WEIGHTS
+from upd_zoo.artefact import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import Hub, open_hub
 from upd_zoo.integrity import ASKED, expected, verify
@@ -157,6 +157,17 @@ def test_a_revision_that_cannot_be_noted_in_a_cache_of_others_is_used_neverthele
         assert open_hub(hub, cache).fetch(SEED).folder == folder
     for path in everything_below(cache):
         path.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, ONNX])
+def test_a_hub_that_may_not_be_read_is_not_taken_for_a_cache(shared_folder: Path, artefact: Path, name: str) -> None:
+    hub, cache = shared_folder / "hub", shared_folder / "cache"
+    open_hub(str(hub)).publish(artefact, MODEL)
+    cache.mkdir()
+    cache.chmod(0o777)
+    (hub / MODEL.name / "main" / name).chmod(0)
+    with as_nobody(), pytest.raises(UpdZooError, match=f"(?i){name} of .* on the hub .* may not be read"):
+        open_hub(str(hub), cache).fetch(MODEL)
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])

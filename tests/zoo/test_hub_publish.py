@@ -10,7 +10,7 @@ from fake.hugging_face import FakeHub
 from upd_zoo.artefact import CONFIG, MANIFEST, ONNX
 from upd_zoo.catalogue import CATALOGUE, Catalogue
 from upd_zoo.errors import NotFoundError, UsageError
-from upd_zoo.hub import Hub, open_hub
+from upd_zoo.hub import DEFAULT_HUB, Hub, open_hub
 from upd_zoo.integrity import verify
 from upd_zoo.vocabulary import ModelId
 
@@ -43,6 +43,14 @@ def test_a_hub_without_a_name_is_a_usage_error(location: str, monkeypatch: pytes
     monkeypatch.setenv("UPD_ZOO_HUB", "hf://lab")
     with pytest.raises(UsageError, match=r"(?i)the hub has no name.*hf://ORG or a folder"):
         open_hub(location)
+
+
+def test_a_variable_that_is_empty_is_not_set_and_a_blank_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPD_ZOO_HUB", "")
+    assert open_hub().location == DEFAULT_HUB
+    monkeypatch.setenv("UPD_ZOO_HUB", " ")
+    with pytest.raises(UsageError, match=r"(?i)the hub has no name"):
+        open_hub()
 
 
 # Older and newer

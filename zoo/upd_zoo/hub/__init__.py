@@ -153,9 +153,10 @@ def open_hub(
     Raises:
         UsageError: `location` is neither of the two, or empty.
     """
-    if location is not None and not location.strip():
+    if location is None:
+        location = os.environ.get(VARIABLE) or DEFAULT_HUB
+    if not location.strip():
         raise UsageError("the hub has no name", "hf://ORG or a folder", f"leave --hub out for {DEFAULT_HUB}")
-    location = location or os.environ.get(VARIABLE) or DEFAULT_HUB
     if match := _HUGGING_FACE.fullmatch(location):
         from upd_zoo.hub.huggingface import HuggingFaceHub
 

@@ -9,6 +9,7 @@ is not disturbed. Who finds everything there writes nothing, so a cache can be r
 
 import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -161,7 +162,7 @@ class Cache:
                 write_record(path, known)
 
     def _known(self, model: ModelId, revision: str) -> Path:
-        hub = hashlib.sha256(self._hub.encode()).hexdigest()[:16]
+        hub = hashlib.sha256(os.fsencode(self._hub)).hexdigest()[:16]
         return self._root / model.canonical.name / "known" / hub / f"{revision}.json"
 
     def _insist_on_room(self, model: ModelId, needed: int) -> None:
@@ -187,7 +188,7 @@ class Cache:
             if error.errno not in _UNWRITABLE:
                 raise
             raise UpdZooError(
-                f"the cache {self._root} lacks files of {folder.parent.name} and cannot be written",
+                f"the cache {self._root} does not hold {folder.parent.name} whole, and cannot be written",
                 "a folder that you may write to",
                 "name another folder with --cache-dir",
             ) from error

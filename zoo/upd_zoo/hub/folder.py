@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import platformdirs
 from filelock import FileLock
@@ -69,7 +69,7 @@ class FolderHub(Hub):
         def deliver(name: str, _record: FileRecord) -> Generator[bytes]:
             if recalled is not None:
                 raise self._gone()
-            with self._inside(source, name).open("rb") as reader:
+            with self._opened(source, name) as reader:
                 while block := reader.read(_BLOCK):
                     yield block
 
@@ -140,8 +140,18 @@ class FolderHub(Hub):
         if not source.is_dir():
             self.catalogue().get(model)
             raise NotFoundError(f"{source.name} of {model.name} is in the catalogue of {self.location} and not there")
-        with self._inside(source, MANIFEST).open("rb") as stream:
-            return Version.of(source.name, stream.read(MOST_RECORD_BYTES + 1))
+        with self._opened(source, MANIFEST) as reader:
+            return Version.of(source.name, reader.read(MOST_RECORD_BYTES + 1))
+
+    def _opened(self, source: Path, name: str) -> BinaryIO:
+        try:
+            return self._inside(source, name).open("rb")
+        except PermissionError as error:
+            raise UpdZooError(
+                f"{name} of {source.parent.name} on the hub {self.location} may not be read",
+                "a hub whose files you may read",
+                "ask who keeps it",
+            ) from error
 
     def _inside(self, source: Path, name: str) -> Path:
         """Return the plain file behind a name, which must not be a link that leads out of the hub."""

@@ -8,7 +8,7 @@ imported, which happens inside the functions below.
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -58,14 +58,12 @@ class HuggingFaceHub(Hub):
         self._need_network(f"the catalogue of {self.location}")
         with self._explained(), self._transfer() as transfer:
             entries = transfer.entries(f"/api/models?author={self._organisation}&filter={LIBRARY}")
-        rows = {}
-        for entry in entries:
-            name = entry.get("id") if isinstance(entry, dict) else None
-            try:
-                rows[name] = Row(str(name).removeprefix(f"{self._organisation}/"))
-            except UsageError:
-                continue  # a repository of another kind
-        return Catalogue(tuple(rows.values()))
+        names = {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
+        catalogue = Catalogue()
+        for name in names:
+            with suppress(UsageError):  # a repository of another kind
+                catalogue = catalogue.add(Row(name.removeprefix(f"{self._organisation}/")))
+        return catalogue
 
     def fetch(
         self,
