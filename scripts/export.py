@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors, table
+from upd_harness.making import next_command
+from upd_harness.terminal import Terminal, reports_errors, table, when_interrupted
 from upd_zoo.artefact import CONFIG, Config, read_record
 from upd_zoo.data.sources import data_folder, store_path
-from upd_zoo.data.store import Store
+from upd_zoo.data.store import FACTS, Store
 from upd_zoo.export import export_artefact
+
+_PARTS = ("train", "validation")
 
 
 @reports_errors
@@ -23,14 +26,19 @@ def main(
 ) -> None:
     """Make the artefact of a finished run."""
     config = read_record(run / CONFIG, Config)
-    validation = Store(store_path(data_folder(data), config.domain, "validation", config.protocol))
+    stores = {part: store_path(data_folder(data), config.domain, part, config.protocol) for part in _PARTS}
+    validation = Store(stores["validation"])
+    training = Store(stores["train"]) if (stores["train"] / FACTS).is_file() else None
     terminal = Terminal()
-    manifest = export_artefact(run, validation, out, lambda stage: terminal.say(f"{config.id}: {stage}"))
+    with when_interrupted("nothing was written; an older artefact stands as it was"):
+        manifest = export_artefact(run, validation, out, lambda stage: terminal.say(f"{config.id}: {stage}"), training)
     rows = [
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}")
         for row in manifest.parity
     ]
     terminal.say(table(("format", "batch", "map", "score"), rows))
+    terminal.say(next_command("python", "scripts/publish.py", out, "--hub", "out/hub"))
+    terminal.say(next_command("upd-zoo", "score", "FOLDER", "-m", out, "-o", f"out/scores/{config.id}"))
     terminal.data(manifest.model_dump(mode="json", by_alias=True), str(out))
 
 

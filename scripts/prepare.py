@@ -19,17 +19,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from upd_harness.terminal import reports_errors, when_interrupted
 from upd_zoo.data.brain.source import BrainSource
 from upd_zoo.data.source import StoreName
 from upd_zoo.data.sources import SHELF, Preparation, Progress, data_folder, prepare, source_of
 from upd_zoo.data.store import Store
-from upd_zoo.errors import InputError, UpdZooError
+from upd_zoo.errors import InputError
 from upd_zoo.files import replacing
 from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
 
 _TALK = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+@reports_errors
 def main(
     domain: Annotated[str, typer.Argument(help="A domain, such as phantom-t2 or idrid, or one test set.")],
     root: Annotated[Path | None, typer.Option(help="Folder of the data set in its original layout.")] = None,
@@ -43,30 +45,24 @@ def main(
     extractor: Annotated[str, typer.Option(help="hd-bet, or a command with {head} and {brain}.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Inputs read at the same time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Make again what stands.")] = False,
-) -> None:
+) -> int:
     """Fill the train and validation stores of a domain and the stores of its test sets."""
-    try:
-        target = get_domain(domain) if domain in DOMAINS else get_test_set(domain)
-        folder = data_folder(data)
-        with _bars() as bars:
-            done = prepare(
-                target,
-                folder,
-                root,
-                seed=seed,
-                subjects=subjects,
-                protocol=protocol,
-                template=template,
-                extractor=extractor,
-                jobs=jobs,
-                force=force,
-                on_progress=_Shown(bars).show,
-            )
-    except UpdZooError as error:
-        _TALK.print(f"error: {error}", markup=False)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    target = get_domain(domain) if domain in DOMAINS else get_test_set(domain)
+    folder = data_folder(data)
+    with when_interrupted("stores that are whole are kept; the same command makes the others"), _bars() as bars:
+        done = prepare(
+            target,
+            folder,
+            root,
+            seed=seed,
+            subjects=subjects,
+            protocol=protocol,
+            template=template,
+            extractor=extractor,
+            jobs=jobs,
+            force=force,
+            on_progress=_Shown(bars).show,
+        )
     sheet = _draw(target.id, folder, done, template)
     for facts in done.stores:
         typer.echo(
@@ -76,8 +72,7 @@ def main(
         typer.echo(sheet)
     for failure in done.failures:
         _TALK.print(f"left out of {failure.store}: {failure.input}: {failure.error}", markup=False)
-    if done.failures:
-        raise typer.Exit(InputError.exit_code)
+    return InputError.exit_code if done.failures else 0
 
 
 def _draw(target: str, data: Path, done: Preparation, template: Path | None) -> Path | None:

@@ -16,7 +16,8 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors
+from upd_harness.making import begin, next_command
+from upd_harness.terminal import Terminal, reports_errors, when_interrupted
 from upd_zoo.data.sources import data_folder, store_path
 from upd_zoo.data.store import Store
 from upd_zoo.pretrain.run import BACKBONE, pretrain
@@ -44,7 +45,8 @@ def main(
     base = load_recipe(name, protocol, profile)
     store = Store(store_path(data_folder(data), name.domain.id, "train", protocol))
     terminal = Terminal(progress=not no_progress)
-    with terminal.bar(f"pre-training for {name}") as advance:
+    kept = "what was learnt up to the last checkpoint is kept; --continue goes on with it"
+    with when_interrupted(kept), terminal.bar(f"pre-training for {name}") as advance:
         backbone = pretrain(
             base,
             store,
@@ -55,8 +57,13 @@ def main(
             device=device,
             weights=weights,
             resume=resume,
+            on_begin=lambda backbone, note: begin(terminal, backbone.id, backbone.training, note),
             on_progress=lambda progress: advance(progress.step, progress.steps),
         )
+    train = ["python", "scripts/train.py", f"{name.name}-ccd", "--weights", out / BACKBONE]
+    terminal.say(
+        next_command(*train, "--out", f"out/runs/{name.name}-ccd", "--profile", profile, "--protocol", protocol)
+    )
     terminal.data(backbone.model_dump(mode="json", by_alias=True), str(out / BACKBONE))
 
 

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors
+from upd_harness.making import begin, next_command
+from upd_harness.terminal import Terminal, reports_errors, when_interrupted
 from upd_zoo.data.sources import data_folder, store_path
 from upd_zoo.data.store import Store
 from upd_zoo.recipe import FULL_PROFILE, load_recipe
@@ -39,7 +40,8 @@ def main(
     recipe = load_recipe(name, protocol, profile, steps, batch_size)
     store = Store(store_path(data_folder(data), name.domain.id, "train", protocol))
     terminal = Terminal(progress=not no_progress)
-    with terminal.bar(f"training {name}") as advance:
+    kept = "what was learnt up to the last checkpoint is kept; --continue goes on with it"
+    with when_interrupted(kept), terminal.bar(f"training {name}") as advance:
         config = train(
             name,
             recipe,
@@ -49,8 +51,11 @@ def main(
             device=device,
             weights=weights,
             resume=resume,
+            on_begin=lambda config, note: begin(terminal, name.name, config.training, note),
             on_progress=lambda progress: advance(progress.step, progress.steps),
         )
+    export = ["python", "scripts/export.py", out, "--out", f"out/artefacts/{name.name}"]
+    terminal.say(next_command(*export, *(["--data", data] if data else [])))
     terminal.data(config.model_dump(mode="json", by_alias=True), str(out))
 
 

@@ -31,7 +31,7 @@ from upd_harness.options import (
     Threads,
     Token,
 )
-from upd_harness.terminal import Terminal, reports_errors, table
+from upd_harness.terminal import Terminal, reports_errors, table, when_interrupted
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.vocabulary import Protocol
 
@@ -230,21 +230,24 @@ def evaluate(
 ) -> None:
     """Measure a model on a prepared test set, beside trivial baselines."""
     from upd_harness.evaluation import evaluate as run_evaluation
+    from upd_harness.evaluation import insist_on_room, undefined
     from upd_zoo.data.sources import data_folder, store_path
     from upd_zoo.data.store import Store
     from upd_zoo.vocabulary import ModelId, get_test_set
 
     name = named(model, revision)
     if test_set is None and is_folder(name):
-        raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "--test-set phantom-t2")
+        raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "add --test-set phantom-t2")
     chosen = get_test_set(test_set or ModelId.parse(name).target)
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
-        raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
+    insist_on_room(output, overwrite=overwrite)
     terminal = Terminal(as_json, quiet, not no_progress)
     loaded = load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol))
     announce(loaded, terminal)
-    with terminal.bar("evaluating") as advance:
+    with (
+        when_interrupted("nothing was written; an earlier evaluation stands as it was"),
+        terminal.bar("evaluating") as advance,
+    ):
         evaluation = run_evaluation(
             loaded,
             chosen,
@@ -256,6 +259,8 @@ def evaluate(
             on_progress=advance,
         )
     result = evaluation.result
+    for reason in undefined(result):
+        terminal.say(reason)
     contenders = {"model": result.metrics} | result.baselines
     rows = [
         (name, *(_figure(value) for value in (found.ap_image, found.auroc, found.ap_pixel, found.dice)))

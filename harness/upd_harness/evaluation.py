@@ -6,6 +6,7 @@ Source: sections V-D and VI of the study; the random row and its meaning, sectio
 """
 
 import csv
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -115,6 +116,8 @@ def evaluate(
     _insist_on_known_images(model.config, test_set, store.facts)
     contenders = _gather(model, store, batch_size, on_progress)
     result = _result(model, test_set, store, revision, contenders)
+    for earlier in (output / RESULTS).glob("*.json"):  # of another test set, beside which the report would be wrong
+        earlier.unlink()
     write_record(output / RESULTS / f"{test_set.id}.json", result)
     scores = np.array(contenders["model"].scores)
     _write_scores(output / "scores.csv", store, scores)
@@ -131,6 +134,47 @@ def evaluate(
         anomalous_scores=scores[store.anomalous],
     )
     return Evaluation(result, scores, store.anomalous, report)
+
+
+def insist_on_room(output: Path, *, overwrite: bool) -> None:
+    """Make sure that an evaluation may be written to a folder.
+
+    Args:
+        output: The folder.
+        overwrite: Whether an earlier evaluation may be lost.
+
+    Raises:
+        UsageError: The folder holds one and `overwrite` is off, or holds anything else.
+    """
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not overwrite:
+        raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
+    if not _is_evaluation(output):
+        raise UsageError(
+            f"the output folder {output} holds no evaluation that could be replaced",
+            "an empty or new folder, or an earlier evaluation",
+            "choose another folder",
+        )
+
+
+def _is_evaluation(output: Path) -> bool:
+    try:
+        document = json.loads((output / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("command") == "evaluate"
+
+
+def undefined(result: Result) -> list[str]:
+    """Return why metrics of a result are not defined, in sentences; nothing where all are."""
+    reasons = []
+    if result.metrics.auroc is None or result.metrics.ap_image is None:
+        which = "none" if result.anomalous == 0 else "every one"
+        reasons.append(f"AP_i and AUROC are n/a: of {result.images} images, {which} is diseased.")
+    if result.metrics.ap_pixel is None or result.metrics.dice is None:
+        reasons.append("AP_p and best Dice are n/a: no mask marks a diseased pixel.")
+    return reasons
 
 
 def _gather(

@@ -43,7 +43,9 @@ def plant(image: Array, mask: Mask) -> Array:
     return np.where(mask != 0, np.float32(0.95), image).astype(np.float32)
 
 
-def draw_samples(channels: int, images: int, seed: int, *, masks: bool = False, anomalous: int = 0) -> list[Sample]:
+def draw_samples(
+    channels: int, images: int, seed: int, *, masks: bool = False, anomalous: int = 0, subjects: str = "subject"
+) -> list[Sample]:
     """Return samples, the last `anomalous` of them with a planted disc; two images make a subject."""
     generator = np.random.default_rng(seed)
     samples = []
@@ -54,9 +56,9 @@ def draw_samples(channels: int, images: int, seed: int, *, masks: bool = False, 
             Sample(
                 image=plant(image, truth) if sick else image,
                 anomalous=sick,
-                subject=f"subject-{number // 2}",
+                subject=f"{subjects}-{number // 2}",
                 slice=number % 2,
-                source=f"subject-{number // 2}.nii",
+                source=f"{subjects}-{number // 2}.nii",
                 mask=(truth if sick else np.zeros_like(truth)) if masks else None,
             )
         )
@@ -72,6 +74,7 @@ def write_tiny_store(
     masks: bool = False,
     anomalous: int = 0,
     name: str = "phantom-t2/train",
+    subjects: str = "subject",
 ) -> Store:
     """Write a store of smooth random images and return it opened.
 
@@ -83,8 +86,9 @@ def write_tiny_store(
         masks: Whether the store has pixel truth.
         anomalous: How many images, the last ones, show a bright disc.
         name: Name of the store.
+        subjects: What the names of subjects begin with.
     """
-    samples = draw_samples(channels, images, seed, masks=masks, anomalous=anomalous)
+    samples = draw_samples(channels, images, seed, masks=masks, anomalous=anomalous, subjects=subjects)
     scale = StoreName(name.partition("/")[0], Part.TRAIN).scale
     write_store(
         folder,

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
-from upd_harness.evaluation import Evaluation, evaluate
+from upd_harness.evaluation import Evaluation, evaluate, insist_on_room, undefined
 from upd_zoo.artefact import RESULTS, Result, Space, read_record
 from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
@@ -171,3 +171,41 @@ def test_progress_ends_with_every_image(clever: Model, test_store: Store, tmp_pa
     told: list[tuple[int, int]] = []
     evaluate(clever, PHANTOM, test_store, tmp_path / "out", batch_size=5, on_progress=lambda *step: told.append(step))
     assert told == [(5, 12), (10, 12), (12, 12)]
+
+
+@pytest.mark.parametrize(("anomalous", "which"), [(0, "none"), (6, "every one")])
+def test_a_test_of_one_class_says_why_its_numbers_are_not_defined(
+    model: Model, tmp_path: Path, anomalous: int, which: str
+) -> None:
+    store = write_tiny_store(tmp_path / "store", 1, 6, masks=True, anomalous=anomalous, name="phantom-t2/test")
+    evaluation = evaluate(model, PHANTOM, store, tmp_path / "out")
+    assert evaluation.result.metrics.auroc is None
+    reasons = undefined(evaluation.result)
+    assert reasons[0] == f"AP_i and AUROC are n/a: of 6 images, {which} is diseased."
+    assert reasons[1:] == ([] if anomalous else ["AP_p and best Dice are n/a: no mask marks a diseased pixel."])
+    assert evaluation.report.is_file()
+
+
+def test_a_whole_result_leaves_nothing_to_explain(evaluation: Evaluation) -> None:
+    assert undefined(evaluation.result) == []
+
+
+def test_an_evaluation_replaces_an_earlier_one_and_all_of_it(
+    evaluation: Evaluation, model: Model, test_store: Store, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    (output / RESULTS / "phantom-t2.json").rename(output / RESULTS / "brats-t2.json")
+    with pytest.raises(UsageError, match="add --overwrite"):
+        insist_on_room(output, overwrite=False)
+    insist_on_room(output, overwrite=True)
+    evaluate(model, PHANTOM, test_store, output)
+    assert [path.name for path in (output / RESULTS).iterdir()] == ["phantom-t2.json"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"command": "score"}', None])
+def test_what_is_no_evaluation_is_not_replaced(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "notes.txt").touch()
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UsageError, match="no evaluation that could be replaced"):
+        insist_on_room(tmp_path, overwrite=True)

@@ -234,3 +234,27 @@ def test_a_missing_store_says_how_to_make_it_under_its_protocol(tmp_path: Path) 
         Store(tmp_path / "ddr" / "train-study")
     with pytest.raises(NotFoundError, match=r"make prepare DOMAIN=ddr\.$"):
         Store(tmp_path / "ddr" / "train")
+
+
+def test_a_store_that_holds_nothing_is_refused(tmp_path: Path) -> None:
+    """`write_store` makes none; one that was emptied by hand would fail far from here."""
+    store = write_tiny_store(tmp_path / "store")
+    np.save(store.folder / IMAGES, np.zeros((0, 1, 128, 128), np.float32))
+    (store.folder / FACTS).write_text(store.facts.model_copy(update={"images": 0}).model_dump_json(by_alias=True))
+    with pytest.raises(IntegrityError, match="says that it holds no image"):
+        Store(store.folder)
+
+
+def test_diseased_images_are_found_where_there_should_be_none(tmp_path: Path) -> None:
+    write_tiny_store(tmp_path / "healthy").insist_on_health()
+    with pytest.raises(IntegrityError, match="holds 2 diseased images"):
+        write_tiny_store(tmp_path / "mixed", anomalous=2).insist_on_health()
+
+
+def test_what_two_stores_share_is_told_by_content_and_by_name(tmp_path: Path) -> None:
+    first = write_tiny_store(tmp_path / "first", images=8, subjects="a")
+    again = write_tiny_store(tmp_path / "again", images=6, subjects="b")
+    others = write_tiny_store(tmp_path / "others", images=8, seed=1, subjects="a")
+    assert again.shared_with(first) == ([], 6)
+    assert others.shared_with(first) == (["a-0", "a-1", "a-2", "a-3"], 0)
+    assert write_tiny_store(tmp_path / "third", seed=2, subjects="c").shared_with(first) == ([], 0)

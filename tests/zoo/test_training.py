@@ -19,12 +19,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from fake.stores import write_tiny_store
-from upd_zoo.artefact import CONFIG, WEIGHTS, Config, Phase, read_record
+from upd_zoo.artefact import CONFIG, WEIGHTS, Config, Phase, read_record, write_record
 from upd_zoo.checkpoint import CHECKPOINT
 from upd_zoo.data.store import Store
 from upd_zoo.eager import load_detector
 from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
-from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.method import Method, Turn
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.schedule import rate_factor
@@ -206,23 +205,49 @@ def test_a_run_that_lost_its_weights_writes_them_again(store: Store, finished: P
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "told"),
     [
-        {"seed": 1},
-        {"recipe": with_steps(RECIPE, 46)},
-        {"recipe": replace(RECIPE, batch_size=4)},
-        {"recipe": replace(RECIPE, settings={**RECIPE.settings, "latent": 9})},
-        {
-            "recipe": replace(
-                RECIPE, phases={"main": MAIN.model_copy(update={"optimiser": {"name": "Adam", "lr": 2e-3}})}
-            )
-        },
+        ({"seed": 1}, "training.seed was 0 and is 1"),
+        ({"recipe": with_steps(RECIPE, 46)}, "training.phases.main.steps was 45 and is 46"),
+        ({"recipe": replace(RECIPE, batch_size=4)}, "training.batch_size was 3 and is 4"),
+        (
+            {"recipe": replace(RECIPE, settings={**RECIPE.settings, "latent": 9, "bottleneck": 5})},
+            "settings.bottleneck was 4 and is 5, settings.latent was 8 and is 9",
+        ),
+        (
+            {
+                "recipe": replace(
+                    RECIPE, phases={"main": MAIN.model_copy(update={"optimiser": {"name": "Adam", "lr": 2e-3}})}
+                )
+            },
+            "training.phases.main.optimiser.lr was 0.001 and is 0.002",
+        ),
     ],
 )
-def test_another_configuration_does_not_go_on(store: Store, finished: Path, run: Path, change: dict[str, Any]) -> None:
+def test_another_configuration_does_not_go_on_and_what_differs_is_named(
+    store: Store, finished: Path, run: Path, change: dict[str, Any], told: str
+) -> None:
     shutil.copytree(finished, run)
-    with pytest.raises(UsageError, match="another configuration"):
+    with pytest.raises(UsageError, match=f"another configuration: {told}\\."):
         run_training(store, run, resume=True, **change)
+
+
+def test_a_run_goes_on_on_another_device_which_is_recorded(store: Store, finished: Path, run: Path) -> None:
+    shutil.copytree(finished, run)
+    config = read_record(run / CONFIG, Config)
+    elsewhere = config.training.model_copy(update={"device": "cuda"})
+    write_record(run / CONFIG, config.model_copy(update={"training": elsewhere}))
+    for _ in range(2):
+        assert run_training(store, run, resume=True).training.device == "cuda, cpu"
+    assert read_record(run / CONFIG, Config).training.device == "cuda, cpu"
+    line = json.loads((run / LOG).read_text().splitlines()[0])
+    assert (line["device"], line["threads"]) == ("cpu", torch.get_num_threads())
+
+
+def test_diseased_images_are_not_learnt(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="holds 3 diseased images"):
+        run_training(write_tiny_store(tmp_path / "store", anomalous=3), run)
+    assert not run.exists()
 
 
 def test_other_data_do_not_go_on(finished: Path, run: Path, tmp_path: Path) -> None:
@@ -278,43 +303,6 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
         "device": "cpu",
     }
     assert config.labels == ["tiny test store", "quick profile"]
-
-
-def test_weights_that_nothing_takes_are_refused(store: Store, run: Path, tmp_path: Path) -> None:
-    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
-    with pytest.raises(UsageError):
-        run_training(store, run, with_steps(RECIPE, 1), weights=str(tmp_path / "weights.safetensors"))
-
-
-def test_a_pretrained_model_needs_its_weights(store: Store, run: Path) -> None:
-    model = ModelId.parse("vae-phantom-t2-ccd")
-    with pytest.raises(UsageError, match="--weights"):
-        train(model, load_recipe(model, profile="quick"), store, run, device="cpu")
-
-
-def test_a_random_backbone_is_said_in_the_labels(store: Store, run: Path) -> None:
-    model = ModelId.parse("rd.test_resnet-phantom-t2")
-    recipe = load_recipe(model, profile="quick", steps=1, batch_size=2)
-    config = train(model, recipe, store, run, device="cpu", weights="random")
-    assert "random backbone" in config.labels
-    assert config.weights_origin is not None
-    assert (config.weights_origin.backbone, config.weights_origin.source) == ("test_resnet", "random")
-    assert config.pretrain == "none"
-
-
-def test_a_backbone_from_a_file_is_trained_on(store: Store, run: Path, tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    backbone = FeatureBackbone("test_resnet")
-    safetensors.torch.save_file(backbone.network.state_dict(), tmp_path / "teacher.safetensors")
-    model = ModelId.parse("rd.test_resnet-phantom-t2")
-    recipe = load_recipe(model, profile="quick", steps=2, batch_size=2)
-    config = train(model, recipe, store, run, device="cpu", weights=str(tmp_path / "teacher.safetensors"))
-    assert config.weights_origin is not None
-    assert (config.weights_origin.source, config.weights_origin.name) == ("file", "teacher.safetensors")
-    assert (config.pretrain, config.labels) == ("imagenet", ["tiny test store", "quick (2 steps) profile"])
-    trained = weights_of(run)
-    for name, tensor in backbone.state_dict().items():
-        assert torch.equal(trained[f"backbone.{name}"], tensor), "training moved the frozen backbone"
 
 
 class TwoPhases(Method):

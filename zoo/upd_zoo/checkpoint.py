@@ -13,13 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from upd_zoo.errors import IntegrityError
-from upd_zoo.files import replacing
-from upd_zoo.tensors import insist_on_finite, open_tensors
+from upd_zoo.tensors import insist_on_finite, open_tensors, write_tensors
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 _AGAIN: Final = "start again in a new folder"
@@ -89,8 +87,7 @@ def write_checkpoint(
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     metadata = asdict(position) | {"groups": [state["param_groups"] for state in states]}
-    with replacing(path) as temporary:
-        safetensors.torch.save_file(plain(tensors), temporary, {"position": json.dumps(metadata)})
+    write_tensors(path, plain(tensors), {"position": json.dumps(metadata)})
 
 
 def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
+from typing_extensions import Buffer
 
 from upd_zoo.errors import UsageError
 
@@ -41,10 +42,28 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp{_suffix(path)}")
     try:
-        yield temporary
-        temporary.replace(path)
+        with naming(path, temporary):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let errors of the operating system, such as a full disk, name what could not be written.
+
+    Args:
+        path: What is written.
+        temporary: Where it is written meanwhile, a name that says nothing to anyone.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = error.filename
+        if told is None or (temporary is not None and Path(os.fsdecode(told)).is_relative_to(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _suffix(path: Path) -> str:
@@ -74,10 +93,11 @@ def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     temporary.mkdir()  # readable by whom the umask says, which mkdtemp does not heed
     with _held(_beside(temporary, _LOCK)):
         try:
-            yield temporary
-            if path.exists():
-                path.rename(_beside(temporary, _OLD))
-            temporary.rename(path)
+            with naming(path, temporary):
+                yield temporary
+                if path.exists():
+                    path.rename(_beside(temporary, _OLD))
+                temporary.rename(path)
         finally:
             _clear(path, temporary)
 
@@ -145,6 +165,12 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_bytes(path: Path, content: Buffer) -> None:
+    """Write bytes to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:

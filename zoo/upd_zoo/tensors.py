@@ -1,14 +1,18 @@
 """Files of tensors: safetensors are read, and whatever else a file of weights may be is named."""
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from upd_zoo.errors import IntegrityError
+from upd_zoo.files import replacing
 
 _HEAD: Final = 512
 """Bytes by which a file is known."""
@@ -74,6 +78,22 @@ def insist_on_finite(tensors: Mapping[str, Tensor], path: Path, next_step: str) 
     if wrong:
         more = f" and {len(wrong) - 1} more tensors" if len(wrong) > 1 else ""
         raise IntegrityError(f"{path.name} holds NaN or infinity in {wrong[0]}{more}", "finite numbers", next_step)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors that share no memory as safetensors, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written; safetensors itself calls a full disk an error of its format.
+    """
+    with replacing(path) as temporary:
+        try:
+            safetensors.torch.save_file(dict(tensors), temporary, metadata)
+        except SafetensorError as error:
+            code = re.search(r"os error (\d+)", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def _known(path: Path) -> tuple[str, str] | None:

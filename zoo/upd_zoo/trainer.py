@@ -3,7 +3,8 @@
 A run is a folder:
 
     config.json              what is trained, and how; a run is only ever continued under the same one
-    train.jsonl              one line per logged step; `waiting` is the part of `seconds` in which images were read
+    train.jsonl              one line per logged step; `waiting` is the part of `seconds` in which images were read,
+                             `device` and `threads` say what computed it
     checkpoint.safetensors   everything needed to go on: weights, optimiser, random state, step
     model.safetensors        the trained method; there only when training has ended
 
@@ -17,20 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from upd_zoo.artefact import CONFIG, Phase, Record, Training, read_record, write_record
+from upd_zoo.artefact import CONFIG, Backbone, Config, Phase, Record, Training, read_record, write_record
 from upd_zoo.checkpoint import CHECKPOINT, Checkpoint, Position, write_checkpoint
 from upd_zoo.data.store import Store
 from upd_zoo.devices import cuda_devices
 from upd_zoo.eager import why_no_torch
 from upd_zoo.errors import UpdZooError, UsageError
-from upd_zoo.files import to_json, write_text
+from upd_zoo.files import naming, to_json, write_text
 from upd_zoo.method import Learner, Method, Turn, trainable
 from upd_zoo.recipe import Recipe
 from upd_zoo.schedule import rate_factor
@@ -40,9 +41,15 @@ _LOGGED_STEPS = 200
 """About how many lines a log gets."""
 _CHECKPOINTS = 20
 """About how many times a run saves itself; a kill costs at most that share of it."""
+_DEVICE: Final = "training.device"
+_NAMED: Final = 4
+"""How many differences of two configurations an error names."""
 _DEVICES: Final = ("auto", "cpu", "cuda")
 _LAYOUT: Final = torch.channels_last
 """1.4 x faster than the default layout for the VAE and 1.2 x for RD on two cores."""
+
+
+Trained = TypeVar("Trained", Config, Backbone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +219,17 @@ class Trainer:
         for name, value in values.items():
             if not np.isfinite(value):
                 raise UpdZooError(
-                    f"the {name} is {value} at step {step + 1}", "a finite number", "train with a lower learning rate"
+                    f"the {name} is {value} at step {step + 1}",
+                    "a finite number",
+                    "start again with another --seed in a new folder",
                 )
         return values
 
     def _log(self, phase: str, step: int, losses: Mapping[str, float], clock: "_Clock") -> None:
         if self.accelerator.is_main_process:
-            line = {"phase": phase, "step": step, "losses": dict(losses), **clock.read()}
-            with (self.run / LOG).open("a", encoding="utf-8") as stream:
+            how = {"device": self.device.type, "threads": torch.get_num_threads()}
+            line = {"phase": phase, "step": step, "losses": dict(losses), **clock.read(), **how}
+            with naming(self.run / LOG), (self.run / LOG).open("a", encoding="utf-8") as stream:
                 stream.write(to_json(line, indent=None) + "\n")
 
     def _save(self, method: Learner, optimisers: Sequence[torch.optim.Optimizer], phase: str, step: int) -> None:
@@ -298,7 +308,13 @@ def _only(part: nn.Module, method: Learner) -> Iterator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator that a method may draw from."""
+    """Seed every generator that a method may draw from.
+
+    Raises:
+        UsageError: It is negative, or beyond 32 bits.
+    """
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"no generator takes the seed {seed}", "a whole number from 0, below 2 to the power of 32")
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -317,18 +333,50 @@ def open_run(run: Path, *, resume: bool) -> None:
     run.mkdir(parents=True, exist_ok=True)
 
 
-def settle(run: Path, config: Record) -> None:
-    """Write the configuration of a new run, or check that an old one has the same.
+def settle(run: Path, config: Trained) -> Trained:
+    """Return the configuration of a run, having written that of a new one, or held that of an old one against it.
+
+    A run may go on on another device; then the configuration names both.
 
     Raises:
-        UsageError: The folder holds a run with another configuration.
+        UsageError: The folder holds a run with another configuration; what differs is named.
     """
-    if not (run / CONFIG).is_file():
-        write_record(run / CONFIG, config)
-    elif read_record(run / CONFIG, type(config)) != config:
+    if (run / CONFIG).is_file():
+        old: Trained = read_record(run / CONFIG, type(config))
+        devices = dict.fromkeys((*old.training.device.split(", "), config.training.device))
+        training = config.training.model_copy(update={"device": ", ".join(devices)})
+        config = config.model_copy(update={"training": training})
+        _insist_on_the_same(run, old, config)
+        if old == config:
+            return old
+    write_record(run / CONFIG, config)
+    return config
+
+
+def _insist_on_the_same(run: Path, old: Record, new: Record) -> None:
+    first, second = (dict(_fields(record.model_dump(mode="json"))) for record in (old, new))
+    names = [name for name in {**first, **second} if name != _DEVICE and first.get(name) != second.get(name)]
+    if names:
+        told = [f"{name} was {_told(first.get(name))} and is {_told(second.get(name))}" for name in names[:_NAMED]]
+        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise UsageError(
-            f"{run} holds a run with another configuration", "the same model, data, seed and recipe", "use a new folder"
+            f"the run folder {run} holds a run with another configuration: {', '.join(told)}{more}",
+            "the same model, data, seed and recipe",
+            "ask for what it was, or use a new folder",
         )
+
+
+def _fields(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a nested record by their dotted names."""
+    for name, value in record.items():
+        if isinstance(value, dict) and value:
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _told(value: Any) -> str:
+    return "not set" if value is None else to_json(value, indent=None)
 
 
 def training_of(recipe: Recipe, store: Store, seed: int, device: str) -> Training:

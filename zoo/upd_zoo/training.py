@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors.torch
 from torch import Tensor
 
 from upd_zoo.artefact import WEIGHTS, Config, PixelConvention, Space
@@ -11,13 +10,13 @@ from upd_zoo.checkpoint import plain
 from upd_zoo.data.store import Store
 from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
-from upd_zoo.files import replacing
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
 from upd_zoo.layers.folding import unfold
 from upd_zoo.method import Method, registered
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.recipe import Recipe, profile_labels
+from upd_zoo.tensors import write_tensors
 from upd_zoo.trainer import Batches, Progress, Trainer, open_run, seed_everything, settle, training_of
 from upd_zoo.vocabulary import Framing, Modality, ModelId, Pretrain, Scale
 
@@ -35,6 +34,7 @@ def train(
     device: str = "auto",
     weights: str | None = None,
     resume: bool = False,
+    on_begin: Callable[[Config, str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Config:
     """Train one model.
@@ -49,24 +49,28 @@ def train(
         weights: Where a backbone's weights come from: `random`, `timm` or a file, or the folder of one that CCD made;
             None for what the recipe says.
         resume: Whether to go on with what is in `run`.
+        on_begin: Called before the first step with the configuration and, mostly empty, a word on the device.
         on_progress: Called after every step.
 
     Returns:
         The configuration, as it stands in `run`.
 
     Raises:
-        UsageError: `run` is not empty and `resume` is off, or holds another run.
+        UsageError: `run` is not empty and `resume` is off, or holds another run, or no generator takes the seed.
+        IntegrityError: The store holds diseased images.
         UpdZooError: Training diverged.
     """
-    open_run(run, resume=resume)
+    store.insist_on_health()
     seed_everything(seed)
+    open_run(run, resume=resume)
     trainer = Trainer(run, recipe, device, on_progress)
     method, config = prepare_method(model, recipe, store, seed=seed, weights=weights, device=trainer.device.type)
-    settle(run, config)
+    config = settle(run, config)
+    if on_begin is not None:
+        on_begin(config, trainer.device_note)
     if not (run / WEIGHTS).is_file():
         method.fit(Batches(store, recipe.batch_size, seed, centred=recipe.centred), trainer)
-        with replacing(run / WEIGHTS) as temporary:
-            safetensors.torch.save_file(plain(method.state_dict()), temporary)
+        write_tensors(run / WEIGHTS, plain(method.state_dict()))
     return config
 
 

@@ -229,6 +229,8 @@ class Store:
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)
+        if self.facts.images < 1:
+            raise self._broken(FACTS, "says that it holds no image", "at least one image")
         self.images: npt.NDArray[np.float32] = self._map(IMAGES, (self.facts.channels, IMAGE_SIZE, IMAGE_SIZE), "<f4")
         self.masks: npt.NDArray[np.uint8] | None = (
             self._map(MASKS, (IMAGE_SIZE, IMAGE_SIZE), "|u1") if self.facts.has_masks else None
@@ -264,6 +266,27 @@ class Store:
         """Hash of the images, by which results and models name their data."""
         return self.facts.sha256[IMAGES]
 
+    def insist_on_health(self) -> None:
+        """Refuse a store of diseased images, from which a model would learn that disease is usual.
+
+        Raises:
+            IntegrityError: It holds one.
+        """
+        diseased = max(self.facts.anomalous, int(self.anomalous.sum()))
+        if diseased:
+            raise IntegrityError(
+                f"the store {self.facts.name} holds {diseased} diseased images",
+                "healthy images only, to train and to calibrate",
+                "prepare it again without them",
+            )
+
+    def shared_with(self, other: "Store") -> tuple[list[str], int]:
+        """Return the subjects that are in another store of the same source too, and how many images are there too."""
+        same_source = self.facts.provenance.get("source") == other.facts.provenance.get("source")
+        subjects = {*self.subjects} & {*other.subjects} if same_source else set()
+        known = {hashlib.sha256(image.tobytes()).digest() for image in other.images}
+        return sorted(subjects), sum(hashlib.sha256(image.tobytes()).digest() in known for image in self.images)
+
     def _map(self, name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
         try:
             array: npt.NDArray[Any] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
@@ -273,5 +296,5 @@ class Store:
             raise self._broken(name, f"holds {array.dtype} of shape {array.shape}")
         return array
 
-    def _broken(self, name: str, how: str) -> IntegrityError:
-        return IntegrityError(f"{name} of the store {self.facts.name} {how}", f"what {FACTS} says", "prepare it again")
+    def _broken(self, name: str, how: str, accepted: str = f"what {FACTS} says") -> IntegrityError:
+        return IntegrityError(f"{name} of the store {self.facts.name} {how}", accepted, "prepare it again")

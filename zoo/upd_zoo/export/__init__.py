@@ -34,7 +34,11 @@ from upd_zoo.vocabulary import DOMAINS
 
 
 def export_artefact(
-    run: Path, validation: Store, folder: Path, on_progress: Callable[[str], None] | None = None
+    run: Path,
+    validation: Store,
+    folder: Path,
+    on_progress: Callable[[str], None] | None = None,
+    training: Store | None = None,
 ) -> Manifest:
     """Make the artefact of a finished run.
 
@@ -43,6 +47,7 @@ def export_artefact(
         validation: Healthy images of the domain that the run was not trained on.
         folder: Where the artefact will be; an older one of the same model there is replaced.
         on_progress: Called with the name of each stage as it begins.
+        training: The images that the run was trained on, where they are at hand, to tell whether any are the same.
 
     Returns:
         The manifest.
@@ -50,12 +55,12 @@ def export_artefact(
     Raises:
         UsageError: `validation` shares images with the training, or has another number of channels or another scale, or
             `folder` holds anything else.
+        IntegrityError: `validation` holds diseased images.
         ToleranceError: A format differs from the eager model by more than the tolerance.
     """
     say = on_progress or _silent
     config = read_record(run / CONFIG, Config)
-    if validation.sha256 == config.training.store:
-        raise UsageError("the validation images are the training images", "healthy images of other subjects")
+    _insist_on_other_images(config, validation, training)
     if validation.facts.channels != config.input.channels:
         raise UsageError(
             f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
@@ -81,6 +86,23 @@ def export_artefact(
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)
         return write_manifest(temporary, config.id, parity)
+
+
+def _insist_on_other_images(config: Config, validation: Store, training: Store | None) -> None:
+    """Refuse to calibrate on diseased images, or on what the model has learnt from."""
+    validation.insist_on_health()
+    if validation.sha256 == config.training.store:
+        raise UsageError("the validation images are the training images", "healthy images of other subjects")
+    if training is None or training.sha256 != config.training.store:
+        return
+    subjects, images = validation.shared_with(training)
+    if subjects or images:
+        who = f", and shares {len(subjects)} subjects with it, the first {subjects[0]}" if subjects else ""
+        raise UsageError(
+            f"the store {validation.facts.name} holds {images} images that the model was trained on{who}",
+            "healthy images of other subjects",
+            "prepare the domain again into another folder, and train anew",
+        )
 
 
 def _silent(stage: str) -> None:  # noqa: ARG001 - nobody listens

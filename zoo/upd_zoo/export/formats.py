@@ -1,16 +1,17 @@
 """The three formats of a model; the only functions that know how one is written."""
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
 
 import onnx
-import safetensors.torch
 import torch
 
 from upd_zoo.detector import Detector
 from upd_zoo.eager import known_deprecation
-from upd_zoo.files import replacing
+from upd_zoo.files import replacing, write_bytes
+from upd_zoo.tensors import write_tensors
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 OPSET = 18
@@ -19,16 +20,16 @@ OPSET = 18
 def write_safetensors(detector: Detector, path: Path) -> None:
     """Write every parameter and buffer of the detector's method."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.method.state_dict().items()}
-    with replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {"format": "pt"})
+    write_tensors(path, tensors, {"format": "pt"})
 
 
 def write_torchscript(detector: Detector, path: Path, channels: int) -> None:
     """Write the detector's graph for libtorch, for any batch size."""
     with known_deprecation(), torch.inference_mode():
         script = torch.jit.trace(detector, (_example(channels),), check_trace=False)  # type: ignore[no-untyped-call]
-        with replacing(path) as temporary:
-            script.save(str(temporary))
+        buffer = io.BytesIO()  # libtorch ends the process where it cannot write to a file
+        torch.jit.save(script, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def write_onnx(detector: Detector, path: Path, channels: int) -> None:

@@ -34,6 +34,7 @@ def pretrain(
     device: str = "auto",
     weights: str | None = None,
     resume: bool = False,
+    on_begin: Callable[[Backbone, str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Backbone:
     """Pre-train the network that a method starts from.
@@ -48,6 +49,7 @@ def pretrain(
         device: `auto`, `cpu` or `cuda`.
         weights: What to start from: `random`, `timm` or a safetensors file; None for what the method starts from.
         resume: Whether to go on with what is in `run`.
+        on_begin: Called before the first step with the record and, mostly empty, a word on the device.
         on_progress: Called after every step.
 
     Returns:
@@ -55,11 +57,13 @@ def pretrain(
 
     Raises:
         UsageError: The method starts from no pre-trained network, `run` is not empty and `resume` is off, or it holds
-            another run.
+            another run, or no generator takes the seed.
+        IntegrityError: The store holds diseased images.
         UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
     """
-    open_run(run, resume=resume)
+    store.insist_on_health()
     seed_everything(seed)
+    open_run(run, resume=resume)
     encoder = encoder_of(base)
     batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, seed)
     source = weights or _STARTS[recipe.pretrain]
@@ -77,7 +81,9 @@ def pretrain(
         training=training_of(recipe, store, seed, trainer.device.type),
         labels=[*store.facts.labels, *_labels(recipe, source)],
     )
-    settle(run, backbone)
+    backbone = settle(run, backbone)
+    if on_begin is not None:
+        on_begin(backbone, trainer.device_note)
     if not (run / BACKBONE).is_dir():
         trainer.minimise(learner, batches)
         write_backbone(run / BACKBONE, backbone, encoder)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import safetensors.torch
-
 from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, write_record
 from upd_zoo.checkpoint import plain
 from upd_zoo.errors import NotFoundError, UsageError
@@ -13,6 +11,7 @@ from upd_zoo.integrity import files_of, verify
 from upd_zoo.layers.encoder import Encoder, origin_of, read_weights
 from upd_zoo.manifest import write_manifest
 from upd_zoo.recipe import Recipe
+from upd_zoo.tensors import write_tensors
 from upd_zoo.vocabulary import Pretrain, Protocol
 
 
@@ -20,7 +19,7 @@ def write_backbone(folder: Path, backbone: Backbone, encoder: Encoder) -> None:
     """Write the folder of a pre-trained network, whole or not at all."""
     with replacing_folder(folder, files_of(folder, backbone.id)) as temporary:
         write_record(temporary / CONFIG, backbone)
-        safetensors.torch.save_file(plain(encoder.tensors()), temporary / WEIGHTS)
+        write_tensors(temporary / WEIGHTS, plain(encoder.tensors()))
         write_manifest(temporary, backbone.id)
 
 
