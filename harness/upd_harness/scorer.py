@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -153,15 +153,25 @@ class Scorer:
     def _predict(self, pool: ThreadPoolExecutor, group: list[_Opened]) -> list[Future[Row]]:
         """Run the network over a group and leave the writing of its results to the pool."""
         began = time.monotonic()
-        cases = [opened.case for opened in group if opened.case is not None]
-        maps, scores = self._run([case.images for case in cases])
-        share = (time.monotonic() - began) / max(1, sum(len(case.images) for case in cases))
+        try:
+            maps, scores = self._run([opened.case.images for opened in group if opened.case is not None])
+        except MemoryError:
+            group = [self._given_up(opened) for opened in group]
+            maps, scores = self._run([])
+        share = (time.monotonic() - began) / max(1, len(scores))
         futures, start = [], 0
         for opened in group:
             stop = start + (len(opened.case.images) if opened.case is not None else 0)
             futures.append(pool.submit(self._row, opened, maps[start:stop], scores[start:stop], share * (stop - start)))
             start = stop
         return futures
+
+    def _given_up(self, opened: _Opened) -> _Opened:
+        """Return an input whose images were too many to be looked at together."""
+        if opened.case is None:
+            return opened
+        self._hold(-opened.nbytes)
+        return replace(opened, sha256=None, case=None, error=_out_of_memory(opened.source))
 
     def _run(self, images: list[Array]) -> tuple[Array, Array]:
         """Return maps (N, 128, 128) and scores (N,) of several cases' images, in batches that may span cases."""

@@ -23,6 +23,39 @@ def write_odd(folder: Path) -> dict[str, str]:
     return _damaged_volumes(folder) | _strange_volumes(folder) | _damaged_pictures(folder) | _strange_pictures(folder)
 
 
+def write_doubtful(folder: Path) -> dict[str, str]:
+    """Write files that the same model scores although they are doubtful; return the expected warning by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    volume = head(3)
+    hot = volume.copy()
+    hot[12, 14, 6] = 9 * hot.max()
+    write_volume(folder / "hot.nii.gz", hot)
+    write_volume(folder / "tilted.nii.gz", volume, _turned(20))
+    write_picture(folder / "slice.png", 4, colour=False)
+    grey = np.asarray(Image.open(folder / "slice.png"), np.uint16)
+    Image.fromarray(grey * 16).save(folder / "twelve-bits.png")
+    (folder / "followed.png").write_bytes((folder / "slice.png").read_bytes() + b"something else")
+    return {
+        "hot.nii.gz": "outlier",
+        "tilted.nii.gz": "tilted",
+        "slice.png": "no-geometry",
+        "twelve-bits.png": "bits",
+        "followed.png": "trailing",
+    }
+
+
+def _turned(degrees: float) -> npt.NDArray[np.float64]:
+    """Return an affine turned about the first axis."""
+    affine, angle = np.eye(4), np.radians(degrees)
+    affine[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return affine
+
+
+def _z_scored(volume: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    tissue = volume[volume > 0]
+    return np.where(volume > 0, (volume - tissue.mean()) / tissue.std(), 0).astype(np.float32)
+
+
 def _nifti(data: npt.NDArray[Any], **fields: Any) -> bytes:
     """Return a NIfTI-1 file whose header says something else in some fields."""
     content = bytes(nib.Nifti1Image(data, np.eye(4), dtype=data.dtype).to_bytes())
@@ -71,11 +104,13 @@ def _strange_volumes(folder: Path) -> dict[str, str]:
         "slice.nii": (_nifti(volume, dim=(2, 24, 28, 1, 1, 1, 1, 1)), "unsupported"),
         "promising.nii": (_nifti(volume, dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)), "too-large"),
         "span.nii": (_nifti(span), "not-finite"),
+        "z-scored.nii": (_nifti(_z_scored(volume)), "implausible"),
     }
+    write_volume(folder / "turned.nii.gz", volume, _turned(46))
     write_volume(folder / "sheared.nii.gz", volume, sheared)
     write_volume(folder / "needles.nii.gz", volume, np.diag([1e-3, 100, 1, 1]))
     write_volume(folder / "bomb.nii.gz", np.arange(40_000, dtype=np.uint16).reshape(1, 1, -1))
-    written = {"sheared.nii.gz": "geometry", "needles.nii.gz": "geometry"}
+    written = {"sheared.nii.gz": "geometry", "needles.nii.gz": "geometry", "turned.nii.gz": "implausible"}
     return _written(folder, contents) | written | {"bomb.nii.gz": "too-large"}
 
 

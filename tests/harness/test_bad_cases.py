@@ -185,6 +185,22 @@ def test_a_model_that_fails_is_one_error_and_the_rows_before_are_kept(
     assert (summary.ok, summary.reused) == (10, 6)
 
 
+def test_images_too_many_for_the_memory_fail_together_and_alone(
+    quick: Model, photographs: Path, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+
+    def greedy(images: Array) -> tuple[Array, Array]:
+        calls.append(len(images))
+        if len(calls) == 2:
+            raise MemoryError
+        return brightness(images)
+
+    (photographs / "2b.png").write_bytes(b"no image")
+    score_folder(replace(quick, predict=greedy), photographs, tmp_path / "out", Settings(batch_size=2))
+    assert codes(tmp_path / "out") == {"2b.png": "corrupt", "2.png": "too-large"}
+
+
 # Rows
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fake.inputs import head, map_of, rows_of, write_picture, write_volume
-from fake.odd import write_odd
+from fake.odd import write_doubtful, write_odd
 from fake.program import Command
 from upd_harness.scoring import score_folder
 from upd_zoo.files import sha256_of
@@ -40,7 +40,9 @@ def test_a_mixed_folder_is_scored_as_far_as_it_can_be_and_told_of_in_one_report(
 ) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     good, bad = write_good(folder), {f"odd/{name}": code for name, code in write_odd(folder / "odd").items()}
-    assert (len(good), len(bad)) >= (20, 40)
+    doubtful = {f"doubtful/{name}": code for name, code in write_doubtful(folder / "doubtful").items()}
+    good += doubtful
+    assert (len(good), len(bad)) == (25, 48)
     score_folder(model, folder / "volumes", folder / "yesterday")
     (folder / "loop").symlink_to(folder)
     for name in ("t1.mgz", "pair.hdr", "pair.img", "scan.nrrd", "notes.txt", ".DS_Store"):
@@ -53,6 +55,8 @@ def test_a_mixed_folder_is_scored_as_far_as_it_can_be_and_told_of_in_one_report(
     rows = {row["input"]: row for row in rows_of(out)}
     assert rows.keys() == {*good, *bad}
     assert {name: row["error"]["code"] for name, row in rows.items() if row["error"]} == bad
+    for name, code in doubtful.items():
+        assert code in {warning["code"] for warning in rows[name]["warnings"]}, name
     assert f"{len(good)} scored" in answer.out
     assert f"and {len(bad) - 5} more" in answer.out
     assert "1 DICOM" in answer.out

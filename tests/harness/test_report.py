@@ -420,6 +420,7 @@ def test_failures_and_warnings_are_counted_by_their_codes(tmp_path: Path) -> Non
     page = score_page(tmp_path, *rows)
     assert "Failed, by reason truncated 2" in page.text
     assert re.search(r"Warnings, by reason skull 2 bits 1|Warnings, by reason bits 1 skull 2", page.text)
+    assert page.text.count("skull doubtful") == 3
     assert "by reason" not in score_page(tmp_path, row()).text
 
 

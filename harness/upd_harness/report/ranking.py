@@ -20,7 +20,10 @@ Entry = tuple[float, int, "Case"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One scored input, as shown. Numbers are finite or None; paths are relative to the output folder."""
+    """One scored input, as shown.
+
+    Numbers are finite or None; paths are relative to the output folder; a warning is a code and a message.
+    """
 
     input: str
     score: float | None
@@ -28,7 +31,7 @@ class Case:
     threshold: float | None
     is_anomalous: bool | None
     seconds: float | None
-    warnings: tuple[str, ...]
+    warnings: tuple[tuple[str, str], ...]
     thumbnail: str | None
     anomaly_map: str | None
     shape: tuple[int, ...]
@@ -46,7 +49,7 @@ class Case:
             threshold=finite(row.get("threshold")),
             is_anomalous=row.get("is_anomalous"),
             seconds=finite(row.get("seconds")),
-            warnings=tuple(_shortened(each["message"]) for each in row.get("warnings") or ()),
+            warnings=tuple((each["code"], _shortened(each["message"])) for each in row.get("warnings") or ()),
             thumbnail=outputs.get("thumbnail"),
             anomaly_map=outputs.get("map"),
             shape=tuple(geometry.get("shape") or ()),
