@@ -156,6 +156,12 @@ def test_bits_of_a_png_that_lie_on_top_as_the_standard_says_stay_where_they_are(
     np.testing.assert_allclose(read(photo, sixteen_bits(dark, 12)).data[0], dark / 65535, atol=1e-7)
 
 
+def test_opacity_says_nothing_of_the_bits_in_use(photo: Path) -> None:
+    dark = np.dstack(((WIDE >> 4) & 0xFFF0, np.full_like(WIDE, 65535)))
+    content = png(dark, 4, 16, png_chunk(b"sBIT", bytes([12, 12])))
+    np.testing.assert_allclose(read(photo, content).data[0], dark[..., 0] / 65535, atol=1e-7)
+
+
 def test_bits_that_the_pixels_contradict_are_not_believed(photo: Path) -> None:
     for kind in ("PNG", "TIFF"):
         np.testing.assert_allclose(read(photo, sixteen_bits(WIDE, 12, kind)).data[0], WIDE / 65535, atol=1e-7)
@@ -231,6 +237,11 @@ def test_pixels_beyond_an_eighth_of_the_limit_are_refused_unread(
     assert error.code is InputErrorCode.TOO_LARGE
     assert "smaller size" in error.next_step
     assert peak < MEGABYTE / 2
+
+
+def test_an_image_in_slivers_is_refused_before_each_of_them_costs_time(photo: Path) -> None:
+    content = pillow(Image.new("L", (1, 20_000)), "TIFF", compression="tiff_lzw", strip_size=1)
+    assert "20000 strips" in refusal(photo, content).problem
 
 
 # Cut short, and closed by an end marker

@@ -158,7 +158,8 @@ def _bits_declared(header: _Header, chunks: dict[bytes, list[memoryview]], value
     declared = {*chunks.get(b"sBIT", [b""])[0]}
     if header.colour == 3 or len(declared) != 1 or not 0 < (bits := declared.pop()) < header.depth:
         return None
-    return bits if (values & ((1 << (header.depth - bits)) - 1)).any() else None
+    colours = values[..., :-1] if header.colour in (4, 6) else values
+    return bits if (colours & ((1 << (header.depth - bits)) - 1)).any() else None
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
