@@ -1,5 +1,6 @@
 """A model that fails, or never comes to an end, is one clear error."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -100,6 +101,19 @@ def test_work_that_takes_too_long_is_told() -> None:
     with pytest.raises(Overdue):
         within(0.05, told.wait, told.set)
     assert told.is_set()
+
+
+def test_work_that_is_interrupted_is_told_and_waited_for() -> None:
+    told, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        told.wait(20)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        within(60, work, told.set)
+    assert ended.is_set()
 
 
 def test_a_program_ends_although_its_work_does_not() -> None:

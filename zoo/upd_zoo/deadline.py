@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Answer = TypeVar("Answer")
+_LAST_WAIT: Final = 2.0
+"""Seconds that an interrupted program gives its work to stop: the C++ runtime aborts one that ends in its midst."""
 
 
 class Overdue(Exception):  # noqa: N818 - it is no error before somebody says what was waited for
@@ -20,7 +22,8 @@ def within(seconds: float, work: Callable[[], Answer], give_up: Callable[[], Non
     Args:
         seconds: How long to wait.
         work: What to do.
-        give_up: Called where it takes longer, to tell the work, which may go on, that nobody waits any more.
+        give_up: Called where it takes longer, or is interrupted, to tell the work, which may go on, that nobody waits
+            any more.
 
     Raises:
         Overdue: The work takes longer.
@@ -36,7 +39,13 @@ def within(seconds: float, work: Callable[[], Answer], give_up: Callable[[], Non
 
     thread = threading.Thread(target=run, name="upd-zoo work", daemon=True)
     thread.start()
-    thread.join(seconds)
+    try:
+        thread.join(seconds)
+    except KeyboardInterrupt:
+        if give_up is not None:
+            give_up()
+        thread.join(_LAST_WAIT)
+        raise
     if failures:
         raise failures[0]
     if not answers:

@@ -7,9 +7,8 @@ the words of the protocol (endpoint, token, addresses) and with publishing.
 
 import json
 import re
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar
 import httpx2
 
 from upd_zoo.artefact import MOST_RECORD_BYTES
+from upd_zoo.deadline import Overdue, within
 from upd_zoo.errors import IntegrityError, OfflineError, UsageError
 
 _WHOLE_CALL: Final = 60.0
@@ -162,7 +162,12 @@ class Transfer:
     def _answer(self, url: str, deadline: float, first: int = 0) -> Iterator[httpx2.Response]:
         headers = {"Range": f"bytes={first}-"} if first else {}
         request = self._client.build_request("GET", url, headers=headers)
-        response = _within(deadline - time.monotonic(), lambda: self._client.send(request, stream=True))
+        try:
+            # The limits of a client hold for each step: a server that drips its header would hold it for ever.
+            remaining = max(0.0, deadline - time.monotonic())
+            response = within(remaining, lambda: self._client.send(request, stream=True))
+        except Overdue:
+            raise _too_slow() from None
         try:
             if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 raise refusal_of(response)
@@ -223,31 +228,6 @@ def checked_headers(token: str | None) -> dict[str, str]:
             "copy it again into --token or HF_TOKEN",
         )
     return {"User-Agent": _USER_AGENT, "Authorization": f"Bearer {token}"}
-
-
-def _within(limit: float, call: Callable[[], Answered]) -> Answered:
-    """Return what a call returns, unless it takes longer than `limit` seconds.
-
-    The time limits of a client hold for each step, so that a server which sends one byte of its header now and then
-    holds it for ever. The thread that waits for it is left behind, and ends with the program at the latest.
-    """
-    answers: list[Answered] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            answers.append(call())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(max(0.0, limit))
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise _too_slow()
-    return answers[0]
 
 
 def _in_time(response: httpx2.Response, deadline: float) -> Iterator[bytes]:
