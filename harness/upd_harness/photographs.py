@@ -34,7 +34,7 @@ _TISSUE: Final = 0.1
 _BRIGHTEST: Final = 0.999
 _MOST_LOST: Final = 0.12
 """The centre crop takes 9 to 11.5 % of the tissue from each of the 134 healthy photographs of IDRiD, and a model of
-them was trained on what is left."""
+them was trained on what is left. Two of all its 467 photographs, both diseased, lose more than this."""
 _PREVIEW_SIDE: Final = 1536
 """An overlay with so many pixels along its longer side has twelve for each of the model's."""
 
