@@ -153,6 +153,16 @@ def test_the_map_is_the_same_and_lies_where_the_scan_lies(name: str, scored: tup
         np.testing.assert_allclose(getattr(written, form)(), getattr(scan, form)(), rtol=1e-4, err_msg=form)
 
 
+@pytest.mark.parametrize("name", sorted(WAYS.keys() - {"nifti-2.nii.gz"}))  # which ITK does not read
+def test_another_library_sees_both_at_one_place(name: str, scored: tuple[Path, dict[str, Row]]) -> None:
+    sitk: Any = pytest.importorskip("SimpleITK")
+    scan, written = (sitk.ReadImage(scored[0] / place / name) for place in ("in", "out/maps"))
+    for corner in ((0.0, 0.0, 0.0), tuple(size - 1.0 for size in written.GetSize())):
+        index = (*corner, *[0.0] * (scan.GetDimension() - 3))
+        there = np.array(scan.TransformContinuousIndexToPhysicalPoint(index))[:3]
+        np.testing.assert_allclose(written.TransformContinuousIndexToPhysicalPoint(corner), there, atol=1e-3)
+
+
 def test_the_map_lies_on_the_brain(model: Model, tmp_path: Path) -> None:
     def predict(images: Array) -> tuple[Array, Array]:
         return images, images.max(axis=(1, 2, 3))

@@ -45,6 +45,24 @@ def test_no_single_voxel_moves_the_robust_scale(place: tuple[int, int, int], fac
     np.testing.assert_allclose(seen, scaled, atol=1e-3)
 
 
+@each_scale
+def test_no_single_voxel_moves_the_background_of_noise(scale: Scale) -> None:
+    noise = np.random.default_rng(0).uniform(0, 5, SHAPE).astype(np.float32)
+    volume = head(0, SHAPE) + noise
+    cold = volume.copy()
+    cold[5, 5, 5] = -1e6
+    scaled, seen = scale_volume(volume, scale), scale_volume(cold, scale)
+    assert seen[5, 5, 5] == 0
+    seen[5, 5, 5] = scaled[5, 5, 5]
+    np.testing.assert_allclose(seen, scaled, atol=1e-3)
+
+
+def test_a_scan_that_is_bright_nearly_everywhere_has_a_background() -> None:
+    volume = np.ones((10, 10, 10), np.float32)
+    volume[0, 0, 0] = 0.5
+    assert (scale_volume(volume, Scale.ROBUST) == (volume == 1)).all()
+
+
 def test_the_scale_of_the_study_follows_the_largest_value() -> None:
     volume = head(0, SHAPE)
     volume[24, 28, 20] = 2 * volume.max()

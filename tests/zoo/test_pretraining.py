@@ -94,6 +94,18 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been(store: Store, fini
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_store_that_does_not_say_how_scans_are_scaled_is_refused(store: Store, tmp_path: Path) -> None:
+    older = Store(store.folder)
+    older.facts = older.facts.model_copy(update={"provenance": {}})
+    with pytest.raises(UsageError, match=r"phantom-t2/train does not say .* prepare it again"):
+        run_pretraining(older, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"phantom-t2/train does not say .* prepare it again"):
+        prepare_method(MODEL, base_of("vae-phantom-t2"), older, seed=0, weights=None, device="cpu")
+    film = base_of("vae-phantom-cxr")
+    _, config = prepare_method(ModelId.parse("vae-phantom-cxr"), film, older, seed=0, weights=None, device="cpu")
+    assert config.scale is None
+
+
 def test_another_run_is_not_continued(store: Store, finished: Path) -> None:
     before = (finished / BACKBONE / WEIGHTS).read_bytes()
     with pytest.raises(UsageError, match="another configuration"):

@@ -35,6 +35,7 @@ from upd_zoo.files import naming, to_json, write_text
 from upd_zoo.method import Learner, Method, Turn, trainable
 from upd_zoo.recipe import Recipe
 from upd_zoo.schedule import rate_factor
+from upd_zoo.vocabulary import Framing, Scale
 
 LOG: Final = "train.jsonl"
 _LOGGED_STEPS = 200
@@ -377,6 +378,19 @@ def _fields(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _told(value: Any) -> str:
     return "not set" if value is None else to_json(value, indent=None)
+
+
+def scale_of(recipe: Recipe, store: Store) -> Scale | None:
+    """Return how the scans of a store are scaled; None of photographs.
+
+    Raises:
+        UsageError: They are scans, and the store is of an older version that did not say.
+    """
+    if recipe.domain.modality.framing is not Framing.SQUARE_SLICES:
+        return None
+    if store.facts.scale is None:
+        raise UsageError(f"{store.facts.name} does not say how its scans are scaled", "", "prepare it again")
+    return store.facts.scale
 
 
 def training_of(recipe: Recipe, store: Store, seed: int, device: str) -> Training:

@@ -17,8 +17,8 @@ from upd_zoo.method import Method, registered
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.recipe import Recipe, profile_labels
 from upd_zoo.tensors import write_tensors
-from upd_zoo.trainer import Batches, Progress, Trainer, open_run, seed_everything, settle, training_of
-from upd_zoo.vocabulary import Framing, Modality, ModelId, Pretrain, Scale
+from upd_zoo.trainer import Batches, Progress, Trainer, open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.vocabulary import ModelId, Pretrain
 
 _LOOKED_AT = 64
 """Training images from which folded batch normalisations get their statistics back."""
@@ -127,15 +127,6 @@ def _start_from_ccd(method: Method, draft: Config, recipe: Recipe, weights: str 
     return draft.model_copy(update=update)
 
 
-def _scale_of(store: Store, modality: Modality) -> Scale | None:
-    """Return how the scans of a store are scaled; None of photographs."""
-    if modality.framing is not Framing.SQUARE_SLICES:
-        return None
-    if store.facts.scale is None:
-        raise UsageError(f"{store.facts.name} does not say how its scans are scaled", "", "prepare it again")
-    return store.facts.scale
-
-
 def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str) -> Config:
     """Return the configuration of a method without a pre-trained backbone."""
     modality = recipe.domain.modality
@@ -154,7 +145,7 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str)
         score_rule=recipe.score_rule,
         weights_origin=None,
         space=Space.of(store.facts.provenance),
-        scale=_scale_of(store, modality),
+        scale=scale_of(recipe, store),
         training=training_of(recipe, store, seed, device),
         labels=[*store.facts.labels, *profile_labels(recipe)],
     )

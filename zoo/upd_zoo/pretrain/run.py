@@ -16,7 +16,7 @@ from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.views import PERMUTATIONS
 from upd_zoo.pretrain.weights import write_backbone
 from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
-from upd_zoo.trainer import Batches, Progress, Trainer, open_run, seed_everything, settle, training_of
+from upd_zoo.trainer import Batches, Progress, Trainer, open_run, scale_of, seed_everything, settle, training_of
 from upd_zoo.vocabulary import ModelId, Pretrain
 
 BACKBONE: Final = "backbone"
@@ -56,12 +56,13 @@ def pretrain(
         The record of the network, as it stands in the folder.
 
     Raises:
-        UsageError: The method starts from no pre-trained network, `run` is not empty and `resume` is off, or it holds
-            another run, or no generator takes the seed.
+        UsageError: The method starts from no pre-trained network, the store does not say how its scans are scaled,
+            `run` is not empty and `resume` is off, or it holds another run, or no generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
     """
     store.insist_on_health()
+    scale_of(base, store)  # the protocol, which is recorded, then names it
     seed_everything(seed)
     open_run(run, resume=resume)
     encoder = encoder_of(base)
