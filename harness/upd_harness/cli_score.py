@@ -53,8 +53,12 @@ def score(
     part_id: Annotated[
         str, typer.Option("--part-id", help="Which of them this is, from 0; all puts them together.")
     ] = "0",
-    include: Annotated[list[str] | None, typer.Option("--include", help="Only inputs that match a pattern.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="No inputs that match a pattern.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option("--include", help="Only inputs that match; may be given again.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="No inputs that match; may be given again.")
+    ] = None,
     keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write whole paths into the results.")] = False,
     offline: Offline = False,
     token: Token = None,

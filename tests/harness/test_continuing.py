@@ -10,6 +10,8 @@ import pytest
 
 from fake.inputs import rows_of, write_picture
 from fake.runs import CONTINUE, OVERWRITE, assert_same_run, brightness, hashes, part
+from upd_harness.inputs import Input, Kind
+from upd_harness.journal import still_good
 from upd_harness.parts import Shard
 from upd_harness.scoring import Settings, score_folder
 from upd_zoo.errors import UpdZooError, UsageError
@@ -208,6 +210,19 @@ def test_a_journal_that_was_cut_within_a_letter_is_gone_on_from(quick: Model, tm
     summary = score_folder(quick, tmp_path / "in", tmp_path / "out", CONTINUE)
     assert (summary.reused, summary.ok) == (1, 2)
     assert [row["input"] for row in rows_of(tmp_path / "out")] == ["a.png", "été.png"]
+
+
+def test_an_input_of_two_files_is_scored_again_where_either_changed(tmp_path: Path) -> None:
+    paths = (tmp_path / "t2.nii", tmp_path / "t1.nii")
+    for path in paths:
+        path.write_text(path.name)
+    source = Input("t2.nii", paths, Kind.VOLUME, "t2.nii")
+    identity = {"model": {}, "backend": "onnx", "precision": "float32", "space": None}
+    digest = source.sha256_of({path: sha256_of(path) for path in paths})
+    row = {"status": "ok", "outputs": {}, "outputs_sha256": {}, "input_sha256": digest, **identity}
+    assert still_good(row, source, tmp_path, identity)
+    paths[1].write_text("another T1")
+    assert not still_good(row, source, tmp_path, identity)
 
 
 # Locks
