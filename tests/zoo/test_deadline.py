@@ -109,6 +109,7 @@ def test_work_that_is_interrupted_is_told_and_waited_for() -> None:
     def work() -> None:
         signal.raise_signal(signal.SIGINT)
         told.wait(20)
+        time.sleep(0.3)  # native code needs a moment to stop
         ended.set()
 
     with pytest.raises(KeyboardInterrupt):

@@ -30,21 +30,23 @@ def within(seconds: float, work: Callable[[], Answer], give_up: Callable[[], Non
     """
     answers: list[Answer] = []
     failures: list[BaseException] = []
+    ended = threading.Event()  # Thread.join of Python 3.11 that was interrupted takes the thread for ended
 
     def run() -> None:
         try:
             answers.append(work())
         except BaseException as error:
             failures.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=run, name="upd-zoo work", daemon=True)
-    thread.start()
     try:
-        thread.join(seconds)
+        threading.Thread(target=run, name="upd-zoo work", daemon=True).start()
+        ended.wait(seconds)
     except KeyboardInterrupt:
         if give_up is not None:
             give_up()
-        thread.join(_LAST_WAIT)
+        ended.wait(_LAST_WAIT)
         raise
     if failures:
         raise failures[0]
