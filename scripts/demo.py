@@ -5,6 +5,7 @@ Every step is a command that can be typed; each is shown before it runs.
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ After so few steps a VAE redraws no texture, which the study's residual forgives
 demonstration goes without, and its labels say so.
 """
 _SOME_FAILED = 3
+_MARK = ".demonstration"
+"""File by which the folder of a demonstration is known."""
 
 
 def run(*command: str, accept: tuple[int, ...] = (0,)) -> None:
@@ -33,6 +36,16 @@ def run(*command: str, accept: tuple[int, ...] = (0,)) -> None:
     code = subprocess.run(program, check=False).returncode  # noqa: S603 - the commands stand in this file
     if code not in accept:
         raise SystemExit(code)
+
+
+def make_room(out: Path) -> None:
+    """Remove an earlier demonstration from its folder, and refuse a folder that holds anything else."""
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
+        print(f"error: The folder {out} holds no demonstration. Accepted: a new folder.", file=sys.stderr)
+        raise SystemExit(2)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / _MARK).touch()
 
 
 def demonstrate(model: str, subjects: str, protocol: str, options: list[str], out: Path) -> None:
@@ -51,9 +64,12 @@ def demonstrate(model: str, subjects: str, protocol: str, options: list[str], ou
     run("upd-zoo", "evaluate", "-m", model, "-o", f"{out}/evaluation/{domain}")
 
 
-def main(out: Annotated[Path, typer.Argument(help="A new folder.")] = Path("out/demo")) -> None:
+def main(
+    out: Annotated[Path, typer.Argument(help="A new folder, or that of an earlier one.")] = Path("out/demo"),
+) -> None:
     """Run the whole chain on phantoms."""
     began = time.monotonic()
+    make_room(out)
     os.environ |= {
         "UPD_ZOO_DATA": f"{out}/data",
         "UPD_ZOO_HUB": f"{out}/hub",

@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from fake.program import Answer, Command
 from fake.stores import write_tiny_store
 from fake.trained import GREY, trained_artefact
 from upd_zoo.artefact import CONFIG, TORCHSCRIPT, WEIGHTS
@@ -19,7 +23,6 @@ from upd_zoo.integrity import inventory
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = ("vae-phantom-t2", "--profile", "tiny", "--batch-size", "2", "-d", "cpu")
-Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -31,19 +34,33 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def load(name: str) -> Any:
+    """Return a script as a module."""
+    spec = spec_from_file_location(name, SCRIPTS / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
-def script(tmp_path: Path) -> Script:
-    """Run a script, in a folder of its own, where no file may grow beyond `most` bytes: a disk that is full."""
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a script within this process, for speed, where no file may grow beyond `most` bytes: a disk that is full."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(name: str, *arguments: object, most: int | None = None) -> "subprocess.CompletedProcess[str]":
-        def limit() -> None:
-            if most is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
-        command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=200, preexec_fn=limit
-        )
+    def run(name: str, *arguments: object, most: int = resource.RLIM_INFINITY) -> Answer:
+        app = typer.Typer()
+        app.command()(load(name).main)
+        capsys.readouterr()
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+        try:
+            with pytest.raises(SystemExit) as ended:
+                app([str(argument) for argument in arguments], prog_name=name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        return Answer(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
 
@@ -67,54 +84,54 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", str(disk)], check=True)  # noqa: S607 - the system's own
 
 
-def is_one_error(done: "subprocess.CompletedProcess[str]", code: int = 1) -> bool:
+def is_one_error(done: Answer, code: int = 1) -> bool:
     """Return whether the last line is an error and no line belongs to a traceback."""
-    lines = done.stderr.splitlines()
-    return done.returncode == code and lines[-1].startswith("error: ") and "Traceback" not in done.stderr
+    lines = done.err.splitlines()
+    return done.code == code and lines[-1].startswith("error: ") and "Traceback" not in done.err
 
 
-def test_training_says_what_begins_and_what_follows(script: Script, data: Path) -> None:
+def test_training_says_what_begins_and_what_follows(script: Command, data: Path) -> None:
     done = script("train.py", *TINY, "--out", "run", "--data", data)
-    assert done.returncode == 0, done.stderr
-    first, *_, last = done.stderr.splitlines()
+    assert done.code == 0, done.err
+    first, *_, last = done.err.splitlines()
     assert first.startswith("vae-phantom-t2 on cpu: ")
     assert first.endswith("steps of 2 images, from 24 images of 12 subjects")
     assert last == f"next: python scripts/export.py run --out out/artefacts/vae-phantom-t2 --data {data}"
     exported = script("export.py", "run", "--out", "artefact", "--data", data)
-    assert exported.returncode == 0, exported.stderr
-    assert exported.stderr.splitlines()[-2:] == [
+    assert exported.code == 0, exported.err
+    assert exported.err.splitlines()[-2:] == [
         "next: python scripts/publish.py artefact --hub out/hub",
         "next: upd-zoo score FOLDER -m artefact -o out/scores/vae-phantom-t2",
     ]
 
 
 def test_a_full_disk_while_training_names_the_file_and_the_run_goes_on(
-    script: Script, data: Path, tmp_path: Path
+    script: Command, data: Path, tmp_path: Path
 ) -> None:
     full = script("train.py", *TINY, "--out", "run", "--data", data, most=30_000)
-    assert is_one_error(full), full.stderr
-    assert "run/checkpoint.safetensors: File too large" in full.stderr
+    assert is_one_error(full), full.err
+    assert "run/checkpoint.safetensors: File too large" in full.err
     assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
-    assert script("train.py", *TINY, "--out", "run", "--data", data, "--continue").returncode == 0
-    assert script("train.py", *TINY, "--out", "whole", "--data", data).returncode == 0
+    assert script("train.py", *TINY, "--out", "run", "--data", data, "--continue").code == 0
+    assert script("train.py", *TINY, "--out", "whole", "--data", data).code == 0
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize(("size", "code"), [("300k", 1), ("20m", 0)])
 def test_training_on_a_small_disk_ends_in_one_line_or_well(
-    script: Script, data: Path, small_disk: Callable[[str], Path], size: str, code: int
+    script: Command, data: Path, small_disk: Callable[[str], Path], size: str, code: int
 ) -> None:
     disk = small_disk(size)
     done = script("train.py", *TINY[:-2], "--out", disk / "run", "--data", data)
-    assert done.returncode == code, done.stderr
+    assert done.code == code, done.err
     if code:
-        assert is_one_error(done), done.stderr
-        assert f"{disk}/run" in done.stderr
-        assert "No space left on device" in done.stderr
+        assert is_one_error(done), done.err
+        assert f"{disk}/run" in done.err
+        assert "No space left on device" in done.err
 
 
 def test_a_full_disk_while_exporting_names_the_folder_and_keeps_what_stood_there(
-    script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    script: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     made = trained_artefact(tmp_path_factory.getbasetemp(), GREY)
     older = shutil.copytree(made, tmp_path / "artefact")
@@ -125,16 +142,16 @@ def test_a_full_disk_while_exporting_names_the_folder_and_keeps_what_stood_there
     limits = ((made / WEIGHTS).stat().st_size - 1, (made / TORCHSCRIPT).stat().st_size - 20_000)
     for most in limits:
         done = script("export.py", made.parent / "run", "--out", older, "--data", data.parent, most=most)
-        assert is_one_error(done), done.stderr
-        assert f"{older}: File too large" in done.stderr
+        assert is_one_error(done), done.err
+        assert f"{older}: File too large" in done.err
         assert inventory(older) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artefact", "stores"]
 
 
-def test_a_full_disk_while_preparing_names_the_store(script: Script, tmp_path: Path) -> None:
+def test_a_full_disk_while_preparing_names_the_store(script: Command, tmp_path: Path) -> None:
     done = script("prepare.py", "phantom-cxr", "--subjects", "2", "--data", "data", most=100_000)
-    assert is_one_error(done), done.stderr
-    assert "data/phantom-cxr/train: File too large" in done.stderr
+    assert is_one_error(done), done.err
+    assert "data/phantom-cxr/train: File too large" in done.err
     assert not (tmp_path / "data" / "phantom-cxr" / "train").exists()
 
 
@@ -169,29 +186,42 @@ def test_an_interrupted_command_says_what_is_true_of_it(
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296"])
-def test_a_seed_that_no_generator_takes_is_a_usage_error(script: Script, data: Path, seed: str) -> None:
+def test_a_seed_that_no_generator_takes_is_a_usage_error(script: Command, data: Path, seed: str) -> None:
     done = script("train.py", *TINY, "--out", "run", "--data", data, "--seed", seed)
-    assert is_one_error(done, 2), done.stderr
-    assert f"No generator takes the seed {seed}" in done.stderr
+    assert is_one_error(done, 2), done.err
+    assert f"No generator takes the seed {seed}" in done.err
 
 
-def test_images_that_were_trained_on_do_not_calibrate(script: Script, data: Path, tmp_path: Path) -> None:
-    assert script("train.py", *TINY, "--out", "run", "--data", data).returncode == 0
+def test_images_that_were_trained_on_do_not_calibrate(script: Command, data: Path, tmp_path: Path) -> None:
+    assert script("train.py", *TINY, "--out", "run", "--data", data).code == 0
     shutil.rmtree(data / "phantom-t2" / "validation")
     # Half of the training images again, among new ones.
     write_tiny_store(data / "phantom-t2" / "validation", 1, 12, seed=0, name="phantom-t2/validation", subjects="train")
     done = script("export.py", "run", "--out", "artefact", "--data", data)
-    assert is_one_error(done, 2), done.stderr
-    assert "holds 12 images that the model was trained on, and shares 6 subjects with it" in done.stderr
+    assert is_one_error(done, 2), done.err
+    assert "holds 12 images that the model was trained on, and shares 6 subjects with it" in done.err
     assert not (tmp_path / "artefact").exists()
 
 
-def test_another_device_or_setting_is_named_where_a_run_goes_on(script: Script, data: Path, tmp_path: Path) -> None:
-    assert script("train.py", *TINY, "--out", "run", "--data", data).returncode == 0
+def test_another_device_or_setting_is_named_where_a_run_goes_on(script: Command, data: Path, tmp_path: Path) -> None:
+    assert script("train.py", *TINY, "--out", "run", "--data", data).code == 0
     config = (tmp_path / "run" / CONFIG).read_text()
     done = script("train.py", *TINY, "--out", "run", "--data", data, "--continue", "--seed", "7")
-    assert is_one_error(done, 2), done.stderr
-    assert "training.seed was 0 and is 7" in done.stderr
+    assert is_one_error(done, 2), done.err
+    assert "training.seed was 0 and is 7" in done.err
     (tmp_path / "run" / CONFIG).write_text(config.replace('"device": "cpu"', '"device": "cuda"'))
-    assert script("train.py", *TINY, "--out", "run", "--data", data, "--continue").returncode == 0
+    assert script("train.py", *TINY, "--out", "run", "--data", data, "--continue").code == 0
     assert '"device": "cuda, cpu"' in (tmp_path / "run" / CONFIG).read_text()
+
+
+def test_a_demonstration_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    demo = load("demo.py")
+    demo.make_room(tmp_path / "demo")
+    (tmp_path / "demo" / "hub").mkdir()
+    demo.make_room(tmp_path / "demo")
+    assert not (tmp_path / "demo" / "hub").exists()
+    mine = tmp_path / "mine" / "hub"
+    mine.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="2"):
+        demo.make_room(tmp_path / "mine")
+    assert mine.is_dir()
