@@ -66,6 +66,7 @@ def workers() -> int:
 
 def test_an_endless_graph_is_an_error_after_the_limit_and_stops(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upd_zoo.runtime, "BATCH_SECONDS", 1.0)
+    monkeypatch.setattr(upd_zoo.runtime, "IMAGE_SECONDS", 0.25)
     predict, began = onnx_predict(endless, "cpu", 1), time.monotonic()
     with pytest.raises(UpdZooError, match="did not come to an end within 1 s on a batch of 2 images"):
         predict(IMAGES)
