@@ -1,5 +1,6 @@
 """A model that fails, or never comes to an end, is one clear error."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -108,7 +109,8 @@ def test_work_that_is_interrupted_is_told_and_waited_for() -> None:
     told, ended = threading.Event(), threading.Event()
 
     def work() -> None:
-        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.3)  # until it is waited for
+        os.kill(os.getpid(), signal.SIGINT)
         told.wait(20)
         time.sleep(0.3)  # native code needs a moment to stop
         ended.set()
