@@ -41,7 +41,7 @@ class HeadCase:
         placement: How the file says where that lies.
         where: (4, 4) from the template's millimetres to the scan's.
         found: What speaks for the brain, and what it was found with, for `results.jsonl`.
-        doubts: What the user should know of the files.
+        cautions: What the user should know.
     """
 
     brain: VolumeCase
@@ -49,7 +49,7 @@ class HeadCase:
     placement: Placement
     where: Matrix
     found: dict[str, Any]
-    doubts: tuple[Caution, ...]
+    cautions: list[Caution]
 
     @property
     def images(self) -> Array:
@@ -70,11 +70,6 @@ class HeadCase:
     def nbytes(self) -> int:
         """Memory that it holds until its map is written."""
         return self.brain.nbytes
-
-    @property
-    def cautions(self) -> list[Caution]:
-        """What the user should know."""
-        return [*self.doubts, *self.brain.cautions, _IN_ITS_SPACE]
 
     def describe(self) -> dict[str, Any]:
         """Return shape, spacing and orientation of the file, and what was found in it, for `results.jsonl`."""
@@ -172,8 +167,9 @@ class Heads:
         found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
         told = {key: round(value, 3) for key, value in found.items()}
         case = case_of(Volume(brain.image, self.template.grid.affine), self.scale)
+        cautions = [*brain.cautions, *case.cautions, _IN_ITS_SPACE]
         told |= {"stripped": brain.stripped, "guide": guide or None}
-        return HeadCase(case, Grid(own.data.shape, own.affine), own.placement, brain.where, told, brain.cautions)
+        return HeadCase(case, Grid(own.data.shape, own.affine), own.placement, brain.where, told, cautions)
 
 
 _NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"

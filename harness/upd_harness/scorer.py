@@ -25,6 +25,7 @@ from upd_harness.heads import Heads
 from upd_harness.images import Case, open_case
 from upd_harness.inputs import Input, Kind
 from upd_harness.journal import SCHEMA, Row
+from upd_harness.likeness import doubts
 from upd_harness.output import OF_THE_PLACE, Identity, cannot_be_written
 from upd_harness.report import colour_range, thumbnail
 from upd_zoo.data.gate import hashes_of_what_is_read
@@ -135,6 +136,7 @@ class Scorer:
                 raise source.refusal
             with hashes_of_what_is_read() as hashes:
                 case = self._case(source)
+            case.cautions.extend(doubts(source.name, case.images, self.model, is_volume=source.kind is Kind.VOLUME))
             opened = _Opened(source, source.sha256_of(hashes), case, None, time.monotonic() - began)
             self._hold(opened.nbytes)
             return opened

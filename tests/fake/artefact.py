@@ -17,36 +17,40 @@ from upd_zoo.artefact import (
     write_record,
 )
 from upd_zoo.integrity import inventory
-from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
+from upd_zoo.vocabulary import BRAIN_MRI, DOMAINS, Pretrain, Protocol, Scale
+
+
+def config_of(domain: str, name: str = "") -> Config:
+    """Return the configuration of a VAE of a domain that nobody trained."""
+    modality = DOMAINS[domain].modality
+    return Config(
+        id=name or f"vae-{domain}",
+        method="vae",
+        title="VAE",
+        domain=domain,
+        pretrain=Pretrain.NONE,
+        protocol=Protocol.STUDY,
+        settings={},
+        input=PixelConvention(channels=modality.channels),
+        framing=modality.framing,
+        centred=True,
+        foreground=modality.foreground,
+        score_rule=modality.score_rule,
+        weights_origin=None,
+        scale=Scale.MAXIMUM if modality is BRAIN_MRI else None,
+        training=Training(
+            profile="smoke", seed=0, phases={}, batch_size=1, images=1, subjects=1, store="0" * 64, device="cpu"
+        ),
+        labels=["synthetic phantoms"],
+    )
 
 
 def write_artefact(folder: Path, onnx: bytes = b"graph", name: str = "vae-phantom-t1") -> Path:
     """Write a whole artefact of a few bytes per file."""
-    training = Training(
-        profile="smoke", seed=0, phases={}, batch_size=1, images=1, subjects=1, store="0" * 64, device="cpu"
-    )
-    config = Config(
-        id=name,
-        method="vae",
-        title="VAE",
-        domain="phantom-t1",
-        pretrain=Pretrain.NONE,
-        protocol=Protocol.STUDY,
-        settings={},
-        input=PixelConvention(channels=1),
-        framing=Framing.SQUARE_SLICES,
-        centred=True,
-        foreground=Foreground.ABOVE_MINIMUM,
-        score_rule=ScoreRule.MAXIMUM,
-        weights_origin=None,
-        scale=Scale.MAXIMUM,
-        training=training,
-        labels=["synthetic phantoms"],
-    )
     for path, content in ((CARD, b"# VAE\n"), (WEIGHTS, b"weights!"), (ONNX, onnx), (TORCHSCRIPT, b"")):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    write_record(folder / CONFIG, config)
+    write_record(folder / CONFIG, config_of("phantom-t1", name))
     return sign(folder, name)
 
 

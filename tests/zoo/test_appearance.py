@@ -75,7 +75,9 @@ def test_a_turn_is_seen_in_the_coarse_picture_as_in_the_image(turn: Turn) -> Non
     picture = coarse(IMAGES)[0]
     assert not np.allclose(turned(picture, turn), picture)
     np.testing.assert_allclose(turned(turned(picture, turn), undo), picture)
-    np.testing.assert_allclose(coarse(turned(IMAGES[0], turn)[None])[0], turned(picture, turn), atol=1e-6)
+    np.testing.assert_allclose(
+        coarse(turned(IMAGES[0].astype(float), turn).astype(np.float32)[None])[0], turned(picture, turn), atol=1e-6
+    )
 
 
 def test_colours_cannot_be_reversed_where_there_are_none() -> None:

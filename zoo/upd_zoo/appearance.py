@@ -41,7 +41,8 @@ class Figures(NamedTuple):
         tissue: Share of the pixels that are brighter than the darkest one, within [0, 1].
         mean: Mean brightness of the tissue.
         spread: Standard deviation of its brightness.
-        entropy: Of its brightness in 256 levels between its darkest and brightest, in bits within [0, 8].
+        entropy: Of its brightness in 256 levels between its darkest and brightest, in bits within [0, 8]; the most
+            common level is left out, for it may be a background that is not dark.
         texture: Mean difference of neighbouring pixels of tissue, as a share of the spread.
     """
 
@@ -98,8 +99,8 @@ def _entropy(tissue: Figure) -> float:
     if high <= low:
         return 0.0
     levels = np.rint((np.minimum(tissue, high) - low) * ((_LEVELS - 1) / (high - low))).astype(int)
-    shares = np.bincount(levels) / tissue.size
-    shares = shares[shares > 0]
+    counts = np.sort(np.bincount(levels))[:-1]
+    shares = counts[counts > 0] / max(1, counts.sum())
     return float(-(shares * np.log2(shares)).sum())
 
 

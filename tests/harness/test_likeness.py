@@ -1,0 +1,162 @@
+"""Every input against what a model knows: other healthy images pass, odd ones are named, no lesion is refused."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fake.knowledge import appearance_from, knowing
+from upd_harness.likeness import doubts
+from upd_zoo.caution import CautionCode
+from upd_zoo.data.phantoms import PHANTOMS
+from upd_zoo.data.source import Part, StoreName
+from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.runtime import Model
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Framing
+
+Array = npt.NDArray[np.float32]
+Recipe = Callable[[Array], npt.NDArray[np.floating]]
+BRAINS = ("phantom-t1", "phantom-t2")
+PHOTOGRAPHS = ("phantom-cxr", "phantom-fundus")
+KNOWN = {"brain-mri": 16, "chest-xray": 80, "fundus": 80}
+"""Subjects to train on; those that are known are some third or fifth of them."""
+
+
+@cache
+def cases(target: str, part: Part) -> tuple[list[Array], list[bool]]:
+    """Return the images of each subject, and whether it is diseased."""
+    domain = DOMAINS.get(target) or DOMAINS[TEST_SETS[target].domain]
+    inputs = PHANTOMS.draw(StoreName(target, part), 7, KNOWN[domain.modality.id])
+    chosen = list(inputs.values())[:16]
+    samples = [list(read()) for read in chosen]
+    return [np.stack([one.image for one in each]) for each in samples], [any(s.anomalous for s in e) for e in samples]
+
+
+@cache
+def model_of(domain: str) -> Model:
+    return knowing(domain, appearance_from(cases(domain, Part.VALIDATION)[0]))
+
+
+def judged(domain: str, images: npt.NDArray[np.floating]) -> str:
+    """Return what is said of an input: its warning, its refusal, or nothing."""
+    model = model_of(domain)
+    is_volume = model.config.framing is Framing.SQUARE_SLICES and len(images) > 1
+    try:
+        cautions = doubts("scan", images.astype(np.float32), model, is_volume=is_volume)
+    except InputError as error:
+        return f"refused: {error}" if error.code is InputErrorCode.IMPLAUSIBLE else str(error.code)
+    assert {caution.code for caution in cautions} <= {CautionCode.UNLIKE}
+    return " ".join(caution.message for caution in cautions)
+
+
+def tissue_of(images: Array) -> npt.NDArray[np.bool_]:
+    return np.asarray(images > images.min(axis=(1, 2, 3), keepdims=True) + 0.02)
+
+
+def labels(number: int) -> Recipe:
+    """Return what makes a label map of tissue, with labels of even steps of brightness."""
+    return lambda images: np.where(tissue_of(images), np.ceil(images * number) / number, 0)
+
+
+def noise(images: Array) -> npt.NDArray[np.floating]:
+    return np.random.default_rng(0).random(images.shape)
+
+
+MASK = "refused: scan: it looks like a mask or a label map"
+ONE_VALUE = "refused: scan: it has one grey level everywhere"
+ODD: dict[str, tuple[Recipe, str]] = {
+    "mask": (lambda images: tissue_of(images).astype(float), MASK),
+    "labels of 3 tissues": (labels(3), MASK),
+    "labels of 16 parts": (labels(16), MASK),
+    "black": (np.zeros_like, ONE_VALUE),
+    "constant": (lambda images: np.full_like(images, 0.5), ONE_VALUE),
+    "constant but for a grey level of noise": (lambda images: 0.5 + noise(images) / 255, ONE_VALUE),
+    "noise": (noise, "it is noisier"),
+    "inverted": (lambda images: 1 - images, "it looks inverted"),
+}
+
+
+@pytest.mark.parametrize("domain", [*BRAINS, *PHOTOGRAPHS])
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_no_such_image_is_named(domain: str, odd: str) -> None:
+    recipe, expected = ODD[odd]
+    for images in cases(domain, Part.VALIDATION)[0][:3]:
+        assert expected in judged(domain, recipe(images))
+
+
+@pytest.mark.parametrize("domain", [*BRAINS, "phantom-cxr"])
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (lambda images: images[:, :, ::-1], "it looks upside down"),
+        (lambda images: np.rot90(images, 1, (2, 3)), "it looks turned by a quarter to the left"),
+        (lambda images: np.rot90(images, -1, (2, 3)), "it looks turned by a quarter to the right"),
+    ],
+)
+def test_an_image_on_its_head_or_side_is_told_with_both_likenesses(domain: str, recipe: Recipe, expected: str) -> None:
+    for images in cases(domain, Part.VALIDATION)[0][:3]:
+        told = judged(domain, recipe(images))
+        assert expected in told
+        assert "than as it is" in told
+
+
+def test_swapped_colours_are_told() -> None:
+    for images in cases("phantom-fundus", Part.VALIDATION)[0][:3]:
+        assert "red and blue were swapped" in judged("phantom-fundus", images[:, ::-1])
+
+
+@pytest.mark.parametrize("brain", BRAINS)
+def test_a_chest_film_is_no_slice_of_a_brain(brain: str) -> None:
+    told = [judged(brain, film) for film in cases("phantom-cxr", Part.VALIDATION)[0]]
+    refused = [words for words in told if "refused: scan: it has no dark background around a brain" in words]
+    assert len(refused) > len(told) / 2
+    assert all("it shows more tissue" in words for words in {*told} - {*refused}), "films with wide dark borders"
+
+
+@pytest.mark.parametrize(("known", "given"), [("phantom-t1", "phantom-cxr"), ("phantom-cxr", "phantom-t1")])
+def test_another_organ_is_unlike(known: str, given: str) -> None:
+    for images in cases(given, Part.VALIDATION)[0][:3]:
+        assert judged(known, images[len(images) // 2 :][:1])
+
+
+@pytest.mark.parametrize("domain", ["phantom-t2"])
+def test_a_slice_alone_is_judged_by_what_slices_look_like(domain: str) -> None:
+    volume = cases(domain, Part.VALIDATION)[0][0]
+    assert [judged(domain, volume[[row]]) for row in range(10, len(volume) - 10, 5)] == [""] * len(
+        range(10, len(volume) - 10, 5)
+    )
+    assert MASK in judged(domain, tissue_of(volume[[40]]).astype(float))
+    assert "it may be inverted" in judged(domain, 1 - volume[[40]])
+
+
+@pytest.mark.parametrize("target", [*BRAINS, "phantom-stroke", *PHOTOGRAPHS])
+def test_other_healthy_subjects_pass_and_no_lesion_is_refused(target: str) -> None:
+    domain = TEST_SETS[target].domain
+    told = [(judged(domain, images), sick) for images, sick in zip(*cases(target, Part.TEST), strict=True)]
+    assert [words for words, sick in told if words and not sick] == []
+    assert not [words for words, _ in told if words.startswith("refused")]
+
+
+def test_the_warning_gives_its_figures_and_those_of_healthy_images() -> None:
+    model = model_of("phantom-cxr")
+    dark = cases("phantom-cxr", Part.VALIDATION)[0][0] / np.float32(16)
+    (caution,) = doubts("film.png", dark, model, is_volume=False)
+    healthy = model.calibration.appearance.images.mean
+    assert f"it is darker ({dark.mean():.2f}, they {healthy.values[0]:.2f} to {healthy.values[-1]:.2f})" in (
+        caution.message
+    )
+    assert caution.message.startswith("It is unlike the healthy images that vae-phantom-cxr knows: ")
+
+
+def test_of_few_subjects_no_range_is_known() -> None:
+    images = cases("phantom-cxr", Part.VALIDATION)[0]
+    few = knowing("phantom-cxr", appearance_from(images[:3]))
+    assert doubts("film.png", images[9][:, :, ::-1], few, is_volume=False) == []
+    with pytest.raises(InputError, match="one grey level"):
+        doubts("film.png", np.zeros_like(images[0]), few, is_volume=False)
+
+
+def test_a_volume_without_slices_is_not_judged() -> None:
+    assert doubts("scan.nii", np.empty((0, 1, 128, 128), np.float32), model_of("phantom-t1"), is_volume=True) == []
