@@ -6,6 +6,7 @@ is told to look for them below the graph's own file, where nothing can lie.
 
 import contextlib
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +17,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.artefact import CALIBRATION, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, read_record
+from upd_zoo.artefact import (
+    CALIBRATION,
+    CONFIG,
+    MANIFEST,
+    ONNX,
+    TORCHSCRIPT,
+    WEIGHTS,
+    Config,
+    PixelConvention,
+    read_record,
+)
 from upd_zoo.calibration import Calibration
 from upd_zoo.deadline import Overdue, within
 from upd_zoo.devices import onnx_errors, resolve_device, why_no_onnx
@@ -65,8 +76,50 @@ class Model:
     device_note: str = ""
 
     def __call__(self, images: Array) -> tuple[Array, Array]:
-        """Return maps (B, 1, 128, 128) and scores (B,) of images (B, C, 128, 128)."""
+        """Return maps (B, 1, 128, 128) and scores (B,) of images (B, C, 128, 128); of no images, none.
+
+        Raises:
+            UsageError: The images have another shape or type, are not finite, or lie outside [0, 1].
+        """
+        insist_on_images(images, self.config.input)
+        if not len(images):
+            return np.empty((0, 1, *images.shape[2:]), np.float32), np.empty(0, np.float32)
         return self.predict(images)
+
+
+_ROUNDING: Final = 1e-3
+"""How far beyond [0, 1] pixels may lie: resizing in float32 overshoots by less, a wrong scale by more."""
+
+
+def insist_on_images(images: Array, convention: PixelConvention) -> None:
+    """Refuse what no backend takes, the same for all of them.
+
+    Args:
+        images: What was given for images.
+        convention: What the model takes.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    shape = (convention.channels, convention.height, convention.width)
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or images.shape[1:] != shape:
+        given = f"an array of shape {images.shape}" if isinstance(images, np.ndarray) else f"a {type(images).__name__}"
+        accepted = f"a NumPy array of shape (B, {', '.join(map(str, shape))})"
+        raise UsageError(f"{given} was given for images", accepted, "add the axis of the batch with images[None]")
+    if images.dtype != np.float32:
+        raise UsageError(f"images of type {images.dtype} were given", "float32", _IN_RANGE)
+    if not len(images):
+        return
+    low, high = float(images.min()), float(images.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise UsageError(
+            "the images hold values that are not finite", "numbers in [0, 1]", "set them to the background"
+        )
+    if low < convention.minimum - _ROUNDING or high > convention.maximum + _ROUNDING:
+        raise UsageError(f"the images lie in [{low:g}, {high:g}]", "[0, 1]", _IN_RANGE)
+
+
+_IN_RANGE: Final = "divide whole numbers by the largest of their type, 255 or 65535, in float32"
 
 
 def load_folder(
