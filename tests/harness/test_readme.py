@@ -1,17 +1,24 @@
 """The README's code does what it says."""
 
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pytest
 from PIL import Image
 
 from upd_harness.journal import read_rows
 from upd_harness.scoring import score_folder
+from upd_zoo.artefact import CARD, CONFIG
+from upd_zoo.files import write_text
 from upd_zoo.runtime import Model
+from upd_zoo.vocabulary import Framing
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -22,16 +29,63 @@ def snippet(marker: str) -> str:
     return found
 
 
-def test_plain_onnxruntime_gives_the_score_of_the_program(artefact: Path, model: Model, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (128, 128), np.uint8)
-    (tmp_path / "inputs").mkdir()
-    Image.fromarray(pixels).save(tmp_path / "inputs" / "image.png")
-    score_folder(model, tmp_path / "inputs", tmp_path / "output")
-    row = next(read_rows(tmp_path / "output" / "results.jsonl"))
-    code = snippet("onnxruntime.InferenceSession").replace('"image.png"', f"{str(tmp_path / 'inputs/image.png')!r}")
-    printed = subprocess.run([sys.executable, "-c", code], cwd=artefact, check=True, capture_output=True, text=True)
-    assert abs(float(printed.stdout) - row["score"]) < 1e-4
+def smooth(height: int, width: int, channels: int) -> npt.NDArray[np.float64]:
+    """Return (H, W) or (H, W, C) in [0, 1]: tissue of slow waves, black beyond an ellipse."""
+    rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    waves = [0.5 + 0.3 * np.sin(3 * rows + number) * np.cos(4 * columns - number) for number in range(channels)]
+    inside = (rows / 0.9) ** 2 + (columns / 0.8) ** 2 < 1
+    return np.where(inside[..., None], np.stack(waves, axis=-1), 0).squeeze()
+
+
+def score_of_the_program(model: Model, image: Path, work: Path) -> float:
+    score_folder(model, image, work / "output")
+    (row,) = read_rows(work / "output" / "results.jsonl")
+    return float(row["score"])
+
+
+def score_of_the_snippet(artefact: Path, image: Path) -> float:
+    code = snippet("onnxruntime.InferenceSession").replace('"image.png"', repr(str(image)))
     assert "upd_zoo" not in code
+    printed = subprocess.run([sys.executable, "-c", code], cwd=artefact, check=True, capture_output=True, text=True)
+    return float(printed.stdout)
+
+
+SIZES = [(128, 128), (150, 201), (201, 150), (64, 65)]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("framing", [Framing.SQUARE_SLICES, Framing.STRETCH])
+def test_plain_onnxruntime_gives_the_score_of_the_program_for_grey_images(
+    artefact: Path, model: Model, tmp_path: Path, bits: int, size: tuple[int, int], framing: Framing
+) -> None:
+    largest = 2**bits - 1
+    pixels = np.rint(smooth(*size, 1) * largest).astype(f"uint{bits}")
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    model, folder = framed(model, artefact, framing, tmp_path)
+    expected = score_of_the_program(model, tmp_path / "image.png", tmp_path)
+    assert score_of_the_snippet(folder, tmp_path / "image.png") == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_plain_onnxruntime_gives_the_score_of_the_program_for_colour_images(
+    colour_artefact: Path, colour_model: Model, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.fromarray(np.rint(smooth(*size, 3) * 255).astype(np.uint8)).save(tmp_path / "image.png")
+    expected = score_of_the_program(colour_model, tmp_path / "image.png", tmp_path)
+    assert score_of_the_snippet(colour_artefact, tmp_path / "image.png") == pytest.approx(expected, abs=1e-4)
+
+
+def framed(model: Model, artefact: Path, framing: Framing, work: Path) -> tuple[Model, Path]:
+    """Return a model of another framing, and its folder."""
+    copy = shutil.copytree(artefact, work / "artefact")
+    text = (copy / CONFIG).read_text(encoding="utf-8")
+    write_text(copy / CONFIG, text.replace(model.config.framing, framing))
+    return replace(model, config=model.config.model_copy(update={"framing": framing})), copy
+
+
+def test_the_card_of_a_model_shows_the_same_code(artefact: Path) -> None:
+    assert snippet("onnxruntime.InferenceSession") in (artefact / CARD).read_text(encoding="utf-8")
 
 
 def test_one_line_loads_a_model(hub: Path) -> None:
