@@ -22,7 +22,7 @@ from upd_zoo.artefact import (
 from upd_zoo.data.store import Store
 from upd_zoo.eager import as_predict, load_detector, load_script
 from upd_zoo.errors import ToleranceError, UsageError
-from upd_zoo.export.calibration import calibrate
+from upd_zoo.export.calibration import calibrate, calibration_labels, insist_on_thresholds
 from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
@@ -56,7 +56,8 @@ def export_artefact(
         UsageError: `validation` shares images with the training, or has another number of channels or another scale, or
             `folder` holds anything else.
         IntegrityError: `validation` holds diseased images.
-        ToleranceError: A format differs from the eager model by more than the tolerance.
+        ToleranceError: A format differs from the eager model by more than the tolerance, or healthy scores are such
+            that a threshold would flag nothing.
     """
     say = on_progress or _silent
     config = read_record(run / CONFIG, Config)
@@ -82,6 +83,9 @@ def export_artefact(
         _insist(parity)
         say("calibration")
         calibration = calibrate(formats["onnx"], validation, config.foreground)
+        insist_on_thresholds(calibration)
+        config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
+        write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)

@@ -9,6 +9,7 @@ from upd_zoo.appearance import coarse, figures_of, joined_figures
 from upd_zoo.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.data.foreground import inside
 from upd_zoo.data.store import Store
+from upd_zoo.errors import ToleranceError
 from upd_zoo.runtime import Predict
 from upd_zoo.vocabulary import Foreground
 
@@ -17,6 +18,12 @@ _LEVELS = [*np.linspace(0, 0.95, 20).round(2).tolist(), 0.96, 0.97, 0.98, 0.99, 
 _BATCH = 16
 _MAP_IMAGES = 256
 """Images whose map values are kept for quantiles: 256 x 128² values, 16 MB."""
+
+
+_FEW = 20
+"""Healthy subjects below which the labels say how few they are: of 20, one is expected above a threshold of 5 %."""
+_TIED = 1e-6
+"""Difference, as a share of the map's range, up to which two values are taken for one: that of float32's rounding."""
 
 
 def calibrate(
@@ -61,3 +68,33 @@ def calibrate(
         subject_threshold=float(np.quantile(subject_scores, level)),
         map_threshold=float(np.quantile(map_values, level)),
     )
+
+
+def calibration_labels(calibration: Calibration) -> list[str]:
+    """Return what a reader of any percentile or threshold must be told of it: how few subjects it stands on."""
+    subjects = calibration.subject_scores.count
+    return [f"calibrated on {subjects} healthy subject{'s' * (subjects != 1)}"] if subjects < _FEW else []
+
+
+def insist_on_thresholds(calibration: Calibration) -> None:
+    """Refuse thresholds that are the highest value there is, which nothing can exceed.
+
+    So they are where more healthy values than may lie above them share the largest, at the end of the map's range.
+
+    Raises:
+        ToleranceError: One is.
+    """
+    least = _TIED * (calibration.map_values.values[-1] - calibration.map_values.values[0])
+    for what, healthy, threshold in (
+        ("images", calibration.image_scores, calibration.image_threshold),
+        ("subjects", calibration.subject_scores, calibration.subject_threshold),
+        ("pixels", calibration.map_values, calibration.map_threshold),
+    ):
+        highest = healthy.values[-1]
+        if healthy.count > 1 and threshold >= highest - least:
+            raise ToleranceError(
+                f"nothing can ever lie above the threshold of {what}: it is {threshold:g}, and so are the highest "
+                f"healthy values themselves",
+                f"at most {calibration.false_positive_rate:.0%} of the healthy {what} that share the highest value",
+                "train for longer, or with a residual that does not end at its largest value (dynamic_range)",
+            )
