@@ -202,6 +202,7 @@ def test_the_card_has_its_sections_labels_and_front_matter(artefact: Path) -> No
     card, config = ModelCard.load(artefact / CARD), read_record(artefact / CONFIG, Config)
     assert [line[3:] for line in card.text.splitlines() if line.startswith("## ")] == list(SECTIONS)
     assert config.labels[0] == "tiny test store"
+    assert config.labels[-1] == "calibrated on 12 healthy subjects"
     assert all(label in card.text for label in config.labels)
     assert "Not a medical device" in card.text
     assert f"upd-zoo score FOLDER -m {config.id}" in card.text

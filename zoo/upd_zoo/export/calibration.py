@@ -77,9 +77,9 @@ def calibration_labels(calibration: Calibration) -> list[str]:
 
 
 def insist_on_thresholds(calibration: Calibration) -> None:
-    """Refuse thresholds that are the highest value there is, which nothing can exceed.
+    """Refuse thresholds that tell nothing, because more healthy values than may lie above them share the largest.
 
-    So they are where more healthy values than may lie above them share the largest, at the end of the map's range.
+    So it is where maps end at their largest possible value, which nothing can exceed, or where all scores are equal.
 
     Raises:
         ToleranceError: One is.
@@ -93,8 +93,8 @@ def insist_on_thresholds(calibration: Calibration) -> None:
         highest = healthy.values[-1]
         if healthy.count > 1 and threshold >= highest - least:
             raise ToleranceError(
-                f"nothing can ever lie above the threshold of {what}: it is {threshold:g}, and so are the highest "
-                f"healthy values themselves",
-                f"at most {calibration.false_positive_rate:.0%} of the healthy {what} that share the highest value",
-                "train for longer, or with a residual that does not end at its largest value (dynamic_range)",
+                f"the threshold of {what} would flag nothing: at {threshold:g} it is the highest healthy value itself",
+                f"a highest value that at most {calibration.false_positive_rate:.0%} of the healthy {what} share",
+                "train for longer, or with a residual that does not end at its largest value, such as a larger "
+                "dynamic_range",
             )
