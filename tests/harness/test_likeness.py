@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
+from fake.inputs import rows_of
 from fake.knowledge import appearance_from, knowing
 from upd_harness.likeness import doubts
+from upd_harness.scoring import score_folder
 from upd_zoo.caution import CautionCode
 from upd_zoo.data.phantoms import PHANTOMS
 from upd_zoo.data.source import Part, StoreName
@@ -148,6 +152,21 @@ def test_the_warning_gives_its_figures_and_those_of_healthy_images() -> None:
         caution.message
     )
     assert caution.message.startswith("It is unlike the healthy images that vae-phantom-cxr knows: ")
+
+
+def test_a_run_warns_of_what_is_unlike_and_fails_what_can_be_no_image(tmp_path: Path) -> None:
+    film = cases("phantom-cxr", Part.VALIDATION)[0][0][0, 0]
+    given = {"film": film, "inverted": 1 - film, "mask": (film > film.mean()).astype(float), "on-its-head": film[::-1]}
+    (tmp_path / "films").mkdir()
+    for name, image in given.items():
+        Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(tmp_path / "films" / f"{name}.png")
+    score_folder(model_of("phantom-cxr"), tmp_path / "films", tmp_path / "out")
+    told = {
+        row["input"]: [warning["code"] for warning in row["warnings"]] or (row["error"] or {}).get("code")
+        for row in rows_of(tmp_path / "out")
+    }
+    expected = {"film.png": None, "inverted.png": ["unlike"], "mask.png": "implausible", "on-its-head.png": ["unlike"]}
+    assert told == expected
 
 
 def test_of_few_subjects_no_range_is_known() -> None:
