@@ -55,7 +55,7 @@ def test_a_straight_brain_is_not_doubted(brain: Volume, known: Config, tmp_path:
 # Values
 
 
-@pytest.mark.parametrize("place", [(24, 28, 20), (1, 1, 20)], ids=["tissue", "background"])
+@pytest.mark.parametrize("place", [(24, 28, 20), (1, 1, 20), (1, 1, 0)], ids=["tissue", "background", "empty slice"])
 def test_one_hot_voxel_darkens_nothing(
     place: tuple[int, int, int], brain: Volume, known: Config, tmp_path: Path
 ) -> None:

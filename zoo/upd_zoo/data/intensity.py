@@ -42,12 +42,27 @@ def scale_volume(volume: Array, scale: Scale) -> Array:
 
     Args:
         volume: (X, Y, Z).
-        scale: Which value becomes 1; what lies above it becomes 1 too.
+        scale: Which value becomes 1; what lies above it becomes 1 too. Where it is robust, voxels that touch no other
+            tissue are background: one stray voxel in an empty slice would be an image of its own, of one pixel.
     """
     low = background(volume)
+    volume = volume if scale is Scale.MAXIMUM else _without_specks(volume, low)
     high = float(volume.max()) if scale is Scale.MAXIMUM else _nearly_largest(volume, low)
     scaled: Array = (volume - np.float32(low)) / np.float32(high - low)
     return np.clip(scaled, 0, 1, out=scaled)
+
+
+def _without_specks(volume: Array, low: float) -> Array:
+    """Return a scan (X, Y, Z) in which voxels of tissue without any of their 26 neighbours are background."""
+    tissue = volume > low
+    near = tissue.astype(np.uint8)
+    for axis in range(3):
+        along = np.moveaxis(near, axis, 0)
+        near = near.copy()
+        np.moveaxis(near, axis, 0)[1:] += along[:-1]
+        np.moveaxis(near, axis, 0)[:-1] += along[1:]
+    alone = tissue & (near == 1)
+    return volume if alone.sum() in {0, tissue.sum()} else np.where(alone, np.float32(low), volume)
 
 
 def insist_on_background(volume: Array, low: float, name: str) -> None:
