@@ -6,7 +6,6 @@ named. File names decide what is looked at, and content what is scored: a mask t
 """
 
 import hashlib
-import json
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from upd_zoo.data.gate import PHOTOGRAPH_SUFFIXES, VOLUME_SUFFIXES, suffix_of
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
@@ -29,6 +28,8 @@ _ADDED: Final = (".tif", ".png", ".jpg")
 _LONGEST_NAME: Final = 255 - max(map(len, _ADDED))
 """Bytes of a file name that leave room for them on common file systems."""
 _MAGIC: Final = 128, b"DICM"
+_RECORD: Final = 64
+"""Bytes within which a record names its schema."""
 _SHORTENED: Final = 40
 _LONGEST_SUFFIX: Final = 8
 
@@ -229,12 +230,16 @@ def holds_results(folder: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether a file is a record of this program."""
+    """Return whether a file begins as the records of this program do."""
     try:
-        document: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return path.is_file() and b'"schema": "upd-zoo/' in _beginning(path, _RECORD)
+    except OSError:
         return False
-    return isinstance(document, dict) and str(document.get("schema", "")).startswith("upd-zoo/")
+
+
+def _beginning(path: Path, size: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(size)
 
 
 def _kind_of_foreign(path: Path) -> str:
@@ -250,10 +255,8 @@ def _is_dicom(path: Path) -> bool:
     """Return whether a file begins as DICOM files do, whose names often have no suffix."""
     offset, magic = _MAGIC
     try:
-        if not path.is_file():  # a named pipe would block for ever
-            return False
-        with path.open("rb") as stream:
-            return stream.read(offset + len(magic))[offset:] == magic
+        # A named pipe would block for ever.
+        return path.is_file() and _beginning(path, offset + len(magic))[offset:] == magic
     except OSError:
         return False
 

@@ -129,6 +129,12 @@ def test_results_of_an_earlier_run_are_no_inputs_and_are_named(tmp_path: Path, m
         list_inputs(tmp_path / "out")
 
 
+def test_a_pipe_in_the_place_of_a_record_blocks_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    os.mkfifo(tmp_path / "run.json")
+    assert names(list_inputs(tmp_path)) == ["a.png"]
+
+
 def test_the_output_of_the_run_is_no_input(tmp_path: Path) -> None:
     touch(tmp_path, "scan.png", "out/overlays/scan.png.png")
     listing = list_inputs(tmp_path, tmp_path / "out")
