@@ -217,7 +217,7 @@ def test_an_input_of_two_files_is_scored_again_where_either_changed(tmp_path: Pa
     for path in paths:
         path.write_text(path.name)
     source = Input("t2.nii", paths, Kind.VOLUME, "t2.nii")
-    identity = {"model": {}, "backend": "onnx", "precision": "float32", "space": None}
+    identity: dict[str, Any] = {"model": {}, "backend": "onnx", "precision": "float32", "space": None}
     digest = source.sha256_of({path: sha256_of(path) for path in paths})
     row = {"status": "ok", "outputs": {}, "outputs_sha256": {}, "input_sha256": digest, **identity}
     assert still_good(row, source, tmp_path, identity)
