@@ -230,7 +230,8 @@ def evaluate(
 ) -> None:
     """Measure a model on a prepared test set, beside trivial baselines."""
     from upd_harness.evaluation import evaluate as run_evaluation
-    from upd_harness.evaluation import insist_on_room, undefined
+    from upd_harness.evaluation import insist_on_room
+    from upd_harness.report import why_undefined
     from upd_zoo.data.sources import data_folder, store_path
     from upd_zoo.data.store import Store
     from upd_zoo.vocabulary import ModelId, get_test_set
@@ -259,7 +260,7 @@ def evaluate(
             on_progress=advance,
         )
     result = evaluation.result
-    for reason in undefined(result):
+    for reason in why_undefined(result.model_dump(mode="json")):
         terminal.say(reason)
     contenders = {"model": result.metrics} | result.baselines
     rows = [

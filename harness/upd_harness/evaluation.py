@@ -166,17 +166,6 @@ def _is_evaluation(output: Path) -> bool:
     return isinstance(document, dict) and document.get("command") == "evaluate"
 
 
-def undefined(result: Result) -> list[str]:
-    """Return why metrics of a result are not defined, in sentences; nothing where all are."""
-    reasons = []
-    if result.metrics.auroc is None or result.metrics.ap_image is None:
-        which = "none" if result.anomalous == 0 else "every one"
-        reasons.append(f"AP_i and AUROC are n/a: of {result.images} images, {which} is diseased.")
-    if result.metrics.ap_pixel is None or result.metrics.dice is None:
-        reasons.append("AP_p and best Dice are n/a: no mask marks a diseased pixel.")
-    return reasons
-
-
 def _gather(
     model: Model, store: Store, batch_size: int, on_progress: Callable[[int, int], None] | None
 ) -> dict[str, Contender]:

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
-from upd_harness.evaluation import Evaluation, evaluate, insist_on_room, undefined
+from upd_harness.evaluation import Evaluation, evaluate, insist_on_room
+from upd_harness.report import why_undefined
 from upd_zoo.artefact import RESULTS, Result, Space, read_record
 from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
@@ -173,21 +174,25 @@ def test_progress_ends_with_every_image(clever: Model, test_store: Store, tmp_pa
     assert told == [(5, 12), (10, 12), (12, 12)]
 
 
-@pytest.mark.parametrize(("anomalous", "which"), [(0, "none"), (6, "every one")])
+@pytest.mark.parametrize(
+    ("anomalous", "reason"),
+    [
+        (0, "AP_i, AUROC, AP_p, ⌈Dice⌉ not defined: nothing in these images is anomalous"),
+        (6, "AUROC not defined: no image is healthy"),
+    ],
+)
 def test_a_test_of_one_class_says_why_its_numbers_are_not_defined(
-    model: Model, tmp_path: Path, anomalous: int, which: str
+    model: Model, tmp_path: Path, anomalous: int, reason: str
 ) -> None:
     store = write_tiny_store(tmp_path / "store", 1, 6, masks=True, anomalous=anomalous, name="phantom-t2/test")
     evaluation = evaluate(model, PHANTOM, store, tmp_path / "out")
     assert evaluation.result.metrics.auroc is None
-    reasons = undefined(evaluation.result)
-    assert reasons[0] == f"AP_i and AUROC are n/a: of 6 images, {which} is diseased."
-    assert reasons[1:] == ([] if anomalous else ["AP_p and best Dice are n/a: no mask marks a diseased pixel."])
+    assert why_undefined(evaluation.result.model_dump(mode="json")) == [reason]
     assert evaluation.report.is_file()
 
 
 def test_a_whole_result_leaves_nothing_to_explain(evaluation: Evaluation) -> None:
-    assert undefined(evaluation.result) == []
+    assert why_undefined(evaluation.result.model_dump(mode="json")) == []
 
 
 def test_an_evaluation_replaces_an_earlier_one_and_all_of_it(

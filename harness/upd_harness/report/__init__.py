@@ -1,6 +1,6 @@
 """Pictures and pages for people: what a run found, in one HTML file that opens offline."""
 
-from upd_harness.report.html import GalleryItem, write_evaluation_report, write_score_report
+from upd_harness.report.html import GalleryItem, why_undefined, write_evaluation_report, write_score_report
 from upd_harness.report.overlay import colour_map, colour_range, overlay, thumbnail
 from upd_harness.report.ranking import Survey, Unscored, survey
 
@@ -13,6 +13,7 @@ __all__ = [
     "overlay",
     "survey",
     "thumbnail",
+    "why_undefined",
     "write_evaluation_report",
     "write_score_report",
 ]

@@ -250,6 +250,15 @@ def _glyph(index: int) -> str:
     return _GLYPHS[index % len(_GLYPHS)]
 
 
+def why_undefined(result: Mapping[str, Any]) -> list[str]:
+    """Return why metrics of a result have no value, one line for each reason; nothing where all have one."""
+    names: dict[str, list[str]] = {}
+    for key, name, _ in _METRICS:
+        if result["metrics"][key] is None:
+            names.setdefault(_reason(key, result), []).append(name)
+    return [f"{', '.join(each)} not defined: {reason}" for reason, each in names.items()]
+
+
 def _reason(metric: str, result: Mapping[str, Any]) -> str:
     """Say why a metric is not defined."""
     test_set = TEST_SETS.get(result["test_set"])
