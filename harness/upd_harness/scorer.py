@@ -212,7 +212,7 @@ class Scorer:
         healthy = calibration.subject_scores if is_volume else calibration.image_scores
         threshold = calibration.subject_threshold if is_volume else calibration.image_threshold
         score = float(scores.max())
-        outputs = self._written(opened.source, case, maps, int(scores.argmax()))
+        written = self._written(opened.source, case, maps, int(scores.argmax()))
         slice_scores: list[float | None] = [None] * case.depth
         for position, value in zip(case.positions, scores, strict=True):
             slice_scores[position] = float(value)
@@ -224,14 +224,13 @@ class Scorer:
             "threshold": threshold,
             "is_anomalous": score > threshold,
             "slice_scores": slice_scores if is_volume else None,
-            "outputs": outputs,
-            "outputs_sha256": {kind: sha256_of(self.output / name) for kind, name in outputs.items()},
+            **written,
             "geometry": case.describe(),
             "warnings": [caution.as_document() for caution in case.cautions],
         }
 
-    def _written(self, source: Input, case: Case, maps: Array, worst: int) -> dict[str, str]:
-        """Write the outputs of one input; return their paths relative to the output folder.
+    def _written(self, source: Input, case: Case, maps: Array, worst: int) -> Row:
+        """Write the outputs of one input; return their paths relative to the output folder, and their hashes.
 
         Raises:
             InputError: They cannot be stored, of this input alone.
@@ -242,7 +241,8 @@ class Scorer:
             outputs["thumbnail"] = f"thumbnails/{source.stored}.jpg"
             with replacing(self.output / outputs["thumbnail"]) as temporary:
                 temporary.write_bytes(thumbnail(case.images[worst], maps[worst], self.low, self.high))
-            return outputs
+            hashes = {kind: sha256_of(self.output / name) for kind, name in outputs.items()}
+            return {"outputs": outputs, "outputs_sha256": hashes}
         except MemoryError:
             raise _out_of_memory(source) from None
         except _UNWRITABLE as error:
