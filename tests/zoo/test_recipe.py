@@ -225,9 +225,10 @@ def test_a_stand_in_is_made_like_what_it_stands_for(method: str, open_domain: st
         assert replace(stand_in, domain=original.domain) == original
 
 
-def test_a_vae_of_few_steps_takes_the_studys_residual_which_draws_no_texture() -> None:
+def test_what_draws_little_after_few_steps_takes_the_studys_residual_which_draws_no_texture() -> None:
     for domain in ("phantom-t1", "phantom-cxr", "phantom-fundus"):
-        assert recipe_of(f"vae-{domain}", profile="quick").settings["dynamic_range"] == 255.0
+        for method in ("vae", "h-tae-s"):
+            assert recipe_of(f"{method}-{domain}", profile="quick").settings["dynamic_range"] == 255.0
 
 
 def test_the_dynamic_range_is_that_of_the_data_and_255_in_the_study() -> None:
