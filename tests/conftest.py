@@ -1,12 +1,17 @@
 """Fixtures that every room of the tests may ask for."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Read when torch is loaded; the Makefile says why.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+# What a shell starts in the background does not hear of an interrupt, nor does what that starts; tests interrupt both.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
