@@ -60,7 +60,7 @@ def _skull(volume: Volume, name: str) -> list[Caution]:
 
 
 def _tilt(volume: Volume, name: str) -> list[Caution]:
-    degrees = tilt_of(volume.affine)
+    degrees = round(tilt_of(volume.affine), 1)  # the header's float32 makes 29.999 of 30
     problem = f"its axes are turned by {degrees:.0f} degrees against the patient's, by its header"
     if degrees >= _MOST_TILTED:
         raise InputError(

@@ -67,6 +67,11 @@ class HeadCase:
         return self.brain.depth
 
     @property
+    def levels(self) -> int:
+        """How many values its brain has in the template's space, where those of the scan were mixed."""
+        return self.brain.levels
+
+    @property
     def nbytes(self) -> int:
         """Memory that it holds until its map is written."""
         return self.brain.nbytes

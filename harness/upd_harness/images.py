@@ -18,6 +18,7 @@ from nibabel.affines import voxel_sizes
 from upd_harness.doubts import doubts_of
 from upd_harness.inputs import Input, Kind
 from upd_harness.photographs import open_photograph
+from upd_zoo.appearance import levels_of
 from upd_zoo.artefact import Config
 from upd_zoo.caution import Caution
 from upd_zoo.data.framing import (
@@ -51,6 +52,7 @@ class VolumeCase:
         affine: (4, 4) voxel to RAS+ millimetres.
         placement: How the file says where its voxels lie.
         cautions: What the user should know.
+        levels: How many values it has.
     """
 
     images: Array
@@ -60,6 +62,7 @@ class VolumeCase:
     affine: Any
     placement: Placement
     cautions: list[Caution]
+    levels: int
 
     @property
     def nbytes(self) -> int:
@@ -126,6 +129,10 @@ class Case(Protocol):
         """What the user should know."""
 
     @property
+    def levels(self) -> int:
+        """How many values the file has."""
+
+    @property
     def nbytes(self) -> int:
         """Memory that it holds until its map is written."""
 
@@ -185,7 +192,8 @@ def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
     for row, position in enumerate(positions):
         images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
     cautions = [*volume.cautions, *caution_of_outliers(volume.data, scale)]
-    return VolumeCase(images, positions, len(slices), geometry, volume.affine, volume.placement, cautions)
+    levels = levels_of(volume.data)
+    return VolumeCase(images, positions, len(slices), geometry, volume.affine, volume.placement, cautions, levels)
 
 
 def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:

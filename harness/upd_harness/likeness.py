@@ -36,6 +36,8 @@ _LEAST_LEAD: Final = 0.02
 """By how much 95 % of healthy images must be liker upright than turned for a turn to be told: an eye has no up."""
 _LEAST_ENTROPY: Final = 4.5
 """Bits of a picture of an organ. 16 labels hold 4; the least of all healthy images measured was 5.7."""
+_LEAST_LEVELS: Final = math.ceil(2**_LEAST_ENTROPY)
+"""Values that can hold so many bits."""
 _MOST_TISSUE: Final = 0.9
 """Share of a square that a brain in it can fill: an ellipse fills 0.79."""
 
@@ -56,13 +58,14 @@ class _Seen(NamedTuple):
         return likeness(turned(self.picture, turn), self.usual)
 
 
-def doubts(name: str, images: Array, model: Model, *, is_volume: bool) -> list[Caution]:
+def doubts(name: str, images: Array, model: Model, *, levels: int, is_volume: bool) -> list[Caution]:
     """Return what makes an input unlike the healthy images that a model knows; nothing where all is as usual.
 
     Args:
         name: How errors call the input.
         images: (N, C, 128, 128) float32 in [0, 1], what the model sees of it.
         model: The model.
+        levels: How many values or colours the file has (`levels_of`): reduced, a mask gets soft edges.
         is_volume: Whether the images are slices of one volume, judged together.
 
     Raises:
@@ -71,7 +74,7 @@ def doubts(name: str, images: Array, model: Model, *, is_volume: bool) -> list[C
     if not len(images):
         return []
     seen = _see(images, model, is_volume)
-    _insist_on_an_image(name, seen, without_background=_needs_background(model) and not is_volume)
+    _insist_on_an_image(name, seen, levels, without_background=_needs_background(model) and not is_volume)
     if seen.look.tissue.count < _FEWEST_SUBJECTS:
         return []
     found = [*_turns(seen), *_outside(seen)]
@@ -99,22 +102,27 @@ def _needs_background(model: Model) -> bool:
     return model.config.foreground is Foreground.ABOVE_MINIMUM
 
 
-def _insist_on_an_image(name: str, seen: _Seen, *, without_background: bool) -> None:
+def _insist_on_an_image(name: str, seen: _Seen, levels: int, *, without_background: bool) -> None:
     """Refuse what has one value everywhere, no background where there must be one, or a few values only."""
     tissue, entropy = seen.figures["tissue"], seen.figures["entropy"]
-    problem, accepted = "", ""
-    if tissue == 0:
+    # So few pixels cannot hold more than the logarithm of their number.
+    least = min(_LEAST_ENTROPY, 0.5 * math.log2(max(1, tissue * IMAGE_SIZE**2)))
+    problem, accepted, next_step = "", "", "keep it out of the folder"
+    if tissue == 0 and levels < _LEAST_LEVELS:
         problem, accepted = "it has one grey level everywhere", "an image that shows something"
     elif without_background and tissue > _MOST_TISSUE:
         inverted = ", and it may be inverted" if seen.likeness_turned(Turn.INVERTED) > seen.likeness else ""
         problem = f"it has no dark background around a brain: {tissue:.0%} of it is brighter{inverted}"
         accepted = "a slice of a brain without skull, 0 around it"
-    elif entropy < min(_LEAST_ENTROPY, 0.5 * math.log2(tissue * IMAGE_SIZE**2)):
-        # So few pixels cannot hold more than the logarithm of their number.
-        problem = f"it looks like a mask or a label map: its grey levels hold {entropy:.1f} bits"
-        accepted = f"an image, whose levels hold at least {_LEAST_ENTROPY:g}"
+    elif levels < _LEAST_LEVELS and min(entropy, math.log2(levels)) < least:
+        problem = f"it looks like a mask or a label map: its {levels} values hold {math.log2(levels):.1f} bits at most"
+        accepted = f"an image, whose grey levels hold at least {_LEAST_ENTROPY:g}"
+    elif tissue == 0 or entropy < least:
+        problem = f"nearly all of its {levels} values fall into a few of the model's grey levels ({entropy:.1f} bits)"
+        accepted = f"an image, whose grey levels hold at least {_LEAST_ENTROPY:g}"
+        next_step = "save an image with its values spread over all of its range; keep a label map out of the folder"
     if problem:
-        raise InputError(InputErrorCode.IMPLAUSIBLE, f"{name}: {problem}", accepted, "keep it out of the folder")
+        raise InputError(InputErrorCode.IMPLAUSIBLE, f"{name}: {problem}", accepted, next_step)
 
 
 def _turns(seen: _Seen) -> Iterator[str]:

@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image
 
 from upd_harness.report import overlay
+from upd_zoo.appearance import levels_of
 from upd_zoo.artefact import Config
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.data.framing import frame, unframe, window
@@ -50,6 +51,7 @@ class PhotographCase:
         width: Columns of the photograph.
         framing: How it became a square.
         cautions: What the user should know.
+        levels: How many values or colours it has.
     """
 
     images: Array
@@ -58,6 +60,7 @@ class PhotographCase:
     width: int
     framing: Framing
     cautions: list[Caution]
+    levels: int
 
     @property
     def positions(self) -> list[int]:
@@ -112,7 +115,7 @@ def open_photograph(path: Path, config: Config) -> PhotographCase:
     parts = [_reduced(photograph.channel(number), framing) for number in range(taken)]
     images, preview = (np.stack(each) for each in zip(*parts, strict=True))
     _, height, width = stored.shape
-    return PhotographCase(images[None], preview, height, width, framing, cautions)
+    return PhotographCase(images[None], preview, height, width, framing, cautions, levels_of(*stored))
 
 
 _TAKEN_FOR_A_SLICE: Final = Caution(
@@ -126,7 +129,7 @@ def _check_size(stored: npt.NDArray[Any], name: str) -> None:
     """Refuse an image with too few pixels to show what a model looks for."""
     _, height, width = stored.shape
     if min(height, width) < _LEAST_SIDE:
-        problem = f"{name} has {height} x {width} pixels"
+        problem = f"{name}: it has {height} x {width} pixels"
         accepted = f"at least {_LEAST_SIDE} along each side, as the model looks at {IMAGE_SIZE} x {IMAGE_SIZE}"
         raise InputError(InputErrorCode.IMPLAUSIBLE, problem, accepted, "score the original, not an icon or a preview")
 
@@ -140,7 +143,7 @@ def _channels(stored: npt.NDArray[Any], channels: int, name: str) -> tuple[int, 
     kinds = {1: "grey", 3: "colour"}
     raise InputError(
         InputErrorCode.CHANNELS,
-        f"{name} is a {kinds[len(stored)]} image",
+        f"{name}: it is a {kinds[len(stored)]} image",
         f"{kinds[channels]} images for this model",
         "look for another model with upd-zoo list",
     )

@@ -136,7 +136,8 @@ class Scorer:
                 raise source.refusal
             with hashes_of_what_is_read() as hashes:
                 case = self._case(source)
-            case.cautions.extend(doubts(source.name, case.images, self.model, is_volume=source.kind is Kind.VOLUME))
+            is_volume = source.kind is Kind.VOLUME
+            case.cautions.extend(doubts(source.name, case.images, self.model, levels=case.levels, is_volume=is_volume))
             opened = _Opened(source, source.sha256_of(hashes), case, None, time.monotonic() - began)
             self._hold(opened.nbytes)
             return opened

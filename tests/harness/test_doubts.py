@@ -149,16 +149,23 @@ def test_a_small_tilt_is_usual(degrees: float, brain: Volume, known: Config, tmp
     assert told(opened(brain, known, tmp_path, turned(degrees))) == {}
 
 
-@pytest.mark.parametrize("degrees", [10.5, 20, -20])
+@pytest.mark.parametrize("degrees", [10, 20, -20, 29.5])
 def test_a_tilt_is_told_with_a_remedy(degrees: float, brain: Volume, known: Config, tmp_path: Path) -> None:
     message = told(opened(brain, known, tmp_path, turned(degrees)))[CautionCode.TILTED]
     assert f"by {abs(degrees):.0f} degrees" in message
     assert "--prepare" in message
 
 
-@pytest.mark.parametrize("degrees", [30.5, 44, 46, -35])
+@pytest.mark.parametrize("degrees", [30, 44, 46, -35])
 def test_slices_that_are_not_axial_are_refused(degrees: float, brain: Volume, known: Config, tmp_path: Path) -> None:
     assert "--prepare" in refused(brain, known, tmp_path, turned(degrees)).next_step
+
+
+@pytest.mark.parametrize("millimetres", [1, 1.875, 3])
+def test_rounding_of_a_header_hides_no_tilt(millimetres: float, brain: Volume, known: Config, tmp_path: Path) -> None:
+    finer = np.diag([millimetres / 3] * 3 + [1])
+    refused(brain, known, tmp_path, turned(30) @ finer)
+    assert CautionCode.TILTED in told(opened(brain, known, tmp_path, turned(10) @ finer))
 
 
 @pytest.mark.parametrize("unit", ["meter", "micron"])

@@ -13,7 +13,8 @@ from fake.inputs import rows_of
 from fake.knowledge import appearance_from, knowing
 from upd_harness.likeness import doubts
 from upd_harness.scoring import score_folder
-from upd_zoo.caution import CautionCode
+from upd_zoo.appearance import levels_of
+from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.data.phantoms import PHANTOMS
 from upd_zoo.data.source import Part, StoreName
 from upd_zoo.errors import InputError, InputErrorCode
@@ -43,12 +44,17 @@ def model_of(domain: str) -> Model:
     return knowing(domain, appearance_from(cases(domain, Part.VALIDATION)[0]))
 
 
+def asked(name: str, images: Array, model: Model, *, is_volume: bool) -> list[Caution]:
+    """Return what is said of images that were stored as they are."""
+    return doubts(name, images, model, levels=levels_of(*images.swapaxes(0, 1)), is_volume=is_volume)
+
+
 def judged(domain: str, images: npt.NDArray[np.floating]) -> str:
     """Return what is said of an input: its warning, its refusal, or nothing."""
     model = model_of(domain)
     is_volume = model.config.framing is Framing.SQUARE_SLICES and len(images) > 1
     try:
-        cautions = doubts("scan", images.astype(np.float32), model, is_volume=is_volume)
+        cautions = asked("scan", images.astype(np.float32), model, is_volume=is_volume)
     except InputError as error:
         return f"refused: {error}" if error.code is InputErrorCode.IMPLAUSIBLE else str(error.code)
     assert {caution.code for caution in cautions} <= {CautionCode.UNLIKE}
@@ -61,7 +67,7 @@ def tissue_of(images: Array) -> npt.NDArray[np.bool_]:
 
 def labels(number: int) -> Recipe:
     """Return what makes a label map of tissue, with labels of even steps of brightness."""
-    return lambda images: np.where(tissue_of(images), np.ceil(images * number) / number, 0)
+    return lambda images: np.where(tissue_of(images), np.ceil(images.mean(axis=1, keepdims=True) * number) / number, 0)
 
 
 def noise(images: Array) -> npt.NDArray[np.floating]:
@@ -76,7 +82,7 @@ ODD: dict[str, tuple[Recipe, str]] = {
     "labels of 16 parts": (labels(16), MASK),
     "black": (np.zeros_like, ONE_VALUE),
     "constant": (lambda images: np.full_like(images, 0.5), ONE_VALUE),
-    "constant but for a grey level of noise": (lambda images: 0.5 + noise(images) / 255, ONE_VALUE),
+    "constant but for a grey level of noise": (lambda images: 0.5 + noise(images) / 255, "fall into a few"),
     "noise": (noise, "it is noisier"),
     "inverted": (lambda images: 1 - images, "it looks inverted"),
 }
@@ -146,7 +152,7 @@ def test_other_healthy_subjects_pass_and_no_lesion_is_refused(target: str) -> No
 def test_the_warning_gives_its_figures_and_those_of_healthy_images() -> None:
     model = model_of("phantom-cxr")
     dark = cases("phantom-cxr", Part.VALIDATION)[0][0] / np.float32(16)
-    (caution,) = doubts("film.png", dark, model, is_volume=False)
+    (caution,) = asked("film.png", dark, model, is_volume=False)
     healthy = model.calibration.appearance.images.mean
     assert f"it is darker ({dark.mean():.2f}, they {healthy.values[0]:.2f} to {healthy.values[-1]:.2f})" in (
         caution.message
@@ -169,13 +175,40 @@ def test_a_run_warns_of_what_is_unlike_and_fails_what_can_be_no_image(tmp_path: 
     assert told == expected
 
 
+@pytest.mark.parametrize("side", [256, 2000], ids=["little reduced", "much reduced"])
+@pytest.mark.parametrize("number", [1, 3, 16], ids=["mask", "labels of 3 parts", "labels of 16 parts"])
+def test_a_mask_is_refused_though_reducing_it_softens_its_edges(number: int, side: int, tmp_path: Path) -> None:
+    film = Image.fromarray(cases("phantom-cxr", Part.VALIDATION)[0][0][0, 0]).resize((side, side))
+    labels = np.rint(np.asarray(film) * number) * (255 // number)
+    Image.fromarray(labels.clip(0, 255).astype(np.uint8)).save(tmp_path / "film_mask.png")
+    score_folder(model_of("phantom-cxr"), tmp_path, tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out")
+    assert row["status"] == "failed"
+    assert "film_mask.png: it looks like a mask or a label map" in row["error"]["message"]
+
+
+@pytest.mark.parametrize(("step", "letter"), [(1, 255), (4, 65535)])
+def test_few_bits_of_a_range_are_not_called_a_mask(step: int, letter: int, tmp_path: Path) -> None:
+    film = np.rint(cases("phantom-cxr", Part.VALIDATION)[0][0][0, 0] * 255).astype(np.uint16) * step
+    film[:6, :10] = letter
+    Image.fromarray(film).save(tmp_path / "film.png")
+    score_folder(model_of("phantom-cxr"), tmp_path, tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out")
+    assert row["error"]["code"] == InputErrorCode.IMPLAUSIBLE
+    assert "fall into a few of the model's grey levels" in row["error"]["message"]
+    assert "spread over all of its range" in row["error"]["message"]
+
+
 def test_of_few_subjects_no_range_is_known() -> None:
     images = cases("phantom-cxr", Part.VALIDATION)[0]
     few = knowing("phantom-cxr", appearance_from(images[:3]))
-    assert doubts("film.png", images[9][:, :, ::-1], few, is_volume=False) == []
+    assert asked("film.png", images[9][:, :, ::-1], few, is_volume=False) == []
     with pytest.raises(InputError, match="one grey level"):
-        doubts("film.png", np.zeros_like(images[0]), few, is_volume=False)
+        asked("film.png", np.zeros_like(images[0]), few, is_volume=False)
 
 
 def test_a_volume_without_slices_is_not_judged() -> None:
-    assert doubts("scan.nii", np.empty((0, 1, 128, 128), np.float32), model_of("phantom-t1"), is_volume=True) == []
+    assert (
+        doubts("scan.nii", np.empty((0, 1, 128, 128), np.float32), model_of("phantom-t1"), levels=2, is_volume=True)
+        == []
+    )

@@ -4,9 +4,10 @@ Export records the figures of healthy images (`upd_zoo.calibration.Appearance`),
 with them. All of them are taken of the images as a model sees them, and none needs the model.
 """
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ _LEAST: Final = 2 / 255
 """Above the darkest pixel, what is taken for more than background: compression leaves a level or two around it."""
 _BRIGHTEST: Final = 0.995
 """Quantile of the tissue up to which grey levels are counted: a few hot pixels must not empty the rest."""
+
+_LOOKED_AT: Final = 1 << 20
+_ROOTS: Final = np.sqrt((2, 3, 5))
 
 
 class Turn(StrEnum):
@@ -63,6 +67,18 @@ def figures_of(images: Array) -> Figures:
     steps = _neighbours(grey, inside)
     texture = np.divide(steps, spread, out=np.zeros_like(spread), where=spread > 0)
     return Figures(inside.mean(axis=(1, 2)), mean, spread, entropy, texture)
+
+
+def levels_of(*channels: npt.NDArray[Any]) -> int:
+    """Return how many values or colours an image has, at a million places at most, evenly spread.
+
+    Args:
+        channels: One or three of the same shape.
+    """
+    step = math.ceil(channels[0].size / _LOOKED_AT)
+    # Whole multiples of roots of primes add up to the same only where each of them is the same.
+    weighted = [root * each.ravel(order="K")[::step] for root, each in zip(_ROOTS, channels, strict=False)]
+    return len(np.unique(np.sum(weighted, axis=0)))
 
 
 def median_figures(figures: Figures) -> Figures:
