@@ -91,7 +91,7 @@ def is_one_error(done: Answer, code: int = 1) -> bool:
 
 
 def test_training_says_what_begins_and_what_follows(script: Command, data: Path) -> None:
-    done = script("train.py", *TINY, "--out", "run", "--data", data)
+    done = script("train.py", *TINY, "--profile", "quick", "--steps", "6", "--out", "run", "--data", data)
     assert done.code == 0, done.err
     first, *_, last = done.err.splitlines()
     assert first.startswith("vae-phantom-t2 on cpu: ")

@@ -227,7 +227,7 @@ def test_a_stand_in_is_made_like_what_it_stands_for(method: str, open_domain: st
 
 def test_what_draws_little_after_few_steps_takes_the_studys_residual_which_draws_no_texture() -> None:
     for domain in ("phantom-t1", "phantom-cxr", "phantom-fundus"):
-        for method in ("vae", "h-tae-s", "dae"):
+        for method in ("vae", "f-anogan", "h-tae-s", "dae"):
             assert recipe_of(f"{method}-{domain}", profile="quick").settings["dynamic_range"] == 255.0
 
 
