@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all."""
 
+import errno
 import hashlib
 import json
 import math
@@ -80,6 +81,15 @@ def test_a_file_or_folder_may_be_read_by_whom_the_umask_says(tmp_path: Path, uma
         os.umask(before)
     assert (tmp_path / "store").stat().st_mode & 0o777 == 0o777 & ~umask
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_full_disk_met_while_copying_names_what_is_written_and_not_what_is_read(tmp_path: Path) -> None:
+    def copy_to_a_full_disk(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+
+    with pytest.raises(OSError, match="No space") as caught, replacing_folder(tmp_path / "published", ()) as temporary:
+        copy_to_a_full_disk(tmp_path / "artefact", temporary / "weights")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "published"), None)
 
 
 LONGEST = 255

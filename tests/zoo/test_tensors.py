@@ -1,6 +1,7 @@
 """What is no file of weights is named for what it is, and what is one is held against what it should be."""
 
 import json
+import os
 import pickle
 import shutil
 import tracemalloc
@@ -17,7 +18,7 @@ from upd_zoo.checkpoint import CHECKPOINT, Checkpoint
 from upd_zoo.eager import load_detector
 from upd_zoo.errors import IntegrityError
 from upd_zoo.layers.encoder import read_weights
-from upd_zoo.tensors import read_tensors
+from upd_zoo.tensors import read_tensors, write_tensors
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9406\n"
 OTHERS = {
@@ -103,3 +104,13 @@ def test_settings_that_describe_a_giant_take_no_memory(run: Path, settings: dict
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_written_tensors_may_be_read_by_whom_the_umask_says(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / WEIGHTS, {"weight": torch.ones(1)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / WEIGHTS).stat().st_mode & 0o777 == 0o666 & ~umask

@@ -60,8 +60,8 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = error.filename
-        if told is None or (temporary is not None and Path(os.fsdecode(told)).is_relative_to(temporary)):
+        told = {error.filename, error.filename2} - {None}  # a copy names what it reads first
+        if not told or (temporary and any(Path(os.fsdecode(each)).is_relative_to(temporary) for each in told)):
             error.filename, error.filename2 = str(path), None
         raise
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
         OSError: The file cannot be written; safetensors itself calls a full disk an error of its format.
     """
     with replacing(path) as temporary:
+        temporary.touch()
+        readers = stat.S_IMODE(temporary.stat().st_mode)  # as the umask says; safetensors writes for the owner alone
         try:
             safetensors.torch.save_file(dict(tensors), temporary, metadata)
         except SafetensorError as error:
@@ -94,6 +97,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
             if code is None:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+        temporary.chmod(readers)
 
 
 def _known(path: Path) -> tuple[str, str] | None:
