@@ -135,7 +135,7 @@ def as_text(summary: "Summary") -> str:
     lines = [f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed"]
     for failure in summary.first_failures:
         reason = failure.message.removeprefix(f"{PurePosixPath(failure.input).name}: ")
-        lines.append(f"  {failure.input}: {reason} [{failure.code}]")
+        lines.append(f"  {failure.input} ({failure.code}): {reason}")
     if summary.failed > len(summary.first_failures):
         lines.append(f"  and {summary.failed - len(summary.first_failures)} more: {_counted(summary.failures)} in all")
     if summary.warnings:

@@ -205,9 +205,9 @@ class Scorer:
             InputError: It was not read, its map is not finite, or its results cannot be stored.
         """
         if opened.case is None:
-            raise opened.error or InputError(InputErrorCode.UNREADABLE, f"{opened.source.name} was not read")
+            raise opened.error or InputError(InputErrorCode.UNREADABLE, f"{opened.source.name}: it was not read")
         if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-            raise InputError(InputErrorCode.NOT_FINITE, f"the model's map of {opened.source.name} is not finite")
+            raise InputError(InputErrorCode.NOT_FINITE, f"{opened.source.name}: the model's map of it is not finite")
         case, calibration = opened.case, self.model.calibration
         is_volume = opened.source.kind is Kind.VOLUME
         healthy = calibration.subject_scores if is_volume else calibration.image_scores

@@ -37,9 +37,11 @@ def test_the_first_failures_are_told_with_their_reasons_and_the_rest_by_code(sco
     assert answer.code == 3
     first = sorted(expected)[:5]
     for name in first:
-        (line,) = [line for line in answer.out.splitlines() if line.strip().startswith(f"{name}: ")]
-        assert line.endswith(f"[{expected[name]}]")
-        assert len(line) > len(f"  {name}: [{expected[name]}]") + 10
+        (line,) = [line for line in answer.out.splitlines() if line.strip().startswith(f"{name} (")]
+        opening = f"  {name} ({expected[name]}): "
+        assert line.startswith(opening)
+        assert name not in line[len(opening) :]
+        assert len(line) > len(opening) + 10
     assert (
         "and 3 more: 2 corrupt, 1 channels, 1 missing, 1 not-finite, 1 too-large, 1 truncated, 1 unsupported in all"
         in (answer.out)

@@ -37,6 +37,10 @@ def test_a_name_keeps_its_letters_where_it_begins_a_sentence(name: str) -> None:
     assert str(UpdZooError(f"{name} is not right")) == f"{name} is not right."
 
 
+def test_an_input_keeps_its_name_also_where_it_begins_with_a_word() -> None:
+    assert str(InputError(InputErrorCode.EMPTY, "my photo.jpg: it is empty")) == "my photo.jpg: it is empty."
+
+
 def test_empty_beats_leave_no_trace() -> None:
     assert str(UsageError("no.", "", "try again")) == "No. Do this: try again."
 

@@ -33,18 +33,20 @@ class UpdZooError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    _begins_with_a_name: ClassVar[bool] = False
 
     def __init__(self, problem: str, accepted: str = "", next_step: str = "") -> None:
         self.problem, self.accepted, self.next_step = problem, accepted, next_step
         beats = (("", problem), ("Accepted: ", accepted), ("Do this: ", next_step))
-        super().__init__(" ".join(_sentence(opening, beat) for opening, beat in beats if beat))
+        sentences = [_sentence(opening, beat) for opening, beat in beats if beat]
+        super().__init__(" ".join(sentences if self._begins_with_a_name else (_capital(sentences[0]), *sentences[1:])))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let an error cross to another process, whatever arguments its class takes."""
         return _restored, (type(self), str(self), self.__dict__)
 
 
-_WORD = re.compile(r"[a-z]+(?=[ ,;]|$)")
+_WORD = re.compile(r"[a-z]+(?=[ ,;]|\.?$)")
 """What gets a capital where it begins a sentence; a name such as `scan.nii.gz` or `vae-idrid` keeps its letters."""
 
 
@@ -53,8 +55,12 @@ def _sentence(opening: str, beat: str) -> str:
     text = " ".join(beat.split()).rstrip(".")
     if opening and not text.endswith("?"):
         return f"{opening}{text}."
-    text = text[:1].upper() + text[1:] if _WORD.match(text) else text
+    text = _capital(text) if opening else text
     return text if text.endswith("?") else f"{text}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if _WORD.match(text) else text
 
 
 def _restored(kind: type[UpdZooError], message: str, state: dict[str, Any]) -> UpdZooError:
@@ -91,12 +97,14 @@ class InputError(UpdZooError):
 
     Args:
         code: The reason, for programs.
-        problem: The reason, for people.
+        problem: The reason, for people. It begins with the name of a file or comes to stand behind one, and so gets no
+            capital.
         accepted: What would have been right.
         next_step: What to do next.
     """
 
     exit_code = 3
+    _begins_with_a_name = True
 
     def __init__(self, code: InputErrorCode, problem: str, accepted: str = "", next_step: str = "") -> None:
         self.code = code

@@ -79,7 +79,7 @@ def _table(root: Path) -> Path:
     tables = sorted(root.glob(_TABLES))
     if len(tables) != 1:
         found = " and ".join(f"'{table.name}'" for table in tables)
-        raise InputError(InputErrorCode.UNSUPPORTED, f"there are {found}", "one of them", "move the others away")
+        raise InputError(InputErrorCode.UNSUPPORTED, f"There are {found}", "one of them", "move the others away")
     return tables[0]
 
 

@@ -298,7 +298,7 @@ def _samples(
         report(Progress(name, done, len(inputs)))
     if unusable and len(unusable) == len(inputs):
         first = unusable[0].error
-        raise InputError(first.code, f"none of {len(inputs)} inputs of {name} can be used. {first}") from first
+        raise InputError(first.code, f"None of {len(inputs)} inputs of {name} can be used. {first}") from first
     failures.extend(unusable)
 
 
