@@ -83,13 +83,18 @@ def list_models(
     rows = list(opened.catalogue().filter(method, domain))
     terminal = Terminal(as_json)
     if not rows:
-        terminal.say(f"{opened.location} holds no such model. make demo trains, publishes and scores one from scratch.")
+        terminal.say(f"{opened.location} holds {'no such model.' if method or domain else _NO_MODEL}")
     listed = [
         tuple(map(legible, (row.id, row.revision, row.title, row.domain, row.pretrain or "", ", ".join(row.labels))))
         for row in rows
     ]
     header = ("model", "revision", "method", "domain", "pre-training", "labels")
     terminal.data([asdict(row) for row in rows], table(header, listed) if rows else "")
+
+
+_NO_MODEL = (
+    "no model yet. make demo trains, publishes and scores some from scratch; they are listed with --hub out/demo/hub."
+)
 
 
 @app.command()

@@ -98,12 +98,18 @@ def stores_to_check(data: Path, domain: Domain, protocol: Protocol = Protocol.SO
     Raises:
         NotFoundError: None is there.
     """
+    there = _stores_there(data, domain, protocol)
+    if not there:
+        others = [other for other in Protocol if other is not protocol and _stores_there(data, domain, other)]
+        next_step = f"add --protocol {others[0]}" if others else f"make prepare DOMAIN={domain.id}"
+        raise NotFoundError(f"no store of {domain.id} for protocol {protocol} is in {data}", "", next_step)
+    return [Store(folder) for folder in there]
+
+
+def _stores_there(data: Path, domain: Domain, protocol: Protocol) -> list[Path]:
     names = [store_name(domain.id, part, protocol) for part in (Part.TRAIN, Part.VALIDATION)]
     names += [store_name(test_set.id, Part.TEST, protocol) for test_set in test_sets_of(domain.id)]
-    there = [name for name in names if (data / str(name) / FACTS).is_file()]
-    if not there:
-        raise NotFoundError(f"no store of {domain.id} is in {data}", "", f"make prepare DOMAIN={domain.id}")
-    return [Store(data / str(name)) for name in there]
+    return [data / str(name) for name in names if (data / str(name) / FACTS).is_file()]
 
 
 def check(stores: Sequence[Store], on_progress: Callable[[int, int], None] | None = None) -> list[Finding]:

@@ -17,7 +17,7 @@ from upd_zoo.runtime import why_not
 
 _VARIABLES: Final = ("UPD_ZOO_HUB", "UPD_ZOO_DATA", "UPD_ZOO_MAX_INPUT_BYTES", "HF_HOME", "HF_HUB_CACHE")
 _SWITCHES: Final = ("HF_HUB_OFFLINE", "HF_ENDPOINT", "CUDA_VISIBLE_DEVICES")
-_EXTRAS: Final = {"train": "torch", "prepare": "nilearn"}
+_EXTRAS: Final = {"train": "torch", "prepare": "nilearn", "figures": "matplotlib"}
 
 
 def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
         f"extra {extra}": "installed" if find_spec(module) else f"missing: pip install 'upd-zoo[{extra}]'"
         for extra, module in _EXTRAS.items()
     }
-    facts |= {"hub": opened.location, "data folder": f"{data} ({'there' if data.is_dir() else 'not there yet'})"}
+    facts |= {"hub": opened.location, "cache": str(opened.cache_folder)}
+    facts |= {"data folder": f"{data} ({'there' if data.is_dir() else 'not there yet'})"}
     facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB"
     facts |= {name: _without_password(os.environ[name]) for name in (*_VARIABLES, *_SWITCHES) if name in os.environ}
     return facts

@@ -89,7 +89,9 @@ def test_an_empty_hub_lists_nothing_and_says_so(upd_zoo: Command, tmp_path: Path
     (tmp_path / "empty").mkdir()
     text, data = (upd_zoo("list", "--hub", tmp_path / "empty", *option) for option in ([], ["--json"]))
     assert (text.code, text.out, data.json) == (0, "", [])
-    assert "no such model" in text.err
+    assert "empty holds no model yet" in text.err
+    assert "--hub out/demo/hub" in text.err
+    assert "empty holds no such model" in upd_zoo("list", "--hub", tmp_path / "empty", "--method", "vae").err
 
 
 def test_a_list_is_filtered_by_domain_or_test_set(upd_zoo: Command) -> None:
@@ -109,6 +111,14 @@ def test_a_machine_is_described(upd_zoo: Command, hub: Path) -> None:
     answer = upd_zoo("doctor", "--json")
     assert answer.code == 0
     assert answer.json["hub"] == str(hub)
+    assert {"extra train", "extra prepare", "extra figures"} <= answer.json.keys()
+
+
+def test_the_cache_of_each_kind_of_hub_is_named(upd_zoo: Command, hub: Path, tmp_path: Path) -> None:
+    assert upd_zoo("doctor", "--json", "--cache-dir", tmp_path / "own").json["cache"] == str(tmp_path / "own")
+    assert upd_zoo("doctor", "--json", "--cache-dir", "own", "--hub", "hf://someone").json["cache"] == "own"
+    pulled = Path(upd_zoo("pull", MODEL).out.strip())
+    assert pulled.is_relative_to(upd_zoo("doctor", "--json").json["cache"])
 
 
 # Models

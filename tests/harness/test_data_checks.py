@@ -113,6 +113,12 @@ def test_progress_counts_every_image(tmp_path: Path, parts: tuple[list[Sample], 
     assert seen[-1] == (4 * SUBJECTS, 4 * SUBJECTS)
 
 
+def test_a_store_of_the_other_protocol_is_pointed_to(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:
+    write(tmp_path, "chexpert/train-study", parts[0])
+    with pytest.raises(NotFoundError, match=r"No store of chexpert for protocol sound .* add --protocol study"):
+        stores_to_check(tmp_path, DOMAINS["chexpert"])
+
+
 def test_the_stores_of_a_domain_are_found_and_told_of(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:
     with pytest.raises(NotFoundError, match="make prepare DOMAIN=idrid"):
         stores_to_check(tmp_path, DOMAINS["idrid"])

@@ -72,6 +72,11 @@ class Hub(ABC):
 
     location: str
 
+    @property
+    @abstractmethod
+    def cache_folder(self) -> Path:
+        """Where fetched files are kept."""
+
     @abstractmethod
     def catalogue(self) -> Catalogue:
         """Return what the hub holds.

@@ -95,7 +95,7 @@ class Cache:
     """
 
     def __init__(self, root: Path, hub: str) -> None:
-        self._root = root
+        self.root = root
         self._hub = hub
 
     def pull(
@@ -124,7 +124,7 @@ class Cache:
         """
         files = selection(version.manifest, model, names)
         wanted = {MANIFEST: version.record, **files}
-        folder = self._root / model.canonical.name / version.record.sha256[:16]
+        folder = self.root / model.canonical.name / version.record.sha256[:16]
         missing = {name: record for name, record in wanted.items() if force or not is_intact(folder, name, record)}
         if missing:
             self._insist_on_room(model, sum(record.bytes for record in missing.values()))
@@ -147,7 +147,7 @@ class Cache:
         """Return what the hub gave under this name when it was last asked; None where that is not there any more."""
         try:
             known = read_record(self._known(model, model.revision), Known)
-            content = (self._root / model.canonical.name / known.manifest[:16] / MANIFEST).read_bytes()
+            content = (self.root / model.canonical.name / known.manifest[:16] / MANIFEST).read_bytes()
             version = Version.of(known.version, content)
         except (OSError, IntegrityError, NotFoundError):
             return None
@@ -163,14 +163,14 @@ class Cache:
 
     def _known(self, model: ModelId, revision: str) -> Path:
         hub = hashlib.sha256(os.fsencode(self._hub)).hexdigest()[:16]
-        return self._root / model.canonical.name / "known" / hub / f"{revision}.json"
+        return self.root / model.canonical.name / "known" / hub / f"{revision}.json"
 
     def _insist_on_room(self, model: ModelId, needed: int) -> None:
-        there = next(folder for folder in (self._root, *self._root.absolute().parents) if folder.is_dir())
+        there = next(folder for folder in (self.root, *self.root.absolute().parents) if folder.is_dir())
         free = shutil.disk_usage(there).free
         if needed > free:
             raise UpdZooError(
-                f"{model} needs {needed / 1e6:.0f} MB in the cache {self._root}, and {free / 1e6:.0f} MB are free",
+                f"{model} needs {needed / 1e6:.0f} MB in the cache {self.root}, and {free / 1e6:.0f} MB are free",
                 "",
                 "make room, or name another folder with --cache-dir",
             )
@@ -188,7 +188,7 @@ class Cache:
             if error.errno not in _UNWRITABLE:
                 raise
             raise UpdZooError(
-                f"the cache {self._root} does not hold {folder.parent.name} whole, and cannot be written",
+                f"the cache {self.root} does not hold {folder.parent.name} whole, and cannot be written",
                 "a folder that you may write to",
                 "name another folder with --cache-dir",
             ) from error

@@ -44,6 +44,11 @@ class FolderHub(Hub):
         self._cache = Cache(cache_dir or platformdirs.user_cache_path("upd-zoo"), str(root.absolute()))
         self._offline = offline
 
+    @property
+    def cache_folder(self) -> Path:
+        """The one that was given, or `upd-zoo` in the user's cache folder."""
+        return self._cache.root
+
     def catalogue(self) -> Catalogue:
         """Return what the folder's catalogue says, or the models themselves where it cannot be read."""
         if not self._root.is_dir():

@@ -51,6 +51,11 @@ class HuggingFaceHub(Hub):
         self._offline_asked = offline
         self._token = token
 
+    @property
+    def cache_folder(self) -> Path:
+        """The one that was given, or `upd-zoo` in that of the Hub's library."""
+        return self._cache_dir or Path(_settings().HF_HUB_CACHE) / LIBRARY
+
     def catalogue(self) -> Catalogue:
         """Return the packaged catalogue for the default hub; elsewhere, what the names of the repositories say."""
         if self.location == DEFAULT_HUB:
@@ -205,9 +210,7 @@ class HuggingFaceHub(Hub):
     def _cache(self) -> "Cache":
         from upd_zoo.hub.cache import Cache
 
-        constants = _settings()
-        root = self._cache_dir or Path(constants.HF_HUB_CACHE) / LIBRARY
-        return Cache(root, f"{self.location} at {constants.ENDPOINT}")
+        return Cache(self.cache_folder, f"{self.location} at {_settings().ENDPOINT}")
 
     def _api(self) -> "HfApi":
         from huggingface_hub import HfApi, set_client_factory
