@@ -1,5 +1,6 @@
 """The command `upd-zoo score`."""
 
+import functools
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -134,7 +135,8 @@ def as_text(summary: "Summary") -> str:
     """Return what a run did for people: counts, the first failures with their reasons, and what was not scored."""
     lines = [f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed"]
     for failure in summary.first_failures:
-        reason = failure.message.removeprefix(f"{PurePosixPath(failure.input).name}: ")
+        named = (f"{failure.input}: ", f"{PurePosixPath(failure.input).name}: ")
+        reason = functools.reduce(str.removeprefix, named, failure.message)
         lines.append(f"  {failure.input} ({failure.code}): {reason}")
     if summary.failed > len(summary.first_failures):
         lines.append(f"  and {summary.failed - len(summary.first_failures)} more: {_counted(summary.failures)} in all")

@@ -163,7 +163,7 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
     if config.scale is None:
         raise InputError(
             InputErrorCode.UNSUPPORTED,
-            f"{path.name} is a volume, and {config.id} takes photographs",
+            f"{path.name}: it is a volume, and {config.id} takes photographs",
             "PNG, JPEG or TIFF",
             "look for a model for brain MRI with upd-zoo list",
         )

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fake.inputs import head, rows_of, write_broken, write_volume
@@ -47,6 +48,18 @@ def test_the_first_failures_are_told_with_their_reasons_and_the_rest_by_code(sco
         in (answer.out)
     )
     assert "not taken for inputs: 1 .mgz" in answer.out
+
+
+def test_a_failure_in_a_folder_is_named_once(scored: Any, scans: Path) -> None:
+    mask = np.zeros((40, 40, 10), np.uint8)
+    mask[10:20, 10:20] = 1
+    write_volume(scans / "s1" / "mask.nii.gz", mask)
+    (scans / "s1" / "text.nii.gz").write_text("none")
+    answer = scored("--include", "mask.nii.gz", "--include", "text.nii.gz")
+    for name in ("mask.nii.gz", "text.nii.gz"):
+        (line,) = [line for line in answer.out.splitlines() if name in line]
+        assert line.startswith(f"  s1/{name} (")
+        assert line.count(name) == 1
 
 
 def test_warnings_are_counted_by_code(scored: Any, scans: Path, tmp_path: Path) -> None:
