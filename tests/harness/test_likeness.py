@@ -199,6 +199,17 @@ def test_few_bits_of_a_range_are_not_called_a_mask(step: int, letter: int, tmp_p
     assert "spread over all of its range" in row["error"]["message"]
 
 
+@pytest.mark.parametrize("figure", ["mean", "spread"])
+def test_a_dark_image_is_told_however_much_healthy_ones_differ(figure: str) -> None:
+    films = cases("phantom-cxr", Part.VALIDATION)[0]
+    unlike = [film * np.float32(0.5 + index % 8 / 14) for index, film in enumerate(films)]
+    known = knowing("phantom-cxr", appearance_from(unlike))
+    words = {"mean": "it is darker", "spread": "it has less contrast"}[figure]
+    assert [asked("film.png", film, known, is_volume=False) for film in unlike] == [[]] * len(unlike)
+    (caution,) = asked("film.png", films[0] / np.float32(16), known, is_volume=False)
+    assert words in caution.message
+
+
 def test_of_few_subjects_no_range_is_known() -> None:
     images = cases("phantom-cxr", Part.VALIDATION)[0]
     few = knowing("phantom-cxr", appearance_from(images[:3]))
