@@ -13,6 +13,7 @@ from upd_harness.terminal import Terminal, reports_errors, table, when_interrupt
 from upd_zoo.artefact import CONFIG, Config, read_record
 from upd_zoo.data.sources import data_folder, store_path
 from upd_zoo.data.store import FACTS, Store
+from upd_zoo.errors import NotFoundError
 from upd_zoo.export import export_artefact
 
 _PARTS = ("train", "validation")
@@ -25,6 +26,10 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Prepared stores.", envvar="UPD_ZOO_DATA")] = None,
 ) -> None:
     """Make the artefact of a finished run."""
+    if not (run / CONFIG).is_file():
+        raise NotFoundError(
+            f"there is no finished run in {run}", f"a folder with a {CONFIG}", f"make train MODEL={run.name}"
+        )
     config = read_record(run / CONFIG, Config)
     stores = {part: store_path(data_folder(data), config.domain, part, config.protocol) for part in _PARTS}
     validation = Store(stores["validation"])

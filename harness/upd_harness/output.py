@@ -75,9 +75,11 @@ def opened(
         The rows that are there and still good, by the name of their input.
 
     Raises:
-        UsageError: The folder is not empty, belongs to another run, or is being written.
+        UsageError: It is no folder, is not empty, belongs to another run, or is being written.
         UpdZooError: It cannot be written.
     """
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"the output {output} is a file", "a folder for the results", "name another with -o")
     if mode == "new":
         _insist_on_room(output, shard)
     with ExitStack() as held:

@@ -41,6 +41,13 @@ def test_overwriting_removes_the_earlier_run_and_nothing_else(quick: Model, phot
     assert sorted(path.name for path in out.glob("results*")) == ["results.csv", "results.jsonl"]
 
 
+def test_an_output_that_is_a_file_is_refused_and_left_alone(quick: Model, photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UsageError, match="is a file"):
+        score_folder(quick, photographs, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_an_output_inside_the_inputs_is_never_scored(quick: Model, photographs: Path) -> None:
     score_folder(quick, photographs, photographs / "out")
     summary = score_folder(quick, photographs, photographs / "out", OVERWRITE)

@@ -105,6 +105,13 @@ def test_training_says_what_begins_and_what_follows(script: Command, data: Path)
     ]
 
 
+def test_a_run_that_is_not_there_is_named_with_what_makes_it(script: Command, data: Path) -> None:
+    done = script("export.py", "runs/vae-phantom-t2", "--out", "artefact", "--data", data)
+    assert is_one_error(done, 4), done.err
+    assert "in runs/vae-phantom-t2" in done.err
+    assert "make train MODEL=vae-phantom-t2" in done.err
+
+
 def test_a_full_disk_while_training_names_the_file_and_the_run_goes_on(
     script: Command, data: Path, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ def test_the_location_comes_from_the_argument_then_the_environment(
     assert hub.location == expected
 
 
-@pytest.mark.parametrize("location", ["http://example.org", "hf://", "hf://a/b", "hf://../x"])
+@pytest.mark.parametrize("location", ["http://example.org", "hf://", "hf://a/b", "hf://../x", "hf:/me", "file:/me"])
 def test_another_location_is_a_usage_error(location: str) -> None:
     with pytest.raises(UsageError, match="hf://ORG or a folder"):
         open_hub(location)

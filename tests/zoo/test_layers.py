@@ -248,7 +248,7 @@ def test_padding_changes_borders_and_no_names() -> None:
 @pytest.mark.parametrize(
     ("name", "padding", "message"),
     [
-        (LIGHT, "mirror", "paddings: zeros, reflect"),
+        (LIGHT, "mirror", "Accepted: zeros, reflect"),
         ("tf_efficientnet_b0", "reflect", "Conv2dSame"),
         ("nf_resnet26", "reflect", "ScaledStdConv2d"),
     ],

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_HUB: Final = "hf://upd-zoo"
 VARIABLE: Final = "UPD_ZOO_HUB"
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How an address begins, and no folder: one letter before the colon is a drive of Windows."""
 _HUGGING_FACE = re.compile(r"hf://(?P<organisation>[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)/?")
 
 Progress = Callable[[str, int, int], None]
@@ -166,7 +168,7 @@ def open_hub(
         from upd_zoo.hub.huggingface import HuggingFaceHub
 
         return HuggingFaceHub(match["organisation"], cache_dir, bool(offline), token)
-    if "://" in location:
+    if _ADDRESS.match(location):
         raise UsageError(f"'{location}' is not a hub", "hf://ORG or a folder", "upd-zoo list --hub hf://upd-zoo")
     from upd_zoo.hub.folder import FolderHub
 
