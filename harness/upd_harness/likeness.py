@@ -151,7 +151,7 @@ def _outside(seen: _Seen) -> Iterator[str]:
     for figure, (below, above, shown) in _WORDS.items():
         value = seen.likeness if figure == "likeness" else seen.figures[figure]
         healthy: Quantiles = getattr(seen.look, figure)
-        low, high = _limits(healthy, is_share=figure != "likeness")
+        low, high = _limits(healthy, figure)
         if not low <= value <= high:
             words = below if value < low else above
             lowest, highest = (shown.format(healthy.at(level)) for level in (0.0, 1.0))
@@ -168,15 +168,19 @@ _WORDS: Final = {
 }
 
 
-def _limits(healthy: Quantiles, *, is_share: bool) -> tuple[float, float]:
-    """Return what lies far outside: downwards, figures that are never negative go by ratios.
+def _limits(healthy: Quantiles, figure: str) -> tuple[float, float]:
+    """Return what lies far outside: by differences, and by ratios where these are narrower.
 
-    By differences no film could be too dark: the limits of the mean of NIH films and of IDRiD lay below 0. By ratios
-    films at a quarter of their brightness are told, 120 of 120, eyes at a fifth, 115 of 120, and none of 784 unchanged.
+    By differences no film could be too dark or too bright: the limits of the mean of NIH films and of IDRiD lay below
+    0, or above 1. By ratios films at a quarter of their brightness are told, 120 of 120, eyes at a fifth, 115 of 120,
+    and none of 784 unchanged. Of films at three times their brightness 82 % are told (before, none), of eyes 57 %
+    (33 %), and none of 641 other healthy images of four domains.
     """
     low, usual, high = (healthy.at(level) for level in (0.05, 0.5, 0.95))
     slack = _SLACK * abs(usual)
-    lowest = low - _BEYOND * (usual - low) - slack
-    if is_share and low > 0:
+    lowest, highest = low - _BEYOND * (usual - low) - slack, high + _BEYOND * (high - usual) + slack
+    if figure != "likeness" and low > 0:
         lowest = low * (low / usual) ** _BEYOND * (1 - _SLACK)
-    return lowest, high + _BEYOND * (high - usual) + slack
+    if figure == "mean":
+        highest = min(highest, 1 - (1 - high) * ((1 - high) / (1 - usual)) ** _BEYOND * (1 - _SLACK))
+    return lowest, highest

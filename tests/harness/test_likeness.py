@@ -210,6 +210,14 @@ def test_a_dark_image_is_told_however_much_healthy_ones_differ(figure: str) -> N
     assert words in caution.message
 
 
+def test_an_overexposed_image_is_told_however_much_healthy_ones_differ() -> None:
+    films = cases("phantom-cxr", Part.VALIDATION)[0]
+    unlike = [film * np.float32(0.5 + index % 8 / 14) for index, film in enumerate(films)]
+    known = knowing("phantom-cxr", appearance_from(unlike))
+    (caution,) = asked("film.png", np.minimum(films[0] * np.float32(8), 1), known, is_volume=False)
+    assert "it is brighter" in caution.message
+
+
 def test_of_few_subjects_no_range_is_known() -> None:
     images = cases("phantom-cxr", Part.VALIDATION)[0]
     few = knowing("phantom-cxr", appearance_from(images[:3]))
