@@ -243,7 +243,7 @@ def test_an_unknown_method_gets_the_nearest() -> None:
 
 
 def test_two_methods_cannot_share_an_id() -> None:
-    with pytest.raises(UsageError, match="two methods"):
+    with pytest.raises(UsageError, match="Two methods"):
         register(registered()[METHODS[0]])
 
 

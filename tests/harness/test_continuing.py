@@ -66,9 +66,9 @@ def test_inputs_inside_the_output_are_refused(quick: Model, tmp_path: Path, belo
 def test_results_that_cannot_be_written_are_one_explained_error(
     quick: Model, photographs: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "out").write_text("a file")
+    (tmp_path / "file").write_text("mine")
     with pytest.raises(UpdZooError, match="cannot be written") as caught:
-        score_folder(quick, photographs, tmp_path / "out")
+        score_folder(quick, photographs, tmp_path / "file" / "out")
     assert caught.value.exit_code == 1
 
 

@@ -150,7 +150,8 @@ HIDING_PLACES = {
 @pytest.mark.parametrize(("line", "complaint"), HIDING_PLACES.values(), ids=HIDING_PLACES)
 def test_no_way_of_writing_it_hides_a_call(good: Path, line: str, complaint: str) -> None:
     def change(name: str, content: bytes) -> bytes:
-        if not name.endswith("upd_zoo/detector.py"):
+        # Where the process exported before, the part has another name, such as detector/___torch_mangle_3.py.
+        if "upd_zoo/detector" not in name or not name.endswith(".py"):
             return content
         head, end = content.split(b"    method = self.method\n", 1)
         return head + f"    {line}\n    method = self.method\n".encode() + end
