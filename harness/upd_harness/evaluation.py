@@ -116,9 +116,8 @@ def evaluate(
     _insist_on_known_images(model.config, test_set, store.facts)
     contenders = _gather(model, store, batch_size, on_progress)
     result = _result(model, test_set, store, revision, contenders)
-    for earlier in (output / RESULTS).glob("*.json"):  # of another test set, beside which the report would be wrong
-        earlier.unlink()
-    write_record(output / RESULTS / f"{test_set.id}.json", result)
+    written = output / RESULTS / f"{test_set.id}.json"
+    write_record(written, result)
     scores = np.array(contenders["model"].scores)
     _write_scores(output / "scores.csv", store, scores)
     run = describe_run("evaluate", model, revision, arguments or {}, started, time.monotonic() - began)
@@ -133,6 +132,8 @@ def evaluate(
         healthy_scores=scores[~store.anomalous],
         anomalous_scores=scores[store.anomalous],
     )
+    for earlier in {*(output / RESULTS).glob("*.json")} - {written}:  # of another test set than the report's
+        earlier.unlink()
     return Evaluation(result, scores, store.anomalous, report)
 
 

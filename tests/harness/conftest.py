@@ -83,7 +83,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def test_store(data: Path) -> Store:
+def tested_store(data: Path) -> Store:
     return Store(data / "phantom-t2" / "test")
 
 

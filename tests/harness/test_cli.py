@@ -388,6 +388,30 @@ def test_a_test_set_is_evaluated(upd_zoo: Command, tmp_path: Path) -> None:
     assert (data.json["test_set"], data.json["images"]) == ("phantom-t2", 12)
 
 
+def test_a_full_disk_or_an_interrupt_leaves_an_earlier_evaluation_as_it_was(
+    environment: dict[str, str], upd_zoo: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["evaluate", "-m", MODEL, "-o", "out", "-q"]
+    assert upd_zoo(*command).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    def fill_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    full = finished([str(PROGRAM), *command, "--overwrite"], environment, tmp_path, preexec_fn=fill_disk)
+    assert full.is_one_error(1)
+    assert "out/results/phantom-t2.json" in full.err
+
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("upd_harness.evaluation._gather", interrupt)
+    stopped = upd_zoo(*command, "--overwrite")
+    assert (stopped.code, stopped.out) == (130, "")
+    assert stopped.err == "interrupted: nothing was written; an earlier evaluation stands as it was\n"
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
 def test_a_folder_needs_to_be_told_the_test_set(upd_zoo: Command, artefact: Path, tmp_path: Path) -> None:
     (tmp_path / "a@b").mkdir()
     copy = shutil.copytree(artefact, tmp_path / "a@b" / "vae-phantom-t2")

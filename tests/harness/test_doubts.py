@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.ndimage import affine_transform
 
 from fake.artefact import write_artefact
 from fake.heads import head as whole_head
@@ -159,6 +160,19 @@ def test_a_tilt_is_told_with_a_remedy(degrees: float, brain: Volume, known: Conf
 @pytest.mark.parametrize("degrees", [30, 44, 46, -35])
 def test_slices_that_are_not_axial_are_refused(degrees: float, brain: Volume, known: Config, tmp_path: Path) -> None:
     assert "--prepare" in refused(brain, known, tmp_path, turned(degrees)).next_step
+
+
+@pytest.mark.parametrize("degrees", [10, 20, 30, 44, 46])
+def test_a_brain_that_was_scanned_askew_is_told_or_refused(
+    degrees: float, brain: Volume, known: Config, tmp_path: Path
+) -> None:
+    affine = turned(degrees)
+    to_straight = np.linalg.inv(SPACING) @ affine  # the same brain, seen on the turned grid
+    askew = affine_transform(brain, to_straight[:3, :3], to_straight[:3, 3], order=1).astype(np.float32)
+    if degrees < 30:
+        assert CautionCode.TILTED in told(opened(askew, known, tmp_path, affine))
+    else:
+        refused(askew, known, tmp_path, affine)
 
 
 @pytest.mark.parametrize("millimetres", [1, 1.875, 3])

@@ -33,64 +33,64 @@ def clever(model: Model) -> Model:
 
 
 @pytest.fixture
-def evaluation(model: Model, test_store: Store, tmp_path: Path) -> Evaluation:
-    return evaluate(model, PHANTOM, test_store, tmp_path / "out", revision="seed-1")
+def evaluation(model: Model, tested_store: Store, tmp_path: Path) -> Evaluation:
+    return evaluate(model, PHANTOM, tested_store, tmp_path / "out", revision="seed-1")
 
 
 def test_the_metrics_are_those_of_an_independent_reference(
-    evaluation: Evaluation, model: Model, test_store: Store
+    evaluation: Evaluation, model: Model, tested_store: Store
 ) -> None:
-    assert test_store.masks is not None
-    maps, scores = model(np.ascontiguousarray(test_store.images))
+    assert tested_store.masks is not None
+    maps, scores = model(np.ascontiguousarray(tested_store.images))
     found = evaluation.result.metrics
     np.testing.assert_allclose(evaluation.scores, scores, atol=1e-5)
-    assert found.ap_image == pytest.approx(average_precision_score(test_store.anomalous, evaluation.scores))
-    assert found.auroc == pytest.approx(roc_auc_score(test_store.anomalous, evaluation.scores))
-    expected = average_precision_score(test_store.masks.ravel(), maps.ravel())
+    assert found.ap_image == pytest.approx(average_precision_score(tested_store.anomalous, evaluation.scores))
+    assert found.auroc == pytest.approx(roc_auc_score(tested_store.anomalous, evaluation.scores))
+    expected = average_precision_score(tested_store.masks.ravel(), maps.ravel())
     assert found.ap_pixel == pytest.approx(expected, abs=1e-3)
     assert found.dice_threshold is not None
     marked = maps[:, 0] >= found.dice_threshold
-    dice = 2 * (marked & (test_store.masks == 1)).sum() / (marked.sum() + test_store.masks.sum())
+    dice = 2 * (marked & (tested_store.masks == 1)).sum() / (marked.sum() + tested_store.masks.sum())
     assert found.dice == pytest.approx(dice, abs=1e-3)
 
 
-def test_a_model_that_finds_everything_scores_one(clever: Model, test_store: Store, tmp_path: Path) -> None:
-    found = evaluate(clever, PHANTOM, test_store, tmp_path / "out").result.metrics
+def test_a_model_that_finds_everything_scores_one(clever: Model, tested_store: Store, tmp_path: Path) -> None:
+    found = evaluate(clever, PHANTOM, tested_store, tmp_path / "out").result.metrics
     values = (found.ap_image, found.auroc, found.ap_pixel, found.dice)
     assert values == pytest.approx((1, 1, 1, 1))
 
 
-def test_the_brightness_of_pixels_is_no_achievement(clever: Model, test_store: Store, tmp_path: Path) -> None:
-    baselines = evaluate(clever, PHANTOM, test_store, tmp_path / "out").result.baselines
+def test_the_brightness_of_pixels_is_no_achievement(clever: Model, tested_store: Store, tmp_path: Path) -> None:
+    baselines = evaluate(clever, PHANTOM, tested_store, tmp_path / "out").result.baselines
     assert baselines["intensity"].auroc == 1
     assert baselines["intensity"].ap_pixel == pytest.approx(1)
     assert baselines["darkness"].ap_pixel is not None
     assert baselines["darkness"].ap_pixel < 0.1
 
 
-def test_chance_is_the_share_of_anomalous_pixels_among_the_tissue(evaluation: Evaluation, test_store: Store) -> None:
-    assert test_store.masks is not None
-    tissue = np.asarray(test_store.images[:, 0]) > 0
+def test_chance_is_the_share_of_anomalous_pixels_among_the_tissue(evaluation: Evaluation, tested_store: Store) -> None:
+    assert tested_store.masks is not None
+    tissue = np.asarray(tested_store.images[:, 0]) > 0
     chance = evaluation.result.baselines["random"].ap_pixel
-    assert chance == pytest.approx(test_store.masks.sum() / tissue.sum(), rel=0.15)
+    assert chance == pytest.approx(tested_store.masks.sum() / tissue.sum(), rel=0.15)
 
 
-def test_the_result_names_model_store_and_seed(evaluation: Evaluation, model: Model, test_store: Store) -> None:
+def test_the_result_names_model_store_and_seed(evaluation: Evaluation, model: Model, tested_store: Store) -> None:
     result = evaluation.result
     assert (result.model, result.revision, result.seed) == ("vae-phantom-t2", "seed-1", 0)
-    assert (result.manifest, result.store) == (model.manifest_sha256, test_store.sha256)
+    assert (result.manifest, result.store) == (model.manifest_sha256, tested_store.sha256)
     assert (result.images, result.anomalous, result.subjects) == (12, 6, 6)
     assert "tiny test store" in result.labels
     for name, (low, high) in result.intervals.items():
         assert 0 <= low <= getattr(result.metrics, name) <= high <= 1
 
 
-def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, test_store: Store) -> None:
+def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, tested_store: Store) -> None:
     out = evaluation.report.parent
     assert read_record(out / RESULTS / "phantom-t2.json", Result) == evaluation.result
     with (out / "scores.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["subject"] for row in rows] == test_store.subjects
+    assert [row["subject"] for row in rows] == tested_store.subjects
     np.testing.assert_array_equal([float(row["score"]) for row in rows], evaluation.scores)
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert (run["command"], run["test_set"], run["model"]["revision"]) == ("evaluate", "phantom-t2", "seed-1")
@@ -100,9 +100,9 @@ def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, test
 
 
 def test_the_batch_size_and_the_time_of_day_change_no_number(
-    evaluation: Evaluation, model: Model, test_store: Store, tmp_path: Path
+    evaluation: Evaluation, model: Model, tested_store: Store, tmp_path: Path
 ) -> None:
-    again = evaluate(model, PHANTOM, test_store, tmp_path / "again", revision="seed-1", batch_size=5).result
+    again = evaluate(model, PHANTOM, tested_store, tmp_path / "again", revision="seed-1", batch_size=5).result
     one, two = (result.model_dump() for result in (evaluation.result, again))
     for name in ("ap_image", "auroc", "ap_pixel", "dice"):
         assert one["metrics"][name] == pytest.approx(two["metrics"][name], abs=1e-4)
@@ -132,19 +132,19 @@ def test_without_both_classes_there_are_no_ranks_and_no_nan(clever: Model, tmp_p
         assert "NaN" not in path.read_text(encoding="utf-8")
 
 
-def test_images_of_another_kind_are_refused(model: Model, test_store: Store, tmp_path: Path) -> None:
+def test_images_of_another_kind_are_refused(model: Model, tested_store: Store, tmp_path: Path) -> None:
     colour = write_tiny_store(tmp_path / "store", 3, name="phantom-fundus/test")
     with pytest.raises(UsageError, match="3 channels"):
         evaluate(model, get_test_set("phantom-fundus"), colour, tmp_path / "out")
     with pytest.raises(UsageError, match="'Chest X-ray'"):
-        evaluate(model, get_test_set("phantom-cxr"), test_store, tmp_path / "out")
+        evaluate(model, get_test_set("phantom-cxr"), tested_store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_brains_in_another_space_are_refused(clever: Model, test_store: Store, tmp_path: Path) -> None:
+def test_brains_in_another_space_are_refused(clever: Model, tested_store: Store, tmp_path: Path) -> None:
     known = Space(template="T1_brain.nii", template_sha256="0" * 64, extractor="upd-zoo", preparation=1)
     model = replace(clever, config=clever.config.model_copy(update={"space": known}))
-    store = Store(test_store.folder)
+    store = Store(tested_store.folder)
     for digest, fits in (("1" * 64, False), ("0" * 64, True)):
         space = known.model_copy(update={"template": "mni.nii.gz", "template_sha256": digest})
         store.facts = store.facts.model_copy(update={"provenance": store.facts.provenance | space.model_dump()})
@@ -158,19 +158,19 @@ def test_brains_in_another_space_are_refused(clever: Model, test_store: Store, t
 
 @pytest.mark.parametrize("provenance", [{"scale": "maximum"}, {}])
 def test_scans_that_are_scaled_otherwise_are_refused(
-    clever: Model, test_store: Store, tmp_path: Path, provenance: dict[str, str]
+    clever: Model, tested_store: Store, tmp_path: Path, provenance: dict[str, str]
 ) -> None:
     assert clever.config.scale is Scale.ROBUST
-    store = Store(test_store.folder)
+    store = Store(tested_store.folder)
     store.facts = store.facts.model_copy(update={"provenance": provenance})
     with pytest.raises(UsageError, match=r"scaled by 'robust', those of phantom-t2/test by .* --protocol sound"):
         evaluate(clever, PHANTOM, store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_progress_ends_with_every_image(clever: Model, test_store: Store, tmp_path: Path) -> None:
+def test_progress_ends_with_every_image(clever: Model, tested_store: Store, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    evaluate(clever, PHANTOM, test_store, tmp_path / "out", batch_size=5, on_progress=lambda *step: told.append(step))
+    evaluate(clever, PHANTOM, tested_store, tmp_path / "out", batch_size=5, on_progress=lambda *step: told.append(step))
     assert told == [(5, 12), (10, 12), (12, 12)]
 
 
@@ -196,14 +196,14 @@ def test_a_whole_result_leaves_nothing_to_explain(evaluation: Evaluation) -> Non
 
 
 def test_an_evaluation_replaces_an_earlier_one_and_all_of_it(
-    evaluation: Evaluation, model: Model, test_store: Store, tmp_path: Path
+    evaluation: Evaluation, model: Model, tested_store: Store, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     (output / RESULTS / "phantom-t2.json").rename(output / RESULTS / "brats-t2.json")
     with pytest.raises(UsageError, match="add --overwrite"):
         insist_on_room(output, overwrite=False)
     insist_on_room(output, overwrite=True)
-    evaluate(model, PHANTOM, test_store, output)
+    evaluate(model, PHANTOM, tested_store, output)
     assert [path.name for path in (output / RESULTS).iterdir()] == ["phantom-t2.json"]
 
 

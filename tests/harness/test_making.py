@@ -155,6 +155,25 @@ def test_a_full_disk_while_exporting_names_the_folder_and_keeps_what_stood_there
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artefact", "stores"]
 
 
+def interrupt(*_arguments: object, **_named: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_export_leaves_the_older_artefact_and_says_so(
+    script: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trained_artefact(tmp_path_factory.getbasetemp(), GREY)
+    older = shutil.copytree(made, tmp_path / "artefact")
+    before = inventory(older)
+    shutil.copytree(made.parent / "validation", tmp_path / "stores" / "phantom-t2" / "validation")
+    monkeypatch.setattr("upd_zoo.export.calibrate", interrupt)
+    done = script("export.py", made.parent / "run", "--out", older, "--data", tmp_path / "stores")
+    assert done.code == 130, done.err
+    assert done.err.splitlines()[-1] == "interrupted: nothing was written; an older artefact stands as it was"
+    assert inventory(older) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["artefact", "stores"]
+
+
 def test_a_full_disk_while_preparing_names_the_store(script: Command, tmp_path: Path) -> None:
     done = script("prepare.py", "phantom-cxr", "--subjects", "2", "--data", "data", most=100_000)
     assert is_one_error(done), done.err

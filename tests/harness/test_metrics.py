@@ -2,7 +2,6 @@
 
 import json
 import math
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+from fake.memory import traced
 from upd_harness.metrics import Bounds, PixelMetrics, ScoreTally, image_metrics, random_dice
 from upd_zoo.errors import IntegrityError, UsageError
 
@@ -428,14 +428,12 @@ def test_arrays_that_no_tally_wrote_are_refused(name: str) -> None:
 def peak_of(updates: int) -> int:
     rng = np.random.default_rng(12)
     scores, labels = rng.standard_normal((256, 256), np.float32), rng.random((256, 256)) < 0.1
-    tracemalloc.start()
-    tally = ScoreTally()
-    for step in range(updates):
-        tally.update(scores * np.float32(1 + step / 7), labels)
-    tally.result()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
+    with traced() as peak:
+        tally = ScoreTally()
+        for step in range(updates):
+            tally.update(scores * np.float32(1 + step / 7), labels)
+        tally.result()
+    return peak.bytes
 
 
 def test_memory_does_not_grow_with_the_number_of_pixels() -> None:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-import tracemalloc
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from io import BytesIO
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake.memory import traced
 from upd_harness.report import (
     GalleryItem,
     colour_map,
@@ -323,15 +323,14 @@ def test_thousands_of_cases_make_a_bounded_page(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    def peak(count: int) -> int:
-        tracemalloc.start()
-        survey(row(f"{place}.png", (place * 7919 % 10007) / 10007, slice_scores=[0.1] * 20) for place in range(count))
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return most
+    def peak_of(count: int) -> int:
+        rows = (row(f"{place}.png", (place * 7919 % 10007) / 10007, slice_scores=[0.1] * 20) for place in range(count))
+        with traced() as peak:
+            survey(rows)
+        return peak.bytes
 
-    peak(3000)  # the first call also fills the interpreter's own caches
-    assert peak(9000) < 1.1 * peak(3000)
+    peak_of(3000)  # the first call also fills the interpreter's own caches
+    assert peak_of(9000) < 1.1 * peak_of(3000)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])

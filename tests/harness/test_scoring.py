@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import sys
-import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import tifffile
 from PIL import Image
 
 from fake.inputs import head, map_of, rows_of, write_broken, write_picture, write_volume
+from fake.memory import traced
 from fake.runs import CONTINUE, brightness, hashes, without_seconds
 from upd_harness.images import Case, open_case
 from upd_harness.inputs import Input
@@ -227,10 +227,9 @@ def test_memory_does_not_grow_with_the_number_of_inputs(quick: Model, tmp_path: 
         folder.mkdir()
         for number in range(count):
             (folder / f"{number}.png").write_bytes(content)
-        tracemalloc.start()
-        score_folder(quick, folder, tmp_path / "out" / str(count), Settings(batch_size=2))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        with traced() as peak:
+            score_folder(quick, folder, tmp_path / "out" / str(count), Settings(batch_size=2))
+        peaks.append(peak.bytes)
     image = 3 * 128 * 128 * 4
     assert peaks[1] - peaks[0] < 8 * image, "120 more inputs are 120 more images"
 

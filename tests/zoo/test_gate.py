@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import os
 import struct
-import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fake.memory import traced
 from upd_zoo.data import gate
 from upd_zoo.data.gate import hashes_of_what_is_read, max_input_bytes, read_photograph, read_volume, suffix_of
 from upd_zoo.data.nifti import parse_volume
@@ -216,15 +216,10 @@ def test_an_empty_mask_is_read_where_it_is_expected(nii: Path) -> None:
 
 def peak_bytes(read: Callable[[Path], Any], path: Path, code: InputErrorCode) -> int:
     """Return the most memory that refusing a file took."""
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError) as caught:
-            read(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    with traced() as peak, pytest.raises(InputError) as caught:
+        read(path)
     assert caught.value.code == code
-    return peak
+    return peak.bytes
 
 
 def zeros(megabytes: int, wbits: int) -> bytes:
@@ -361,7 +356,9 @@ def test_the_suffix_of_a_compressed_volume_is_one(name: str, suffix: str) -> Non
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_are_refused_and_nothing_else(nii: Path, tail: bytes, head: bytes, packed: bool) -> None:
     content = head + tail
-    refusal(read_volume, nii, gzip.compress(content) if packed else content)
+    assume(len(content) not in (len(nifti()), len(nifti(version=2))))  # a header with as many voxels as it promises
+    told = refusal(read_volume, nii, gzip.compress(content) if packed else content)
+    assert told in (InputErrorCode.TRUNCATED, InputErrorCode.CORRUPT)
 
 
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=8))

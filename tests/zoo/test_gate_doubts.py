@@ -2,7 +2,6 @@
 
 import io
 import struct
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from fake.containers import END, SIGNATURE, exif, pillow, png, png_chunk, tag, tiff
+from fake.memory import traced
 from upd_zoo.caution import CautionCode
 from upd_zoo.data.gate import Photograph, read_photograph
 from upd_zoo.errors import InputError, InputErrorCode
@@ -194,15 +194,11 @@ def test_a_small_jpeg_that_claims_to_be_huge_is_refused_before_memory_is_taken(
     photo: Path, options: dict[str, Any]
 ) -> None:
     content = patched(pillow(RGB, "JPEG", **options), 8000, 8000)
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         error = refusal(photo, content)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
     assert error.code is InputErrorCode.TRUNCATED
     assert "8000 x 8000" in error.problem
-    assert peak < MEGABYTE
+    assert peak.bytes < MEGABYTE
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"optimize": True}])
@@ -228,15 +224,11 @@ def test_pixels_beyond_an_eighth_of_the_limit_are_refused_unread(
     photo: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setenv("UPD_ZOO_MAX_INPUT_BYTES", str(8 * MEGABYTE))
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         error = refusal(photo, content)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
     assert error.code is InputErrorCode.TOO_LARGE
     assert "smaller size" in error.next_step
-    assert peak < MEGABYTE / 2
+    assert peak.bytes < MEGABYTE / 2
 
 
 def test_an_image_in_slivers_is_refused_before_each_of_them_costs_time(photo: Path) -> None:

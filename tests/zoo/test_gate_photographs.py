@@ -2,7 +2,6 @@
 
 import io
 import struct
-import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
 from fake.containers import END, SIGNATURE, exif, interlaced_png, pillow, png, png_chunk, png_header, tag, tiff
+from fake.memory import traced
 from upd_zoo.data.gate import read_photograph
 from upd_zoo.errors import InputError, InputErrorCode
 
@@ -242,7 +242,7 @@ def test_a_flipped_bit_in_a_png_never_changes_a_pixel(photo: Path, name: str) ->
     for bit in np.random.default_rng(0).choice(8 * len(WHOLE[name]), 200, replace=False):
         damaged = bytearray(WHOLE[name])
         damaged[bit // 8] ^= 1 << bit % 8
-        refusal(photo, bytes(damaged))
+        assert refusal(photo, bytes(damaged)) in (InputErrorCode.CORRUPT, InputErrorCode.TRUNCATED)
 
 
 def packed_zeros(megabytes: int) -> bytes:
@@ -263,15 +263,10 @@ BOMBS = {
 @pytest.mark.parametrize(("content", "code"), BOMBS.values(), ids=BOMBS)
 def test_a_bomb_costs_no_memory(photo: Path, content: bytes, code: str) -> None:
     photo.write_bytes(content)
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError) as caught:
-            read_photograph(photo)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    with traced() as peak, pytest.raises(InputError) as caught:
+        read_photograph(photo)
     assert caught.value.code == code
-    assert peak < 6 * MEGABYTE
+    assert peak.bytes < 6 * MEGABYTE
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +279,8 @@ def test_a_file_beyond_the_limit_is_refused_unread(photo: Path, monkeypatch: pyt
 @given(st.binary(max_size=300), st.sampled_from([b"", *(content[:60] for content in WHOLE.values())]))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_are_refused_and_nothing_else(photo: Path, tail: bytes, head: bytes) -> None:
-    refusal(photo, head + tail)
+    told = (InputErrorCode.CORRUPT, InputErrorCode.TRUNCATED, InputErrorCode.UNSUPPORTED)
+    assert refusal(photo, head + tail) in told
 
 
 @pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake.memory import traced
 from fake.stores import draw_samples, write_tiny_store
 from upd_zoo.data.store import FACTS, IMAGES, INDEX, MASKS, Sample, Store, write_store
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
@@ -98,11 +98,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
 
     def peak_of(images: int) -> int:
         samples = (replace(sample, image=sample.image + np.float32(0)) for _ in range(images))
-        tracemalloc.start()
-        write_store(tmp_path / "store", "x", samples, channels=3, has_masks=False)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak
+        with traced() as peak:
+            write_store(tmp_path / "store", "x", samples, channels=3, has_masks=False)
+        return peak.bytes
 
     peak_of(2)  # imports and caches
     assert peak_of(100) < peak_of(10) + sample.image.nbytes

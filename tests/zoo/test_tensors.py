@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from fake.memory import traced
 from fake.trained import GREY, trained_artefact
 from upd_zoo.artefact import CONFIG, WEIGHTS
 from upd_zoo.checkpoint import CHECKPOINT, Checkpoint
@@ -97,13 +97,9 @@ def test_settings_that_describe_a_giant_take_no_memory(run: Path, settings: dict
     config = json.loads((run / CONFIG).read_text())
     config["settings"] |= settings
     (run / CONFIG).write_text(json.dumps(config))
-    tracemalloc.start()
-    try:
-        with pytest.raises(IntegrityError, match=problem):
-            load_detector(run)
-        assert tracemalloc.get_traced_memory()[1] < 50e6
-    finally:
-        tracemalloc.stop()
+    with traced() as peak, pytest.raises(IntegrityError, match=problem):
+        load_detector(run)
+    assert peak.bytes < 50e6
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
