@@ -94,5 +94,8 @@ reproduce-table-i: $(READY)  ## images of every store, beside Table I of the stu
 reproduce-fig-1: $(READY)  ## sizes and brightness of lesions: Figure 1 of the study, from what is prepared, else from phantoms
 	@$(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced || { test $$? -eq 4 && echo 'Phantoms stand in.' >&2 && $(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce fig-1 -o $(OUT)/reproduced; }
 
+reproduce-%: $(READY)
+	@$(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced
+
 clean:  ## remove everything that was made here, but an OUT of your own
 	@rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

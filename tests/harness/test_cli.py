@@ -165,6 +165,12 @@ def test_an_unreachable_hub_is_offline(environment: dict[str, str], arguments: l
     assert answer.is_one_error(6), answer
 
 
+def test_a_model_that_nobody_published_is_told_without_a_connection_too(upd_zoo: Command) -> None:
+    answer = upd_zoo("pull", "rd-brats-t2", "--hub", "hf://upd-zoo")
+    assert answer.is_one_error(6), answer
+    assert "the catalogue of this version does not list rd-camcan-t2" in answer.err
+
+
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_what_is_not_in_the_cache_is_not_there_offline(program: Command, how: str) -> None:
     answer = (

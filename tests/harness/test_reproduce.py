@@ -11,7 +11,7 @@ from PIL import Image
 from fake.ddr import write_ddr
 from fake.program import Command
 from fake.stores import draw_image, write_tiny_store
-from upd_harness.reproduce import ITEMS, reproduce, write_reproduction
+from upd_harness.reproduce import ITEMS, OF_THE_STUDY, reproduce, write_reproduction
 from upd_harness.reproduce.fig_1 import BLOCK, measure
 from upd_harness.reproduce.result import published
 from upd_zoo.data.source import Part
@@ -31,6 +31,13 @@ def test_what_is_not_known_is_named_with_what_is() -> None:
 
 
 # Table I
+
+
+def test_what_cannot_be_made_yet_is_not_called_unknown(tmp_path: Path) -> None:
+    assert {*ITEMS} <= {*OF_THE_STUDY}
+    for item in {*OF_THE_STUDY} - {*ITEMS}:
+        with pytest.raises(UsageError, match=f"no {item} of the study yet"):
+            reproduce(item, tmp_path, silent)
 
 
 def test_every_printed_count_is_of_a_store_that_the_study_reads() -> None:

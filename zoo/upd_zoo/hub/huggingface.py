@@ -264,10 +264,11 @@ class HuggingFaceHub(Hub):
 
     def _unreachable(self, model: ModelId | None, error: Exception) -> OfflineError:
         what = "the catalogue" if model is None else str(model)
+        problem = f"{self.location} cannot be reached for {what} ({type(error).__name__})"
+        if model is not None and self.location == DEFAULT_HUB and model.canonical.name not in self._known_models():
+            problem += f", and the catalogue of this version does not list {model.canonical.name}"
         return OfflineError(
-            f"{self.location} cannot be reached for {what} ({type(error).__name__})",
-            "",
-            "check the connection and HF_ENDPOINT, or pull from a folder with --hub FOLDER",
+            problem, "", "check the connection and HF_ENDPOINT, or pull from a folder with --hub FOLDER"
         )
 
     def _refused(self, model: ModelId | None, refusal: "Refusal") -> UpdZooError:
