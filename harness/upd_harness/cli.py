@@ -236,7 +236,7 @@ def evaluate(
     """Measure a model on a prepared test set, beside trivial baselines."""
     from upd_harness.evaluation import evaluate as run_evaluation
     from upd_harness.evaluation import insist_on_room
-    from upd_harness.report import why_undefined
+    from upd_harness.report import not_clearly_better, why_undefined
     from upd_zoo.data.sources import data_folder, store_path
     from upd_zoo.data.store import Store
     from upd_zoo.vocabulary import ModelId, get_test_set
@@ -265,7 +265,8 @@ def evaluate(
             on_progress=advance,
         )
     result = evaluation.result
-    for reason in why_undefined(result.model_dump(mode="json")):
+    document = result.model_dump(mode="json", by_alias=True)
+    for reason in why_undefined(document):
         terminal.say(reason)
     contenders = {"model": result.metrics} | result.baselines
     rows = [
@@ -274,8 +275,10 @@ def evaluate(
     ]
     head = f"{result.model} on {chosen.title}: {result.images} images, {result.anomalous} anomalous"
     head += f"  [{', '.join(result.labels)}]\n\n" if result.labels else "\n\n"
-    text = head + table(("", "AP_i", "AUROC", "AP_p", "best Dice"), rows) + f"\n\n{evaluation.report}"
-    terminal.data(result.model_dump(mode="json", by_alias=True), text)
+    text = head + table(("", "AP_i", "AUROC", "AP_p", "best Dice"), rows)
+    if poor := not_clearly_better(document):
+        text += f"\n\nNot clearly better than a baseline: {', '.join(poor)}"
+    terminal.data(document, f"{text}\n\n{evaluation.report}")
 
 
 def _figure(value: float | None) -> str:

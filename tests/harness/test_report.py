@@ -18,6 +18,7 @@ from fake.memory import traced
 from upd_harness.report import (
     GalleryItem,
     colour_map,
+    not_clearly_better,
     overlay,
     thumbnail,
     write_evaluation_report,
@@ -439,6 +440,7 @@ def test_metrics_stand_beside_their_baselines(tmp_path: Path) -> None:
     assert numbers[0] == ["0.846", "0.801", "0.885", "0.500", "0.620"]
     assert numbers[3] == ["0.468", "0.420", "0.510", "0.041", "0.300"]
     assert ["not clearly better" in line for line in rows] == [False, False, True, False]
+    assert not_clearly_better(RESULT) == ["AP_p"]
 
 
 @pytest.mark.parametrize(

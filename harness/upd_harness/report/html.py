@@ -250,6 +250,11 @@ def _glyph(index: int) -> str:
     return _GLYPHS[index % len(_GLYPHS)]
 
 
+def not_clearly_better(result: Mapping[str, Any]) -> list[str]:
+    """Return the metrics by which a model is not clearly better than a trivial baseline."""
+    return [row["name"] for row in _metric_rows(result) if row["no_better"]]
+
+
 def why_undefined(result: Mapping[str, Any]) -> list[str]:
     """Return why metrics of a result have no value, one line for each reason; nothing where all have one."""
     names: dict[str, list[str]] = {}
