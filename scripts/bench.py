@@ -34,9 +34,9 @@ import numpy.typing as npt
 import typer
 
 from bench_figures import BATCH, Figure, apart, config_of, model_of, resident, seconds_of, shortest
+from upd_harness.cli.terminal import Terminal, reports_errors, table
 from upd_harness.provenance import utc_now, versions
-from upd_harness.terminal import Terminal, reports_errors, table
-from upd_zoo.artefact import (
+from upd_zoo.artefact.records import (
     CONFIG,
     ONNX,
     TORCHSCRIPT,
@@ -45,10 +45,10 @@ from upd_zoo.artefact import (
     read_record,
     write_record,
 )
-from upd_zoo.catalogue import CATALOGUE, Catalogue, Row
 from upd_zoo.errors import ToleranceError, UpdZooError
 from upd_zoo.files import write_json
-from upd_zoo.runtime import Array, Model, onnx_predict
+from upd_zoo.hub.catalogue import CATALOGUE, Catalogue, Row
+from upd_zoo.runtime.model import Array, Model, onnx_predict
 from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
 
 SCHEMA: Final = "upd-zoo/bench/1"
@@ -149,9 +149,9 @@ def scoring(slices: int, repeats: int) -> list[Figure]:
 
 
 def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
-    from upd_harness.images import open_case
-    from upd_harness.inputs import Input
-    from upd_harness.scoring import Settings, score_folder
+    from upd_harness.scoring.cases import open_case
+    from upd_harness.scoring.folder import Settings, score_folder
+    from upd_harness.scoring.inputs import Input
 
     model, inputs = _model(folder), folder / f"inputs-{side}"
     paths = [_write_volume(inputs / f"{number}.nii.gz", side, slices // 2, number) for number in range(2)]
@@ -204,7 +204,7 @@ def _write_volume(path: Path, side: int, slices: int, seed: int) -> Path:
 
 def metrics(pixels: int) -> list[Figure]:
     """Compare the tally of pixels with scikit-learn, in time, memory and value."""
-    from upd_harness.metrics import ScoreTally
+    from upd_harness.evaluation.metrics import ScoreTally
 
     _progress(f"{pixels} pixels: tally")
     scores, mask = _pixels(pixels)
@@ -244,7 +244,7 @@ def _pixels(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
 
 def _tally(scores: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    from upd_harness.metrics import ScoreTally
+    from upd_harness.evaluation.metrics import ScoreTally
 
     tally = ScoreTally()
     tally.update(scores, mask)
@@ -269,8 +269,8 @@ def backends(repeats: int) -> list[Figure]:
     import torch
 
     from upd_zoo.detector import Detector
-    from upd_zoo.eager import as_predict, load_script
     from upd_zoo.export.formats import write_onnx, write_torchscript
+    from upd_zoo.runtime.eager import as_predict, load_script
 
     detector = Detector.from_config(config_of(*_QUICK_VAE))
     images = torch.rand(BATCH, 1, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0)).numpy()
@@ -302,8 +302,8 @@ def phantoms(subjects: int) -> list[Figure]:
 
 
 def _drawn(name: str, domain: str, subjects: int) -> Figure:
-    from upd_zoo.data.phantoms import PHANTOMS
-    from upd_zoo.data.source import Part, Request, StoreName
+    from upd_zoo.sources.phantoms import PHANTOMS
+    from upd_zoo.sources.source import Part, Request, StoreName
 
     inputs = PHANTOMS.opened(Request(subjects=subjects + 1))(StoreName(domain, Part.TRAIN))
     first, *others = inputs.values()
@@ -317,8 +317,8 @@ def reading(repeats: int) -> list[Figure]:
     """Measure how fast files pass the gate and become squares."""
     from PIL import Image
 
-    from upd_harness.images import open_case
-    from upd_harness.inputs import Input
+    from upd_harness.scoring.cases import open_case
+    from upd_harness.scoring.inputs import Input
 
     config, slices = config_of(*_QUICK_VAE), 100
     fundus = DOMAINS["phantom-fundus"].modality

@@ -11,11 +11,11 @@ from typing import Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from upd_zoo.appearance import coarse, figures_of
-from upd_zoo.artefact import Config, PixelConvention, Training
-from upd_zoo.calibration import Calibration, Quantiles, appearance_of
+from upd_zoo.artefact.appearance import coarse, figures_of
+from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
+from upd_zoo.artefact.records import Config, PixelConvention, Training
 from upd_zoo.recipe import load_recipe
-from upd_zoo.runtime import Model, Predict
+from upd_zoo.runtime.model import Model, Predict
 from upd_zoo.vocabulary import IMAGE_SIZE, SCALES, ModelId, Pretrain
 
 DOMAIN: Final = "phantom-t2"

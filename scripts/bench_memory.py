@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from bench_figures import Figure, apart, config_of, model_of, resident
-from upd_harness.scoring import score_folder
-from upd_zoo.artefact import PixelConvention
+from upd_harness.scoring.folder import score_folder
+from upd_zoo.artefact.records import PixelConvention
 from upd_zoo.errors import UpdZooError
-from upd_zoo.runtime import Array
+from upd_zoo.runtime.model import Array
 from upd_zoo.vocabulary import DOMAINS
 
 _SIZE: Final = 3000, 4000

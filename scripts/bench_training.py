@@ -8,13 +8,13 @@ from typing import Final
 import torch
 
 from bench_figures import DOMAIN, Figure, shortest
-from upd_zoo.data.source import Part
-from upd_zoo.data.sources import prepare, store_path
-from upd_zoo.data.store import Store
+from upd_zoo.fitting.trainer import LOG
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.run import encoder_of, pretrain
 from upd_zoo.recipe import load_recipe
-from upd_zoo.trainer import LOG
+from upd_zoo.sources.preparation import prepare, store_path
+from upd_zoo.sources.source import Part
+from upd_zoo.stores.store import Store
 from upd_zoo.training import train
 from upd_zoo.vocabulary import ModelId, get_domain
 

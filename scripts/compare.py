@@ -31,15 +31,15 @@ import typer
 from PIL import Image
 
 from sheet import Line, panel, sheet
+from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_harness.report import colour_range, overlay
-from upd_harness.terminal import Terminal, reports_errors
-from upd_zoo.artefact import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result, read_record
-from upd_zoo.calibration import Calibration
-from upd_zoo.data.sources import data_folder, store_path
-from upd_zoo.data.store import Store
+from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result, read_record
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
 from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.sources.preparation import data_folder, store_path
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, ModelId, Protocol, TestSet, get_domain
 
 Array = npt.NDArray[np.float32]
@@ -190,8 +190,8 @@ def _export(model: ModelId, plan: Plan, folder: Path) -> None:
 
 
 def _evaluate(cell: Cell, plan: Plan, folder: Path) -> None:
-    from upd_harness.evaluation import evaluate
-    from upd_zoo.runtime import load_folder
+    from upd_harness.evaluation.run import evaluate
+    from upd_zoo.runtime.model import load_folder
 
     model = load_folder(folder / "artefact", device="cpu", threads=plan.threads)
     for test_set in cell.tests():
@@ -285,7 +285,7 @@ def _line(artefact: Path, images: Array, masks: Sequence[Any]) -> Line:
     """Return the panels of a model, image after image."""
     import torch
 
-    from upd_zoo.eager import load_detector
+    from upd_zoo.runtime.eager import load_detector
 
     config = read_record(artefact / CONFIG, Config)
     low, high = colour_range(read_record(artefact / CALIBRATION, Calibration))

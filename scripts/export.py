@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.making import next_command
-from upd_harness.terminal import Terminal, reports_errors, table, when_interrupted
-from upd_zoo.artefact import CONFIG, Config, read_record
-from upd_zoo.data.sources import data_folder, store_path
-from upd_zoo.data.store import FACTS, Store
+from upd_harness.cli.making import next_command
+from upd_harness.cli.terminal import Terminal, reports_errors, table, when_interrupted
+from upd_zoo.artefact.records import CONFIG, Config, read_record
 from upd_zoo.errors import NotFoundError
 from upd_zoo.export import export_artefact
+from upd_zoo.sources.preparation import data_folder, store_path
+from upd_zoo.stores.store import FACTS, Store
 
 _PARTS = ("train", "validation")
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors
+from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_text
 from upd_zoo.method import Method, create, registered

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.terminal import Terminal, reports_errors
-from upd_zoo.data.phantoms.files import write_phantom_files
+from upd_harness.cli.terminal import Terminal, reports_errors
+from upd_zoo.phantoms.files import write_phantom_files
 
 
 @reports_errors

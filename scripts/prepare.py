@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from upd_harness.terminal import reports_errors, when_interrupted
-from upd_zoo.data.brain.source import BrainSource
-from upd_zoo.data.source import StoreName
-from upd_zoo.data.sources import SHELF, Preparation, Progress, data_folder, prepare, source_of
-from upd_zoo.data.store import Store
+from upd_harness.cli.terminal import reports_errors, when_interrupted
+from upd_zoo.brains.shelf import BrainSource
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing
+from upd_zoo.sources.preparation import SHELF, Preparation, Progress, data_folder, prepare, source_of
+from upd_zoo.sources.source import StoreName
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
 
 _TALK = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -80,8 +80,8 @@ def _draw(target: str, data: Path, done: Preparation, template: Path | None) -> 
     source = source_of(target)
     if not isinstance(source, BrainSource):
         return None
-    from upd_zoo.data.brain.pictures import contact_sheet
-    from upd_zoo.data.brain.template import load_template
+    from upd_zoo.brains.pictures import contact_sheet
+    from upd_zoo.brains.template import load_template
 
     path = data / target / "contact-sheet.png"
     with replacing(path) as temporary:

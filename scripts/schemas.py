@@ -13,7 +13,7 @@ import typer
 from pydantic.json_schema import GenerateJsonSchema
 
 import upd_zoo.schemas
-from upd_harness.terminal import Terminal, reports_errors
+from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import UpdZooError
 from upd_zoo.files import to_json, write_text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from upd_harness.legible import legible
-from upd_zoo.runtime import Model
+from upd_zoo.runtime.model import Model
 
 SCHEMA: Final = "upd-zoo/run/2"
 _VERSIONED: Final = ("upd-zoo", "numpy", "onnxruntime", "onnxruntime-gpu", "nibabel", "pillow", "tifffile", "torch")

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
 MAKERS = (
-    *("method", "detector", "training", "trainer", "checkpoint", "methods", "layers", "pretrain", "export", "eager"),
-    "tensors",
+    *("method", "detector", "training", "fitting", "methods", "layers", "pretrain", "export"),
+    *("runtime.eager", "runtime.tensors"),
 )
 """Parts of upd_zoo that make models and need torch; everything else works without."""
 EXTRAS = (
@@ -54,8 +54,7 @@ def modules_of(package: str) -> dict[str, Path]:
 
 
 def is_maker(module: str) -> bool:
-    parts = module.split(".")
-    return parts[0] == "upd_zoo" and len(parts) > 1 and parts[1] in MAKERS
+    return any(module == f"upd_zoo.{part}" or module.startswith(f"upd_zoo.{part}.") for part in MAKERS)
 
 
 MODULES = {name: path for package in PACKAGES for name, path in modules_of(package).items()}

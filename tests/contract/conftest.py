@@ -12,11 +12,11 @@ import torch
 
 from contract.kinds import COLOUR, GREY, light_recipe
 from fake.stores import write_tiny_store
-from upd_zoo.artefact import Config
-from upd_zoo.data.store import Store
+from upd_zoo.artefact.records import Config
+from upd_zoo.fitting.trainer import LOG, Batches, Trainer, seed_everything
 from upd_zoo.method import Method
 from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
-from upd_zoo.trainer import LOG, Batches, Trainer, seed_everything
+from upd_zoo.stores.store import Store
 from upd_zoo.training import prepare_method
 from upd_zoo.vocabulary import ModelId
 

@@ -12,8 +12,8 @@ from contract.kinds import GREY, PAIRS
 from fake.stores import draw_image, draw_mask, plant
 from upd_zoo.detector import Detector
 from upd_zoo.errors import NotFoundError, UsageError
+from upd_zoo.fitting.trainer import seed_everything
 from upd_zoo.method import Method, Prediction, create, register, registered, trainable
-from upd_zoo.trainer import seed_everything
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
 METHODS = sorted(registered())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upd_zoo.data.sources import SOURCES
+from upd_zoo.sources.preparation import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cards", "harness", "scripts", "tests", "zoo")
@@ -137,7 +137,7 @@ def test_what_is_not_there_is_seen(check: Check, text: str) -> None:
     [
         "[up](SECURITY.md#limits), [down](cards/), [out](https://example.org/x) and/or `map[0](x)`",
         "`zoo/upd_zoo/method.py`, `upd_zoo/method.py`, `cards/methods/<id>.md`, `out/demo`, `onnx/model.onnx`",
-        "`upd_zoo.load`, `upd_zoo.data.gate`; make nothing of it",
+        "`upd_zoo.load`, `upd_zoo.images.gate`; make nothing of it",
         "```\n$ make test  # all tests\nmake prepare DOMAIN=idrid ROOT=path/to/IDRiD\nmake\n```",
     ],
 )

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from upd_zoo.artefact import (
+from upd_zoo.artefact.integrity import inventory
+from upd_zoo.artefact.records import (
     CARD,
     CONFIG,
     MANIFEST,
@@ -16,7 +17,6 @@ from upd_zoo.artefact import (
     Training,
     write_record,
 )
-from upd_zoo.integrity import inventory
 from upd_zoo.vocabulary import BRAIN_MRI, DOMAINS, Pretrain, Protocol, Scale
 
 

@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.data.brain.grid import Grid, resample, resample_mask
-from upd_zoo.data.brain.shapes import grown
-from upd_zoo.data.brain.template import load_template
+from upd_zoo.brains.grid import Grid, resample, resample_mask
+from upd_zoo.brains.shapes import grown
+from upd_zoo.brains.template import load_template
 
 SPACING = 2.5
 """Millimetres between voxels."""

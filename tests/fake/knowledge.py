@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from fake.artefact import config_of
 from fake.stores import draw_image
-from upd_zoo.appearance import coarse, figures_of
-from upd_zoo.calibration import Appearance, Calibration, Quantiles, appearance_of
-from upd_zoo.runtime import Model
+from upd_zoo.artefact.appearance import coarse, figures_of
+from upd_zoo.artefact.calibration import Appearance, Calibration, Quantiles, appearance_of
+from upd_zoo.runtime.model import Model
 
 Array = npt.NDArray[np.float32]
 _SPREAD = Quantiles(count=3, levels=[0, 0.5, 0.999, 1], values=[0, 0.5, 0.9, 1])

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from fake.inputs import rows_of
-from upd_harness.parts import Shard
-from upd_harness.scoring import Settings
+from upd_harness.scoring.folder import Settings
+from upd_harness.scoring.parts import Shard
 from upd_zoo.files import sha256_of
-from upd_zoo.runtime import Array
+from upd_zoo.runtime.model import Array
 
 CONTINUE = Settings(mode="continue")
 OVERWRITE = Settings(mode="overwrite")

@@ -12,16 +12,16 @@ import pytest
 
 from fake.inputs import head, rows_of, write_picture, write_volume
 from fake.runs import CONTINUE, brightness
-from upd_harness import scorer
-from upd_harness.images import Case, open_case
-from upd_harness.inputs import Input
-from upd_harness.photographs import PhotographCase
-from upd_harness.scoring import Settings, score_folder
-from upd_zoo.artefact import Config
+from upd_harness.scoring import scorer
+from upd_harness.scoring.cases import Case, open_case
+from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.inputs import Input
+from upd_harness.scoring.photographs import PhotographCase
+from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputErrorCode, UpdZooError
 from upd_zoo.files import sha256_of
-from upd_zoo.runtime import Array, Model
+from upd_zoo.runtime.model import Array, Model
 
 
 def codes(output: Path) -> dict[str, str]:
@@ -207,13 +207,13 @@ def test_images_too_many_for_the_memory_fail_together_and_alone(
 def test_every_input_has_one_row_or_the_run_is_no_success(
     quick: Model, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("upd_harness.scoring.write_row", _forgetting("3.png"))
+    monkeypatch.setattr("upd_harness.scoring.folder.write_row", _forgetting("3.png"))
     with pytest.raises(UpdZooError, match=r"1 of 10 inputs have no result.*--continue"):
         score_folder(quick, photographs, tmp_path / "out")
 
 
 def _forgetting(name: str) -> Callable[..., None]:
-    from upd_harness.journal import write_row
+    from upd_harness.scoring.journal import write_row
 
     def write(stream: Any, row: Any) -> None:
         if row["input"] != name:

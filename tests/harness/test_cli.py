@@ -14,7 +14,7 @@ import pytest
 from fake.artefact import sign
 from fake.inputs import head, rows_of, write_broken, write_picture, write_volume
 from fake.program import PROGRAM, Answer, Command
-from upd_zoo.artefact import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
+from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.vocabulary import Protocol
 
 MODEL = "vae-phantom-t2"
@@ -160,7 +160,7 @@ def test_what_cannot_be_pulled_is_one_error(upd_zoo: Command, arguments: list[st
 
 @pytest.mark.parametrize("arguments", [["pull", MODEL], ["list"], ["info", MODEL]])
 def test_an_unreachable_hub_is_offline(environment: dict[str, str], arguments: list[str]) -> None:
-    without_waiting = "import time; time.sleep = lambda seconds: None; from upd_harness.cli import main; main()"
+    without_waiting = "import time; time.sleep = lambda seconds: None; from upd_harness.cli.program import main; main()"
     answer = finished([sys.executable, "-c", without_waiting, *arguments, "--hub", "hf://lab"], environment)
     assert answer.is_one_error(6), answer
 
@@ -331,7 +331,7 @@ def test_a_full_disk_is_one_error_and_the_run_can_go_on(
 
 _UNTIL_INTERRUPTED = """
 import os, sys, signal
-from upd_harness.scorer import Scorer
+from upd_harness.scoring.scorer import Scorer
 plain = Scorer._row
 def slow(self, opened, *rest):
     row = plain(self, opened, *rest)
@@ -339,7 +339,7 @@ def slow(self, opened, *rest):
         os.kill(os.getpid(), signal.SIGINT)
     return row
 Scorer._row = slow
-from upd_harness.cli import main
+from upd_harness.cli.program import main
 main()
 """
 
@@ -362,7 +362,7 @@ _INTERRUPTED_AT_ONCE = """
 import signal
 import upd_zoo.hub
 upd_zoo.hub.open_hub = lambda *arguments: signal.raise_signal(signal.SIGINT)
-from upd_harness.cli import main
+from upd_harness.cli.program import main
 main()
 """
 
@@ -411,7 +411,7 @@ def test_a_full_disk_or_an_interrupt_leaves_an_earlier_evaluation_as_it_was(
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("upd_harness.evaluation._gather", interrupt)
+    monkeypatch.setattr("upd_harness.evaluation.run._gather", interrupt)
     stopped = upd_zoo(*command, "--overwrite")
     assert (stopped.code, stopped.out) == (130, "")
     assert stopped.err == "interrupted: nothing was written; an earlier evaluation stands as it was\n"

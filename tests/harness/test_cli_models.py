@@ -12,7 +12,7 @@ import pytest
 import upd_zoo as upd_zoo_package
 from fake.artefact import write_artefact
 from fake.program import Answer, Command
-from upd_zoo.artefact import CONFIG, ONNX, WEIGHTS
+from upd_zoo.artefact.records import CONFIG, ONNX, WEIGHTS
 
 MODEL = "vae-phantom-t2"
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +143,7 @@ _INTERRUPTED = """
 import signal
 import upd_zoo.hub.folder
 upd_zoo.hub.folder.FolderHub._inside = lambda *arguments: signal.raise_signal(signal.SIGINT)
-from upd_harness.cli import main
+from upd_harness.cli.program import main
 main()
 """
 

@@ -10,13 +10,13 @@ import pytest
 
 from fake.inputs import rows_of, write_picture
 from fake.runs import CONTINUE, OVERWRITE, assert_same_run, brightness, hashes, part
-from upd_harness.inputs import Input, Kind
-from upd_harness.journal import still_good
-from upd_harness.parts import Shard
-from upd_harness.scoring import Settings, score_folder
+from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.inputs import Input, Kind
+from upd_harness.scoring.journal import still_good
+from upd_harness.scoring.parts import Shard
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import sha256_of
-from upd_zoo.runtime import Array, Model
+from upd_zoo.runtime.model import Array, Model
 
 # Output folders
 
@@ -77,8 +77,8 @@ def test_results_that_cannot_be_written_are_one_explained_error(
 _SCORE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from upd_harness.scoring import Settings, score_folder
-from upd_zoo.runtime import load_folder
+from upd_harness.scoring.folder import Settings, score_folder
+from upd_zoo.runtime.model import load_folder
 artefact, inputs, output, after = sys.argv[1:]
 def die(done, total, name):
     if done == int(after):

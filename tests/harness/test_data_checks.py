@@ -9,9 +9,9 @@ import pytest
 
 from fake.program import Command
 from fake.stores import draw_samples
-from upd_harness.data_checks import as_document, as_text, balance, check, stores_to_check
-from upd_zoo.data.store import Sample, Store, write_store
+from upd_harness.checks.stores import as_document, as_text, balance, check, stores_to_check
 from upd_zoo.errors import NotFoundError, ToleranceError, UsageError
+from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import DOMAINS
 
 SUBJECTS = 12

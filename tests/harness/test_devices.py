@@ -19,7 +19,7 @@ int cuDriverGetVersion(int *version) { *version = 13020; return 0; }
 BACKENDS = ("onnx", "torchscript", "torch")
 TRAINER = """
 import sys, pathlib
-from upd_zoo.trainer import Trainer
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.errors import UsageError
 from upd_zoo.recipe import load_recipe
 from upd_zoo.vocabulary import ModelId

@@ -10,12 +10,12 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
-from upd_harness.evaluation import Evaluation, evaluate, insist_on_room
+from upd_harness.evaluation.run import Evaluation, evaluate, insist_on_room
 from upd_harness.report import why_undefined
-from upd_zoo.artefact import RESULTS, Result, Space, read_record
-from upd_zoo.data.store import Store
+from upd_zoo.artefact.records import RESULTS, Result, Space, read_record
 from upd_zoo.errors import UsageError
-from upd_zoo.runtime import Array, Model
+from upd_zoo.runtime.model import Array, Model
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Scale, get_test_set
 
 PHANTOM = get_test_set("phantom-t2")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fake.inputs import head, rows_of, write_volume
-from upd_harness.scoring import Settings, score_folder
+from upd_harness.scoring.folder import Settings, score_folder
 from upd_zoo.errors import UpdZooError
-from upd_zoo.runtime import Array, Model, in_time
+from upd_zoo.runtime.model import Array, Model, in_time
 
 CASES = 8
 

@@ -11,18 +11,18 @@ import pytest
 
 from fake.heads import Head, head, save
 from fake.program import Command
-from upd_harness import heads
-from upd_harness.heads import Heads
-from upd_harness.inputs import Input
-from upd_harness.journal import read_rows
-from upd_harness.scoring import Settings, score_folder
-from upd_zoo.artefact import Space
-from upd_zoo.data.brain.scans import Brain, Scan, prepare_scan
-from upd_zoo.data.brain.shapes import shrunk
-from upd_zoo.data.brain.source import VERSION
-from upd_zoo.data.brain.template import load_template
+from upd_harness.scoring import heads
+from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.heads import Heads
+from upd_harness.scoring.inputs import Input
+from upd_harness.scoring.journal import read_rows
+from upd_zoo.artefact.records import Space
+from upd_zoo.brains.scans import Brain, Scan, prepare_scan
+from upd_zoo.brains.shapes import shrunk
+from upd_zoo.brains.shelf import VERSION
+from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
-from upd_zoo.runtime import Array, Model
+from upd_zoo.runtime.model import Array, Model
 
 Row = dict[str, Any]
 

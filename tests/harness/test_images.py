@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from fake.inputs import head, write_volume
-from upd_harness.images import VolumeCase, open_case
-from upd_harness.inputs import Input, list_inputs
-from upd_harness.scoring import score_folder
-from upd_zoo.artefact import Config
+from upd_harness.scoring.cases import VolumeCase, open_case
+from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.inputs import Input, list_inputs
+from upd_zoo.artefact.records import Config
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.runtime import Model
+from upd_zoo.runtime.model import Model
 
 Affine = npt.NDArray[np.float64]
 

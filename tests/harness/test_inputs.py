@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upd_harness.inputs import Input, Kind, Listing, list_inputs
+from upd_harness.scoring.inputs import Input, Kind, Listing, list_inputs
 from upd_zoo.errors import InputErrorCode, NotFoundError
 
 

@@ -11,14 +11,14 @@ from PIL import Image
 
 from fake.inputs import rows_of
 from fake.knowledge import appearance_from, knowing
-from upd_harness.likeness import doubts
-from upd_harness.scoring import score_folder
-from upd_zoo.appearance import levels_of
+from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.likeness import doubts
+from upd_zoo.artefact.appearance import levels_of
 from upd_zoo.caution import Caution, CautionCode
-from upd_zoo.data.phantoms import PHANTOMS
-from upd_zoo.data.source import Part, StoreName
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.runtime import Model
+from upd_zoo.runtime.model import Model
+from upd_zoo.sources.phantoms import PHANTOMS
+from upd_zoo.sources.source import Part, StoreName
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Framing
 
 Array = npt.NDArray[np.float32]

@@ -18,8 +18,8 @@ import typer
 from fake.program import Answer, Command
 from fake.stores import write_tiny_store
 from fake.trained import GREY, trained_artefact
-from upd_zoo.artefact import CONFIG, TORCHSCRIPT, WEIGHTS
-from upd_zoo.integrity import inventory
+from upd_zoo.artefact.integrity import inventory
+from upd_zoo.artefact.records import CONFIG, TORCHSCRIPT, WEIGHTS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = ("vae-phantom-t2", "--profile", "tiny", "--batch-size", "2", "-d", "cpu")

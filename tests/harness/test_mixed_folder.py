@@ -11,9 +11,9 @@ import pytest
 from fake.inputs import head, map_of, rows_of, write_picture, write_volume
 from fake.odd import write_doubtful, write_odd
 from fake.program import Command
-from upd_harness.scoring import score_folder
+from upd_harness.scoring.folder import score_folder
 from upd_zoo.files import sha256_of
-from upd_zoo.runtime import Model
+from upd_zoo.runtime.model import Model
 
 MODEL = "vae-phantom-t2"
 

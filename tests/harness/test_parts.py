@@ -9,10 +9,10 @@ import pytest
 
 from fake.inputs import map_of, rows_of, write_picture
 from fake.runs import CONTINUE, hashes, part
-from upd_harness.parts import Shard
-from upd_harness.scoring import Settings, merge_parts, score_folder
+from upd_harness.scoring.folder import Settings, merge_parts, score_folder
+from upd_harness.scoring.parts import Shard
 from upd_zoo.errors import UpdZooError, UsageError
-from upd_zoo.runtime import Model
+from upd_zoo.runtime.model import Model
 
 
 def test_parts_make_together_what_one_run_makes(model: Model, scans: Path, tmp_path: Path) -> None:

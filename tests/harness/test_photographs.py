@@ -9,9 +9,9 @@ import tifffile
 from PIL import Image
 
 from fake.inputs import write_picture
-from upd_harness.images import Case, open_case
-from upd_harness.inputs import Input
-from upd_zoo.artefact import Config
+from upd_harness.scoring.cases import Case, open_case
+from upd_harness.scoring.inputs import Input
+from upd_zoo.artefact.records import Config
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 

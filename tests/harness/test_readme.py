@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from upd_harness.journal import read_rows
-from upd_harness.scoring import score_folder
-from upd_zoo.artefact import CARD, CONFIG
+from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.journal import read_rows
+from upd_zoo.artefact.records import CARD, CONFIG
 from upd_zoo.files import write_text
-from upd_zoo.runtime import Model
+from upd_zoo.runtime.model import Model
 from upd_zoo.vocabulary import Framing
 
 README = Path(__file__).resolve().parents[2] / "README.md"

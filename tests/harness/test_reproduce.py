@@ -14,10 +14,10 @@ from fake.stores import draw_image, write_tiny_store
 from upd_harness.reproduce import ITEMS, OF_THE_STUDY, reproduce, write_reproduction
 from upd_harness.reproduce.fig_1 import BLOCK, measure
 from upd_harness.reproduce.result import published
-from upd_zoo.data.source import Part
-from upd_zoo.data.sources import prepare, store_name
-from upd_zoo.data.store import Sample, Store, write_store
 from upd_zoo.errors import MissingExtraError, NotFoundError, UsageError
+from upd_zoo.sources.preparation import prepare, store_name
+from upd_zoo.sources.source import Part
+from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol
 
 

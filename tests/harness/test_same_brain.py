@@ -12,8 +12,8 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from fake.inputs import head, rows_of
-from upd_harness.scoring import score_folder
-from upd_zoo.runtime import Array, Model
+from upd_harness.scoring.folder import score_folder
+from upd_zoo.runtime.model import Array, Model
 
 Volume = npt.NDArray[Any]
 Row = dict[str, Any]

@@ -16,7 +16,6 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from upd_zoo.detector import Detector
-from upd_zoo.eager import as_predict, load_script
 from upd_zoo.errors import UsageError
 from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.export.parity import compare
@@ -34,7 +33,8 @@ from upd_zoo.methods.cutpaste import (
     rotated_box,
 )
 from upd_zoo.recipe import load_recipe
-from upd_zoo.runtime import onnx_predict
+from upd_zoo.runtime.eager import as_predict, load_script
+from upd_zoo.runtime.model import onnx_predict
 from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
 
 SMALL = {"network": "test_resnet", "head_depth": 1, "head_width": 8, "projection": 4, "stride": 48}

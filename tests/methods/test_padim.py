@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fake.stores import write_tiny_store
-from upd_zoo.data.store import Store
 from upd_zoo.errors import UsageError
+from upd_zoo.fitting.trainer import Batches, Trainer
 from upd_zoo.methods.padim import PaDiM
 from upd_zoo.recipe import load_recipe
-from upd_zoo.trainer import Batches, Trainer
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
 
 LIGHT = "test_resnet"

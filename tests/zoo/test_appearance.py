@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from fake.stores import draw_image
-from upd_zoo.appearance import SIDE, Turn, coarse, figures_of, likeness, median_figures, turned, turns_of
-from upd_zoo.calibration import LOOK_LEVELS, appearance_of
+from upd_zoo.artefact.appearance import SIDE, Turn, coarse, figures_of, likeness, median_figures, turned, turns_of
+from upd_zoo.artefact.calibration import LOOK_LEVELS, appearance_of
 
 IMAGES = np.stack([draw_image(3, np.random.default_rng(seed)) for seed in range(5)])
 SUBJECTS = ["a", "a", "b", "c", "c"]

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fake.knowledge import APPEARANCE
-from upd_zoo.artefact import (
+from upd_zoo.artefact.calibration import Calibration, Quantiles
+from upd_zoo.artefact.integrity import inventory
+from upd_zoo.artefact.records import (
     CALIBRATION,
     CONFIG,
     MANIFEST,
@@ -32,10 +34,8 @@ from upd_zoo.artefact import (
     read_record,
     write_record,
 )
-from upd_zoo.calibration import Calibration, Quantiles
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import write_json
-from upd_zoo.integrity import inventory
 from upd_zoo.schemas import SCHEMAS
 from upd_zoo.vocabulary import Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from fake.stores import write_tiny_store
-from upd_zoo.data.store import Store
-from upd_zoo.trainer import Batches
+from upd_zoo.fitting.trainer import Batches
+from upd_zoo.stores.store import Store
 
 
 @pytest.fixture(scope="module")

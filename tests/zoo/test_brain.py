@@ -9,15 +9,15 @@ import pytest
 from scipy import ndimage
 
 from fake.heads import SPACING, Head, head, save
-from upd_zoo.data.brain import extraction
-from upd_zoo.data.brain.alignment import follow, refine, turned
-from upd_zoo.data.brain.extraction import Attempt, Evidence, Found, extract
-from upd_zoo.data.brain.grid import Grid, resample, resample_mask, to_matrix, to_transform, upright
-from upd_zoo.data.brain.scans import Scan, prepare_scan
-from upd_zoo.data.brain.shapes import closed, dice, grown, largest, opened, shrunk
-from upd_zoo.data.brain.template import load_template
-from upd_zoo.data.nifti import Volume
+from upd_zoo.brains import extraction
+from upd_zoo.brains.alignment import follow, refine, turned
+from upd_zoo.brains.extraction import Attempt, Evidence, Found, extract
+from upd_zoo.brains.grid import Grid, resample, resample_mask, to_matrix, to_transform, upright
+from upd_zoo.brains.scans import Scan, prepare_scan
+from upd_zoo.brains.shapes import closed, dice, grown, largest, opened, shrunk
+from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, MissingExtraError
+from upd_zoo.images.nifti import Volume
 
 TEMPLATE = load_template()
 AFFINE = np.array([[0, 2.0, 0, -10], [-3.0, 0, 0, 5], [0, 0, 1.5, 7], [0, 0, 0, 1]])
@@ -123,7 +123,7 @@ def test_a_head_or_a_scrap_is_no_template(tmp_path: Path) -> None:
 
 
 def test_without_the_libraries_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from upd_zoo.data.brain.grid import sitk
+    from upd_zoo.brains.grid import sitk
 
     sitk.cache_clear()
     monkeypatch.setitem(sys.modules, "SimpleITK", None)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from fake.heads import Head, head, save
-from upd_zoo.data.brain.external import KNOWN, Extractor
-from upd_zoo.data.brain.scans import Scan, prepare_scan
-from upd_zoo.data.brain.shapes import dice
-from upd_zoo.data.brain.template import load_template
-from upd_zoo.data.nifti import Volume
-from upd_zoo.data.sources import prepare
+from upd_zoo.brains.external import KNOWN, Extractor
+from upd_zoo.brains.scans import Scan, prepare_scan
+from upd_zoo.brains.shapes import dice
+from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
+from upd_zoo.images.nifti import Volume
+from upd_zoo.sources.preparation import prepare
 from upd_zoo.vocabulary import DOMAINS
 
 KNOWS = """#!{python}

@@ -10,19 +10,19 @@ from fake.brats import MISNAMED, write_brats
 from fake.camcan import SUBJECTS, write_camcan
 from fake.heads import Head
 from fake.msd_brats import CASES, write_msd_brats
-from upd_zoo.data.atlas import ATLAS
-from upd_zoo.data.brain.scans import prepare_scan
-from upd_zoo.data.brain.shapes import dice
-from upd_zoo.data.brain.source import BrainSource
-from upd_zoo.data.brain.template import load_template
-from upd_zoo.data.brats import BRATS
-from upd_zoo.data.camcan import CAMCAN
-from upd_zoo.data.gate import read_volume
-from upd_zoo.data.msd_brats import MSD_BRATS
-from upd_zoo.data.source import Part, Request, StoreName
-from upd_zoo.data.sources import prepare, store_path
-from upd_zoo.data.store import Store
+from upd_zoo.brains.scans import prepare_scan
+from upd_zoo.brains.shapes import dice
+from upd_zoo.brains.shelf import BrainSource
+from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.images.gate import read_volume
+from upd_zoo.sources.atlas import ATLAS
+from upd_zoo.sources.brats import BRATS
+from upd_zoo.sources.camcan import CAMCAN
+from upd_zoo.sources.msd_brats import MSD_BRATS
+from upd_zoo.sources.preparation import prepare, store_path
+from upd_zoo.sources.source import Part, Request, StoreName
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Protocol
 
 BLANK = Head(np.ones((4, 4, 4), np.float32), np.ones((4, 4, 4), bool), np.eye(4))

@@ -12,20 +12,20 @@ from fake.heads import head, save
 from fake.idrid import write_idrid
 from fake.ixi import SUBJECTS, write_ixi
 from fake.open_ms import PATIENTS, write_open_ms
-from upd_zoo.data.brain import source as brain_source
-from upd_zoo.data.brain.extraction import Attempt
-from upd_zoo.data.brain.pictures import contact_sheet
-from upd_zoo.data.brain.scans import Scan, prepare_scan
-from upd_zoo.data.brain.shapes import dice
-from upd_zoo.data.brain.template import load_template
-from upd_zoo.data.idrid import IDRID
-from upd_zoo.data.ixi import IXI
-from upd_zoo.data.open_ms import OPEN_MS
-from upd_zoo.data.side_by_side import side_by_side
-from upd_zoo.data.source import Part, Request, StoreName
-from upd_zoo.data.sources import SHELF, Preparation, prepare, store_path
-from upd_zoo.data.store import Store
+from upd_zoo.brains import shelf as brain_source
+from upd_zoo.brains.extraction import Attempt
+from upd_zoo.brains.pictures import contact_sheet
+from upd_zoo.brains.scans import Scan, prepare_scan
+from upd_zoo.brains.shapes import dice
+from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
+from upd_zoo.sources.idrid import IDRID
+from upd_zoo.sources.ixi import IXI
+from upd_zoo.sources.open_ms import OPEN_MS
+from upd_zoo.sources.preparation import SHELF, Preparation, prepare, store_path
+from upd_zoo.sources.side_by_side import side_by_side
+from upd_zoo.sources.source import Part, Request, StoreName
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Scale
 
 TRAIN, VALIDATION = StoreName("ixi-t1", Part.TRAIN), StoreName("ixi-t1", Part.VALIDATION)
@@ -56,7 +56,7 @@ def all_slices(data: Path, done: Preparation) -> Iterator[tuple[Store, dict[str,
 def _someone_in_each_part() -> Iterator[None]:
     """Let the three subjects of the look-alike be divided, whatever their names."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("upd_zoo.data.ixi.part_of", lambda name, *_: VALIDATION.part if "HH" in name else TRAIN.part)
+        patch.setattr("upd_zoo.sources.ixi.part_of", lambda name, *_: VALIDATION.part if "HH" in name else TRAIN.part)
         yield
 
 
@@ -163,7 +163,7 @@ def test_one_broken_scan_does_not_stop_the_rest(ixi: Path, prepared: tuple[Path,
 
 
 def test_what_is_not_believed_is_named_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("upd_zoo.data.brain.extraction.ATTEMPTS", (Attempt(2, 1.0),))
+    monkeypatch.setattr("upd_zoo.brains.extraction.ATTEMPTS", (Attempt(2, 1.0),))
     each = head()
     save(tmp_path / "IXI-T1" / f"{SUBJECTS[1]}-T1.nii.gz", each.data[:, :, ::-1], each.affine)
     (read,) = IXI.opened(Request(tmp_path, shelf=tmp_path / SHELF))(VALIDATION).values()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fake.stores import write_tiny_store
-from upd_zoo.calibration import Calibration
+from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.errors import ToleranceError
 from upd_zoo.export.calibration import calibrate, calibration_labels, insist_on_thresholds
-from upd_zoo.runtime import Array, Predict
+from upd_zoo.runtime.model import Array, Predict
 from upd_zoo.vocabulary import Foreground
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upd_zoo.catalogue import PACKAGED, Catalogue, Row
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
+from upd_zoo.hub.catalogue import PACKAGED, Catalogue, Row
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
 
 RD = Row("rd-camcan-t2", "main", "RD", Pretrain.IMAGENET, Protocol.STUDY, "study", (), "2026-01-31", {"onnx": 12})

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from fake.chexpert import FULL, HEADER, HEALTHY, SMALL, TESTS, Film, people, release_of, write_chexpert, write_table
-from upd_zoo.data.chexpert import CHEXPERT
-from upd_zoo.data.framing import frame
-from upd_zoo.data.gate import read_photograph
-from upd_zoo.data.source import Inputs, Part, Request, StoreName
-from upd_zoo.data.sources import prepare, store_path
-from upd_zoo.data.splits import shuffled
-from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.framing import frame
+from upd_zoo.images.gate import read_photograph
+from upd_zoo.sources.chexpert import CHEXPERT
+from upd_zoo.sources.preparation import prepare, store_path
+from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.sources.splits import shuffled
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Framing, Protocol
 
 DOMAIN = DOMAINS["chexpert"]

@@ -19,12 +19,12 @@ from fake.ddr import (
     write_mask,
     write_tables,
 )
-from upd_zoo.data.ddr import DDR
-from upd_zoo.data.framing import frame_mask
-from upd_zoo.data.source import Inputs, Part, Request, StoreName
-from upd_zoo.data.sources import prepare, store_path
-from upd_zoo.data.store import Sample, Store
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.images.framing import frame_mask
+from upd_zoo.sources.ddr import DDR
+from upd_zoo.sources.preparation import prepare, store_path
+from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.stores.store import Sample, Store
 from upd_zoo.vocabulary import DOMAINS, Framing, Protocol
 
 DOMAIN = DOMAINS["ddr"]

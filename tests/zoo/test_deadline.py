@@ -13,10 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import upd_zoo.runtime
-from upd_zoo.deadline import Overdue, within
+import upd_zoo.runtime.model
 from upd_zoo.errors import UpdZooError
-from upd_zoo.runtime import in_time, onnx_predict
+from upd_zoo.runtime.deadline import Overdue, within
+from upd_zoo.runtime.model import in_time, onnx_predict
 
 IMAGES = np.zeros((2, 1, 128, 128), np.float32)
 ENDLESS = np.iinfo(np.int64).max
@@ -66,8 +66,8 @@ def workers() -> int:
 
 
 def test_an_endless_graph_is_an_error_after_the_limit_and_stops(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upd_zoo.runtime, "BATCH_SECONDS", 1.0)
-    monkeypatch.setattr(upd_zoo.runtime, "IMAGE_SECONDS", 0.25)
+    monkeypatch.setattr(upd_zoo.runtime.model, "BATCH_SECONDS", 1.0)
+    monkeypatch.setattr(upd_zoo.runtime.model, "IMAGE_SECONDS", 0.25)
     predict, began = onnx_predict(endless, "cpu", 1), time.monotonic()
     with pytest.raises(UpdZooError, match="did not come to an end within 1 s on a batch of 2 images"):
         predict(IMAGES)
@@ -123,7 +123,7 @@ def test_work_that_is_interrupted_is_told_and_waited_for() -> None:
 def test_a_program_ends_although_its_work_does_not() -> None:
     """Native code cannot be stopped: an exit waits for no work that is overdue."""
     program = (
-        "import time\nfrom upd_zoo.deadline import within, Overdue\n"
+        "import time\nfrom upd_zoo.runtime.deadline import within, Overdue\n"
         "try: within(0.1, lambda: time.sleep(600))\nexcept Overdue: raise SystemExit(1)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60, capture_output=True)

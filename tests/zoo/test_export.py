@@ -17,7 +17,9 @@ from onnx import TensorProto, helper
 import upd_zoo.export
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
-from upd_zoo.artefact import (
+from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.integrity import inventory, verify
+from upd_zoo.artefact.records import (
     CALIBRATION,
     CARD,
     CONFIG,
@@ -33,15 +35,13 @@ from upd_zoo.artefact import (
     read_record,
     write_record,
 )
-from upd_zoo.calibration import Calibration
-from upd_zoo.data.store import Store
-from upd_zoo.eager import load_script
 from upd_zoo.errors import IntegrityError, ToleranceError, UsageError
 from upd_zoo.export import export_artefact
 from upd_zoo.export.card import write_card
 from upd_zoo.files import sha256_of, write_json
-from upd_zoo.integrity import inventory, verify
-from upd_zoo.runtime import FILES, Array, load_folder, onnx_predict
+from upd_zoo.runtime.eager import load_script
+from upd_zoo.runtime.model import FILES, Array, load_folder, onnx_predict
+from upd_zoo.stores.store import Store
 
 SECTIONS = (
     "Details",

@@ -8,7 +8,7 @@ import pytest
 from nibabel import orientations
 from nibabel.affines import apply_affine
 
-from upd_zoo.data.framing import (
+from upd_zoo.images.framing import (
     axial_geometry,
     axial_slices,
     frame,

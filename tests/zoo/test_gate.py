@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fake.memory import traced
-from upd_zoo.data import gate
-from upd_zoo.data.gate import hashes_of_what_is_read, max_input_bytes, read_photograph, read_volume, suffix_of
-from upd_zoo.data.nifti import parse_volume
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
+from upd_zoo.images import gate
+from upd_zoo.images.gate import hashes_of_what_is_read, max_input_bytes, read_photograph, read_volume, suffix_of
+from upd_zoo.images.nifti import parse_volume
 
 AFFINE = np.array([[0, 0, 2, -9], [-2, 0, 0, 5], [0, 2.5, 0, 7], [0, 0, 0, 1]], float)
 PATIENT = b"DOE^JANE"

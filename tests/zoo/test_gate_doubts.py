@@ -14,8 +14,8 @@ from PIL import Image, TiffImagePlugin
 from fake.containers import END, SIGNATURE, exif, pillow, png, png_chunk, tag, tiff
 from fake.memory import traced
 from upd_zoo.caution import CautionCode
-from upd_zoo.data.gate import Photograph, read_photograph
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.gate import Photograph, read_photograph
 
 MEGABYTE = 1 << 20
 HEIGHT, WIDTH = 96, 130

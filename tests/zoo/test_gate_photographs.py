@@ -16,8 +16,8 @@ from PIL import Image, ImageFile, ImageOps
 
 from fake.containers import END, SIGNATURE, exif, interlaced_png, pillow, png, png_chunk, png_header, tag, tiff
 from fake.memory import traced
-from upd_zoo.data.gate import read_photograph
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.gate import read_photograph
 
 PATIENT = "DOE^JANE"
 MEGABYTE = 1 << 20

@@ -21,13 +21,13 @@ from fake.idrid import (
     write_idrid,
     write_mask,
 )
-from upd_zoo.data.framing import frame, frame_mask
-from upd_zoo.data.gate import read_photograph
-from upd_zoo.data.idrid import IDRID
-from upd_zoo.data.source import Inputs, Part, Request, StoreName
-from upd_zoo.data.sources import prepare, store_path
-from upd_zoo.data.store import Store
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.images.framing import frame, frame_mask
+from upd_zoo.images.gate import read_photograph
+from upd_zoo.sources.idrid import IDRID
+from upd_zoo.sources.preparation import prepare, store_path
+from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Framing
 
 DOMAIN = DOMAINS["idrid"]

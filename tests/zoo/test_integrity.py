@@ -6,9 +6,19 @@ from typing import Any
 import pytest
 
 from fake.artefact import sign, write_artefact
-from upd_zoo.artefact import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Manifest, read_record, write_record
+from upd_zoo.artefact.integrity import ASKED, Asked, expected, inventory, verify
+from upd_zoo.artefact.records import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    ONNX,
+    TORCHSCRIPT,
+    WEIGHTS,
+    Manifest,
+    read_record,
+    write_record,
+)
 from upd_zoo.errors import IntegrityError, NotFoundError
-from upd_zoo.integrity import ASKED, Asked, expected, inventory, verify
 
 EVERY = [CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT]
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake.inputs import head
-from upd_zoo.data.intensity import scale_volume
+from upd_zoo.images.intensity import scale_volume
 from upd_zoo.vocabulary import Scale
 
 Array = npt.NDArray[np.float32]

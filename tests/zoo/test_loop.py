@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from upd_zoo.eager import known_deprecation, load_script
 from upd_zoo.layers.loop import repeat
+from upd_zoo.runtime.eager import known_deprecation, load_script
 
 TIMES = 7
 

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from fake.nih import HEADER, OLD_TABLE, TABLE, Entry, population, write_image, write_nih
-from upd_zoo.data.framing import frame
-from upd_zoo.data.gate import read_photograph
-from upd_zoo.data.nih import NIH
-from upd_zoo.data.source import Inputs, Part, Request, StoreName
-from upd_zoo.data.sources import prepare, store_path
-from upd_zoo.data.store import Sample, Store
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
+from upd_zoo.images.framing import frame
+from upd_zoo.images.gate import read_photograph
+from upd_zoo.sources.nih import NIH
+from upd_zoo.sources.preparation import prepare, store_path
+from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.stores.store import Sample, Store
 from upd_zoo.vocabulary import DOMAINS, Framing, Protocol
 
 DOMAIN = DOMAINS["nih-cxr"]

@@ -13,10 +13,10 @@ pytest.importorskip("scipy", reason="the extra 'prepare' is not installed")
 pytest.importorskip("nilearn", reason="the extra 'prepare' is not installed")
 from scipy import ndimage
 
-from upd_zoo.data.phantoms.brain import BrainPhantom, Lesion, Weighting, brain_phantom
-from upd_zoo.data.phantoms.brain_anatomy import Head
-from upd_zoo.data.phantoms.brain_lesions import apply_mass_effect, draw_tumour
 from upd_zoo.errors import MissingExtraError, UsageError
+from upd_zoo.phantoms.brain import BrainPhantom, Lesion, Weighting, brain_phantom
+from upd_zoo.phantoms.brain_anatomy import Head
+from upd_zoo.phantoms.brain_lesions import apply_mass_effect, draw_tumour
 
 T1, T2, TUMOUR, STROKE = Weighting.T1, Weighting.T2, Lesion.TUMOUR, Lesion.STROKE
 SUBJECTS = range(6)
@@ -164,7 +164,7 @@ def test_a_negative_seed_or_subject_is_refused() -> None:
 def test_without_the_extra_the_module_imports_and_says_what_to_install(missing: str) -> None:
     code = (
         f"import sys; sys.modules['{missing}'] = None\n"
-        "from upd_zoo.data.phantoms.brain import brain_phantom, Weighting\n"
+        "from upd_zoo.phantoms.brain import brain_phantom, Weighting\n"
         "from upd_zoo.errors import MissingExtraError\n"
         "try: brain_phantom(Weighting.T1, 0, 0)\n"
         "except MissingExtraError as error: print(error)"

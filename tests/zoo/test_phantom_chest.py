@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from upd_zoo.data.phantoms.chest import (
+from upd_zoo.errors import UsageError
+from upd_zoo.phantoms.chest import (
     ChestPhantom,
     Effusion,
     Enlargement,
@@ -17,8 +18,7 @@ from upd_zoo.data.phantoms.chest import (
     draw_opacity,
     render_chest,
 )
-from upd_zoo.data.phantoms.chest_anatomy import draw_chest, look, lung_fields, silhouette
-from upd_zoo.errors import UsageError
+from upd_zoo.phantoms.chest_anatomy import draw_chest, look, lung_fields, silhouette
 
 CONDITIONS = [None, *Finding]
 SUBJECTS = range(12)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from upd_zoo.data.phantoms.drawing import Curves, Ellipses, FloatArray, ellipse_coverage, stroke_coverage
-from upd_zoo.data.phantoms.fundus import Lesions, apply_lesions, draw_lesions, fundus_phantom, render_fundus
-from upd_zoo.data.phantoms.fundus_anatomy import DISC_TO_FOVEA, FundusAnatomy, draw_fundus, field_of_view, retina
 from upd_zoo.errors import UsageError
+from upd_zoo.phantoms.drawing import Curves, Ellipses, FloatArray, ellipse_coverage, stroke_coverage
+from upd_zoo.phantoms.fundus import Lesions, apply_lesions, draw_lesions, fundus_phantom, render_fundus
+from upd_zoo.phantoms.fundus_anatomy import DISC_TO_FOVEA, FundusAnatomy, draw_fundus, field_of_view, retina
 
 SUBJECTS = range(10)
 NONE = Ellipses(*(np.zeros(shape, dtype=np.float32) for shape in ((0, 2), (0, 2), (0,))))

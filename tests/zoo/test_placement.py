@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from upd_zoo.caution import CautionCode
-from upd_zoo.data.framing import tilt_of
-from upd_zoo.data.gate import read_volume
-from upd_zoo.data.placement import Placement
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.framing import tilt_of
+from upd_zoo.images.gate import read_volume
+from upd_zoo.images.placement import Placement
 
 Matrix = npt.NDArray[np.float64]
 SHAPE = (9, 8, 7)

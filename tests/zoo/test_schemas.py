@@ -12,7 +12,8 @@ import pytest
 
 from fake.artefact import write_artefact
 from fake.knowledge import APPEARANCE
-from upd_zoo.artefact import (
+from upd_zoo.artefact.calibration import Calibration, Quantiles
+from upd_zoo.artefact.records import (
     CALIBRATION,
     CONFIG,
     MANIFEST,
@@ -25,7 +26,6 @@ from upd_zoo.artefact import (
     read_record,
     write_record,
 )
-from upd_zoo.calibration import Calibration, Quantiles
 from upd_zoo.schemas import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[2]

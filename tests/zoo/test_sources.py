@@ -11,11 +11,11 @@ import pytest
 
 from fake.ddr import write_ddr
 from fake.idrid import IMAGES_B, TRAINING, write_idrid
-from upd_zoo.data.framing import frame
-from upd_zoo.data.phantoms import PHANTOMS, Sizes
-from upd_zoo.data.phantoms.chest import Finding, chest_phantom
-from upd_zoo.data.source import Inputs, Part, Request, StoreName, slices_of
-from upd_zoo.data.sources import (
+from upd_zoo.errors import InputError, InputErrorCode, IntegrityError, NotFoundError, UsageError
+from upd_zoo.images.framing import frame
+from upd_zoo.phantoms.chest import Finding, chest_phantom
+from upd_zoo.sources.phantoms import PHANTOMS, Sizes
+from upd_zoo.sources.preparation import (
     SOURCES,
     Progress,
     data_folder,
@@ -25,8 +25,8 @@ from upd_zoo.data.sources import (
     store_path,
     stores_of,
 )
-from upd_zoo.data.store import FACTS, IMAGES, Sample, Store
-from upd_zoo.errors import InputError, InputErrorCode, IntegrityError, NotFoundError, UsageError
+from upd_zoo.sources.source import Inputs, Part, Request, StoreName, slices_of
+from upd_zoo.stores.store import FACTS, IMAGES, Sample, Store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol, Scale
 
 FUNDUS = DOMAINS["phantom-fundus"]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upd_zoo.data.splits import cut, part_of, position, shuffled
 from upd_zoo.errors import UsageError
+from upd_zoo.sources.splits import cut, part_of, position, shuffled
 
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 

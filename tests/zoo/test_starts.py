@@ -7,11 +7,11 @@ import safetensors.torch
 import torch
 
 from fake.stores import write_tiny_store
-from upd_zoo.artefact import WEIGHTS
-from upd_zoo.data.store import Store
+from upd_zoo.artefact.records import WEIGHTS
 from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.recipe import load_recipe
+from upd_zoo.stores.store import Store
 from upd_zoo.training import train
 from upd_zoo.vocabulary import ModelId
 

@@ -13,8 +13,8 @@ import pytest
 
 from fake.memory import traced
 from fake.stores import draw_samples, write_tiny_store
-from upd_zoo.data.store import FACTS, IMAGES, INDEX, MASKS, Sample, Store, write_store
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
+from upd_zoo.stores.store import FACTS, IMAGES, INDEX, MASKS, Sample, Store, write_store
 
 
 @pytest.fixture(scope="module")

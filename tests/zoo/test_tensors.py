@@ -13,12 +13,12 @@ import torch
 
 from fake.memory import traced
 from fake.trained import GREY, trained_artefact
-from upd_zoo.artefact import CONFIG, WEIGHTS
-from upd_zoo.checkpoint import CHECKPOINT, Checkpoint
-from upd_zoo.eager import load_detector
+from upd_zoo.artefact.records import CONFIG, WEIGHTS
 from upd_zoo.errors import IntegrityError
+from upd_zoo.fitting.checkpoint import CHECKPOINT, Checkpoint
 from upd_zoo.layers.encoder import read_weights
-from upd_zoo.tensors import read_tensors, write_tensors
+from upd_zoo.runtime.eager import load_detector
+from upd_zoo.runtime.tensors import read_tensors, write_tensors
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9406\n"
 OTHERS = {

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from fake.trained import GREY, trained_artefact
-from upd_zoo.artefact import TORCHSCRIPT
-from upd_zoo.eager import load_script
+from upd_zoo.artefact.records import TORCHSCRIPT
 from upd_zoo.errors import IntegrityError
-from upd_zoo.torchscript import OPERATORS
+from upd_zoo.runtime.eager import load_script
+from upd_zoo.runtime.torchscript import OPERATORS
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 VICTIM = "victim"

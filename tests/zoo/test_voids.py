@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from fake.inputs import head, write_volume
 from upd_zoo.caution import CautionCode
-from upd_zoo.data.gate import read_volume
-from upd_zoo.data.voids import filled
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.gate import read_volume
+from upd_zoo.images.voids import filled
 
 Array = npt.NDArray[np.float32]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from upd_zoo.artefact import Config
+from upd_zoo.artefact.records import Config
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.method import Method, Prediction, create
 from upd_zoo.vocabulary import Foreground, ScoreRule

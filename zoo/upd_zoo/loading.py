@@ -3,9 +3,9 @@
 import warnings
 from pathlib import Path
 
-from upd_zoo.artefact import MANIFEST
+from upd_zoo.artefact.records import MANIFEST
 from upd_zoo.hub import open_hub
-from upd_zoo.runtime import FILES, RECORDS, Model, load_folder
+from upd_zoo.runtime.model import FILES, RECORDS, Model, load_folder
 from upd_zoo.vocabulary import ModelId
 
 

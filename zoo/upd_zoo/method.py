@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from upd_zoo.artefact import Setting
+from upd_zoo.artefact.records import Setting
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.layers.encoder import Encoder
 
 if TYPE_CHECKING:
-    from upd_zoo.trainer import Batches, Trainer
+    from upd_zoo.fitting.trainer import Batches, Trainer
 
 
 class Prediction(NamedTuple):

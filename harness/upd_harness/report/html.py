@@ -103,7 +103,7 @@ def write_evaluation_report(
 
     Args:
         output: Folder of the evaluation.
-        result: The content of an artefact's `results/<test set>.json` (`upd_zoo.artefact.Result`).
+        result: The content of an artefact's `results/<test set>.json` (`upd_zoo.artefact.records.Result`).
         run: The content of `run.json`.
         gallery: Strips, in the order they are shown.
         healthy_scores: (N,) scores of the healthy images, for the histogram.

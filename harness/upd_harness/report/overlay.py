@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from upd_zoo.calibration import Calibration
+from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.errors import UsageError
 
 Array = NDArray[Any]

@@ -18,13 +18,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from upd_harness.progress import in_turn
+from upd_harness.checks.progress import in_turn
+from upd_harness.cli.terminal import table
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
-from upd_harness.terminal import table
-from upd_zoo.data.foreground import inside
-from upd_zoo.data.sources import store_path
-from upd_zoo.data.store import Store
 from upd_zoo.errors import MissingExtraError, NotFoundError
+from upd_zoo.images.foreground import inside
+from upd_zoo.sources.preparation import store_path
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Foreground, Protocol, TestSet, get_domain
 
 Floats = npt.NDArray[np.float64]

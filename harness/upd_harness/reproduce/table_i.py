@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from upd_harness.cli.terminal import table
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
-from upd_harness.terminal import table
-from upd_zoo.data.sources import store_path
-from upd_zoo.data.store import Facts, Store
 from upd_zoo.errors import NotFoundError
+from upd_zoo.sources.preparation import store_path
+from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import Protocol
 
 

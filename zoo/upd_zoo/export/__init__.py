@@ -7,7 +7,9 @@ import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 
-from upd_zoo.artefact import (
+from upd_zoo.artefact.integrity import files_of
+from upd_zoo.artefact.provenance import write_manifest
+from upd_zoo.artefact.records import (
     CALIBRATION,
     CONFIG,
     ONNX,
@@ -19,17 +21,15 @@ from upd_zoo.artefact import (
     read_record,
     write_record,
 )
-from upd_zoo.data.store import Store
-from upd_zoo.eager import as_predict, load_detector, load_script
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.export.calibration import calibrate, calibration_labels, insist_on_thresholds
 from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
-from upd_zoo.integrity import files_of
-from upd_zoo.manifest import write_manifest
-from upd_zoo.runtime import Predict, onnx_predict
+from upd_zoo.runtime.eager import as_predict, load_detector, load_script
+from upd_zoo.runtime.model import Predict, onnx_predict
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS
 
 

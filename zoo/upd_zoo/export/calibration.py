@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.appearance import coarse, figures_of, joined_figures
-from upd_zoo.calibration import Calibration, Quantiles, appearance_of
-from upd_zoo.data.foreground import inside
-from upd_zoo.data.store import Store
+from upd_zoo.artefact.appearance import coarse, figures_of, joined_figures
+from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.errors import ToleranceError
-from upd_zoo.runtime import Predict
+from upd_zoo.images.foreground import inside
+from upd_zoo.runtime.model import Predict
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Foreground
 
 FALSE_POSITIVE_RATE = 0.05

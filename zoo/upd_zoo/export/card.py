@@ -6,8 +6,8 @@ from pathlib import Path
 import jinja2
 from huggingface_hub import ModelCard, ModelCardData
 
-from upd_zoo.artefact import CARD, RESULTS, Config, Parity, Result, read_record
-from upd_zoo.calibration import Calibration
+from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.records import CARD, RESULTS, Config, Parity, Result, read_record
 from upd_zoo.files import write_text
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS
 

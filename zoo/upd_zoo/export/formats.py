@@ -9,9 +9,9 @@ import onnx
 import torch
 
 from upd_zoo.detector import Detector
-from upd_zoo.eager import known_deprecation
 from upd_zoo.files import replacing, write_bytes
-from upd_zoo.tensors import write_tensors
+from upd_zoo.runtime.eager import known_deprecation
+from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 OPSET = 18

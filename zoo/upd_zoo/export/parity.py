@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.artefact import Parity
-from upd_zoo.data.store import Store
-from upd_zoo.runtime import Array, Predict
+from upd_zoo.artefact.records import Parity
+from upd_zoo.runtime.model import Array, Predict
+from upd_zoo.stores.store import Store
 
 TOLERANCE = 1e-4
 BATCHES = (1, 3, 16)

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from upd_zoo.catalogue import Catalogue, Row
 from upd_zoo.errors import UsageError
+from upd_zoo.hub.catalogue import Catalogue, Row
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
-    from upd_zoo.artefact import Manifest
+    from upd_zoo.artefact.records import Manifest
 
 DEFAULT_HUB: Final = "hf://upd-zoo"
 VARIABLE: Final = "UPD_ZOO_HUB"

@@ -20,7 +20,8 @@ from typing import Final, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from upd_zoo.artefact import (
+from upd_zoo.artefact.integrity import ASKED, Asked, check_file, insist_on_one_name, is_intact, wrong_bytes
+from upd_zoo.artefact.records import (
     LFS_POINTER,
     MANIFEST,
     FileRecord,
@@ -36,7 +37,6 @@ from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooEr
 from upd_zoo.files import HALF_WRITTEN, replacing
 from upd_zoo.hub import Progress
 from upd_zoo.hub.checks import selection
-from upd_zoo.integrity import ASKED, Asked, check_file, insist_on_one_name, is_intact, wrong_bytes
 from upd_zoo.vocabulary import ModelId
 
 Deliver = Callable[[str, FileRecord], Generator[bytes]]

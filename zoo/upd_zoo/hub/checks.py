@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from upd_zoo.artefact import (
+from upd_zoo.artefact.integrity import record_of, verify
+from upd_zoo.artefact.records import (
     CONFIG,
     MANIFEST,
     MOST_RECORD_BYTES,
@@ -16,9 +17,8 @@ from upd_zoo.artefact import (
     Manifest,
     read_record,
 )
-from upd_zoo.catalogue import Row
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.integrity import record_of, verify
+from upd_zoo.hub.catalogue import Row
 from upd_zoo.vocabulary import ModelId
 
 FORMATS: Final = {"safetensors": WEIGHTS, "onnx": ONNX, "torchscript": TORCHSCRIPT}

@@ -14,15 +14,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from upd_zoo.catalogue import Catalogue, Row, unknown_model, unknown_revision
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
 from upd_zoo.hub import DEFAULT_HUB, Hub, Progress, Published, Pulled
+from upd_zoo.hub.catalogue import Catalogue, Row, unknown_model, unknown_revision
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from upd_zoo.artefact import FileRecord, Manifest
+    from upd_zoo.artefact.records import FileRecord, Manifest
     from upd_zoo.hub.cache import Cache, Version
     from upd_zoo.hub.transfer import Refusal, Transfer
 
@@ -181,7 +181,7 @@ class HuggingFaceHub(Hub):
 
     def _asked(self, model: ModelId, transfer: "Transfer") -> "Version":
         """Return the version that the hub has under this name now."""
-        from upd_zoo.artefact import MANIFEST
+        from upd_zoo.artefact.records import MANIFEST
         from upd_zoo.hub.cache import Version
 
         content, fields = transfer.document(self._address(model, model.revision, MANIFEST))

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 import httpx2
 
-from upd_zoo.artefact import MOST_RECORD_BYTES
-from upd_zoo.deadline import Overdue, within
+from upd_zoo.artefact.records import MOST_RECORD_BYTES
 from upd_zoo.errors import IntegrityError, OfflineError, UsageError
+from upd_zoo.runtime.deadline import Overdue, within
 
 _WHOLE_CALL: Final = 60.0
 """Seconds that a call may take which transfers next to nothing; the Hub's own limit holds for each of its steps."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from upd_zoo.artefact import WeightsOrigin
+from upd_zoo.artefact.records import WeightsOrigin
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.tensors import read_tensors
+from upd_zoo.runtime.tensors import read_tensors
 
 _COUNTER = "num_batches_tracked"
 """Ends the names of tensors that say nothing of what was learnt; a file may lack them."""

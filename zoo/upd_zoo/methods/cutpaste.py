@@ -48,7 +48,7 @@ from upd_zoo.method import Method, Turn, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.trainer import Batches, Trainer
+    from upd_zoo.fitting.trainer import Batches, Trainer
 
 _AREA = (0.02, 0.15)
 """Smallest and largest rectangle, as a share of the view."""

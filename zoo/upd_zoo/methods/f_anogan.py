@@ -46,7 +46,7 @@ from upd_zoo.method import Method, Turn, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.trainer import Batches, Trainer
+    from upd_zoo.fitting.trainer import Batches, Trainer
 
 _SIDE = 4
 """Pixels of the smallest maps, five halvings below 128."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from upd_zoo.artefact import Backbone
-from upd_zoo.data.store import Store
+from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
+from upd_zoo.fitting.trainer import Batches, Progress, Trainer, open_run, scale_of, seed_everything, settle, training_of
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
 from upd_zoo.layers.folding import unfold
@@ -16,7 +16,7 @@ from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.views import PERMUTATIONS
 from upd_zoo.pretrain.weights import write_backbone
 from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
-from upd_zoo.trainer import Batches, Progress, Trainer, open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ModelId, Pretrain
 
 BACKBONE: Final = "backbone"

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from upd_zoo.artefact import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, write_record
-from upd_zoo.checkpoint import plain
+from upd_zoo.artefact.integrity import files_of, verify
+from upd_zoo.artefact.provenance import write_manifest
+from upd_zoo.artefact.records import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, write_record
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import replacing_folder
-from upd_zoo.integrity import files_of, verify
+from upd_zoo.fitting.checkpoint import plain
 from upd_zoo.layers.encoder import Encoder, origin_of, read_weights
-from upd_zoo.manifest import write_manifest
 from upd_zoo.recipe import Recipe
-from upd_zoo.tensors import write_tensors
+from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.vocabulary import Pretrain, Protocol
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from upd_zoo.artefact import Backbone, Config, Manifest, Record, Result
-from upd_zoo.calibration import Calibration
+from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.records import Backbone, Config, Manifest, Record, Result
 
 SCHEMAS: Final[Mapping[str, type[Record]]] = {
     "config": Config,

@@ -1,0 +1,1 @@
+"""The program `upd-zoo`: one file per command."""

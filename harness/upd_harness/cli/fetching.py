@@ -1,0 +1,96 @@
+"""The model that a command names: found on a hub or in a folder, fetched, checked and made ready to run."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_zoo.errors import UsageError
+
+
+def named(model: str, revision: str | None) -> str:
+    """Return the name of a model with the revision that was asked for, by the one way or the other.
+
+    Raises:
+        UsageError: It was asked for by both.
+    """
+    if revision is None:
+        return model
+    if "@" in model:
+        raise UsageError(f"{model} names a revision, and so does --revision", "one of the two")
+    return f"{model}@{revision}"
+
+
+_LOCAL: Final = "local"
+_AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
+
+
+def is_folder(model: str) -> bool:
+    """Return whether a model is given as the folder of an artefact."""
+    from upd_zoo.artefact.records import MANIFEST
+
+    return (Path(model) / MANIFEST).is_file()
+
+
+def as_argument(model: str) -> str | Path:
+    """Return a model as records keep it: a folder is a path, of which they keep the last name."""
+    return Path(model) if is_folder(model) else model
+
+
+def revision_of(name: str) -> str:
+    """Return the revision that a name asks for; a folder, whose path may hold an @, has none."""
+    return _LOCAL if is_folder(name) else name.partition("@")[2] or "main"
+
+
+def fetch(
+    model: str,
+    names: Any,
+    hub: str | None,
+    offline: bool,
+    token: str | None,
+    cache_dir: Path | None,
+    terminal: Terminal,
+    force: bool = False,
+) -> Any:
+    """Return files of a model, pulled from its hub or verified in its folder."""
+    from upd_zoo.artefact.integrity import verify
+    from upd_zoo.hub import Pulled, open_hub
+    from upd_zoo.vocabulary import ModelId
+
+    if is_folder(model):
+        return Pulled(Path(model), _LOCAL, verify(Path(model), names))
+    with when_interrupted(_AFTER_A_PULL), terminal.bar(f"pulling {model}") as advance:
+        pulled = open_hub(hub, cache_dir, offline, token).fetch(
+            ModelId.parse(model), names, lambda _name, done, total: advance(done, total), force=force
+        )
+    if pulled.unasked:
+        terminal.say(f"{pulled.unasked}; what was pulled of {model} before is used: {pulled.revision}")
+    return pulled
+
+
+def load(
+    model: str,
+    hub: str | None,
+    backend: str,
+    device: str,
+    threads: int | None,
+    precision: str,
+    offline: bool,
+    token: str | None,
+    cache_dir: Path | None,
+    terminal: Terminal,
+) -> Any:
+    """Return a model ready to run, as `load_folder` does, having fetched what its backend needs."""
+    from upd_zoo.runtime.model import FILES, RECORDS, load_folder
+
+    names = (*RECORDS, *FILES.get(backend, ()))
+    pulled = fetch(model, names, hub, offline, token, cache_dir, terminal)
+    return load_folder(pulled.folder, backend, device, threads, precision)
+
+
+def announce(model: Any, terminal: Terminal) -> None:
+    """Say which model runs where, and what its labels are."""
+    labels = f" [{', '.join(model.config.labels)}]" if model.config.labels else ""
+    how = model.backend if model.precision == "float32" else f"{model.backend} in {model.precision}"
+    if model.device_note:
+        terminal.say(model.device_note)
+    terminal.say(f"{model.config.id}{labels} on {model.device} through {how}. Research only.")

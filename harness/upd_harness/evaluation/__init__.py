@@ -1,0 +1,1 @@
+"""A model measured on a test set, beside trivial baselines."""

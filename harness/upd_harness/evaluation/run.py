@@ -1,0 +1,300 @@
+"""How good a model is on a test set: the study's four metrics, beside trivial baselines, with intervals.
+
+Nothing is held but one score per image and one tally per contender, so memory does not grow with the pixels.
+
+Source: sections V-D and VI of the study; the random row and its meaning, section 6 of the methods reference.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_harness.evaluation.metrics import ScoreTally, image_metrics
+from upd_harness.provenance import describe_run, utc_now
+from upd_harness.report import GalleryItem, colour_range, thumbnail, write_evaluation_report
+from upd_zoo.artefact.records import RESULTS, Config, Metrics, Result, Space, write_record
+from upd_zoo.errors import UsageError
+from upd_zoo.files import replacing, write_json
+from upd_zoo.images.foreground import inside
+from upd_zoo.runtime.model import Array, Model
+from upd_zoo.stores.store import Facts, Store
+from upd_zoo.vocabulary import DOMAINS, ScoreRule, TestSet
+
+_BATCH: Final = 16
+_RESAMPLES: Final = 1000
+_DRAWS: Final = 100
+"""Random scores per image; on a small test one draw is often far from chance."""
+_SEED: Final = 0
+"""Of the random baseline and of the bootstrap."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Contender:
+    """Scores and map values of one way to score, gathered batch by batch.
+
+    Attributes:
+        scores: One per image.
+        tally: Map values against the truth.
+    """
+
+    scores: list[float] = field(default_factory=list)
+    tally: ScoreTally = field(default_factory=ScoreTally)
+
+    def update(self, maps: Array, scores: Array, masks: npt.NDArray[np.uint8] | None) -> None:
+        """Add the maps (B, H, W), scores (B,) and, where there is truth, masks (B, H, W) of a batch."""
+        self.scores.extend(scores.tolist())
+        if masks is not None:
+            self.tally.update(maps, masks)
+
+    def metrics(self, anomalous: npt.NDArray[np.bool_], has_masks: bool) -> Metrics:
+        """Return the four metrics; those of pixels are None without masks."""
+        images = image_metrics(np.array(self.scores), anomalous)
+        pixels = self.tally.result() if has_masks else None
+        dice = pixels.best_dice if pixels is not None else None
+        return Metrics(
+            ap_image=images.average_precision,
+            auroc=images.auroc,
+            ap_pixel=pixels.average_precision if pixels is not None else None,
+            dice=dice.dice if dice is not None else None,
+            dice_threshold=dice.threshold if dice is not None else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A result and what its report shows.
+
+    Attributes:
+        result: The numbers.
+        scores: (N,) score of each image.
+        anomalous: (N,) whether it shows pathology.
+        report: The page.
+    """
+
+    result: Result
+    scores: Floats
+    anomalous: npt.NDArray[np.bool_]
+    report: Path
+
+
+def evaluate(
+    model: Model,
+    test_set: TestSet,
+    store: Store,
+    output: Path,
+    *,
+    revision: str = "main",
+    batch_size: int = _BATCH,
+    arguments: dict[str, Any] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a test set and write what it amounts to.
+
+    Args:
+        model: What scores.
+        test_set: Which test.
+        store: Its prepared images.
+        output: Where `results/<test set>.json`, `scores.csv`, `run.json` and `report.html` go.
+        revision: Which revision of the model.
+        batch_size: Images per call of the network.
+        arguments: What the user asked for, kept in `run.json`.
+        on_progress: Told images done and in all.
+
+    Raises:
+        UsageError: The model takes images of another kind, or brains in another space or scaled otherwise.
+    """
+    began, started = time.monotonic(), utc_now()
+    _insist_on_known_images(model.config, test_set, store.facts)
+    contenders = _gather(model, store, batch_size, on_progress)
+    result = _result(model, test_set, store, revision, contenders)
+    written = output / RESULTS / f"{test_set.id}.json"
+    write_record(written, result)
+    scores = np.array(contenders["model"].scores)
+    _write_scores(output / "scores.csv", store, scores)
+    run = describe_run("evaluate", model, revision, arguments or {}, started, time.monotonic() - began)
+    low, high = colour_range(model.calibration)
+    run |= {"test_set": test_set.id, "store": store.facts.provenance, "colours": {"low": low, "high": high}}
+    write_json(output / "run.json", run)
+    report = write_evaluation_report(
+        output,
+        result.model_dump(mode="json", by_alias=True),
+        run,
+        _gallery(model, store, scores),
+        healthy_scores=scores[~store.anomalous],
+        anomalous_scores=scores[store.anomalous],
+    )
+    for earlier in {*(output / RESULTS).glob("*.json")} - {written}:  # of another test set than the report's
+        earlier.unlink()
+    return Evaluation(result, scores, store.anomalous, report)
+
+
+def insist_on_room(output: Path, *, overwrite: bool) -> None:
+    """Make sure that an evaluation may be written to a folder.
+
+    Args:
+        output: The folder.
+        overwrite: Whether an earlier evaluation may be lost.
+
+    Raises:
+        UsageError: The folder holds one and `overwrite` is off, or holds anything else.
+    """
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not overwrite:
+        raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
+    if not _is_evaluation(output):
+        raise UsageError(
+            f"the output folder {output} holds no evaluation that could be replaced",
+            "an empty or new folder, or an earlier evaluation",
+            "choose another folder",
+        )
+
+
+def _is_evaluation(output: Path) -> bool:
+    try:
+        document = json.loads((output / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("command") == "evaluate"
+
+
+def _gather(
+    model: Model, store: Store, batch_size: int, on_progress: Callable[[int, int], None] | None
+) -> dict[str, Contender]:
+    contenders = {name: Contender() for name in ("model", "random", "intensity", "darkness")}
+    generator = np.random.default_rng(_SEED)
+    for start in range(0, len(store), batch_size):
+        rows = slice(start, min(start + batch_size, len(store)))
+        images = np.ascontiguousarray(store.images[rows])
+        masks = store.masks[rows] if store.masks is not None else None
+        maps, scores = model(images)
+        contenders["model"].update(maps[:, 0], scores, masks)
+        grey = images.mean(axis=1)
+        noise = generator.random((len(images), *images.shape[2:]), np.float32)
+        contenders["random"].update(*_by_the_rules(noise, images, model.config), masks)
+        contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
+        contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
+        if on_progress is not None:
+            on_progress(rows.stop, len(store))
+    return contenders
+
+
+def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> None:
+    """Refuse a test of images that the model cannot know.
+
+    Raises:
+        UsageError: They are of another kind, or brains in another space or scaled otherwise.
+    """
+    if facts.channels != config.input.channels:
+        raise UsageError(
+            f"{facts.name} has {facts.channels} channels, {config.id} takes {config.input.channels}",
+            f"a model of the domain {test_set.domain}",
+        )
+    modality, tested = (DOMAINS[domain].modality for domain in (config.domain, test_set.domain))
+    if modality is not tested:
+        raise UsageError(
+            f"the test set {test_set.id} holds images of the kind '{tested.title}', "
+            f"{config.id} knows '{modality.title}'",
+            f"a model of the domain {test_set.domain}",
+        )
+    config.insist_on_scale(facts.name, facts.scale)
+    space = Space.of(facts.provenance)
+    if space is not None:
+        config.insist_on_space(space.template, space.template_sha256)
+
+
+def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
+    """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
+    maps = maps * inside(images, config.foreground)
+    reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean
+    return maps, np.asarray(reduce(maps, axis=(1, 2)))
+
+
+def _result(model: Model, test_set: TestSet, store: Store, revision: str, contenders: dict[str, Contender]) -> Result:
+    has_masks = store.masks is not None
+    metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in contenders.items()}
+    metrics["random"] = metrics["random"].model_copy(update=_chance(store.anomalous))
+    scores = np.array(contenders["model"].scores)
+    return Result(
+        model=model.config.id,
+        revision=revision,
+        manifest=model.manifest_sha256,
+        test_set=test_set.id,
+        store=store.sha256,
+        seed=model.config.training.seed,
+        backend=model.backend,
+        precision=model.precision,
+        images=len(store),
+        anomalous=int(store.anomalous.sum()),
+        subjects=store.facts.subjects,
+        metrics=metrics.pop("model"),
+        intervals=_intervals(scores, store.anomalous, store.subjects),
+        baselines=metrics,
+        labels=list(dict.fromkeys([*model.config.labels, *store.facts.labels])),
+    )
+
+
+def _chance(anomalous: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    """Return the image-level metrics of scores that know nothing, averaged over many draws."""
+    generator = np.random.default_rng(_SEED)
+    draws = [image_metrics(generator.random(len(anomalous)), anomalous) for _ in range(_DRAWS)]
+    values = {"ap_image": [draw.average_precision for draw in draws], "auroc": [draw.auroc for draw in draws]}
+    return {name: None if None in drawn else float(np.mean(drawn)) for name, drawn in values.items()}  # type: ignore[arg-type]
+
+
+def _intervals(scores: Floats, anomalous: npt.NDArray[np.bool_], subjects: list[str]) -> dict[str, tuple[float, float]]:
+    """Return 95 % bootstrap intervals of the image-level metrics; whole subjects are drawn, not images."""
+    _, of_subject = np.unique(subjects, return_inverse=True)
+    rows = [np.flatnonzero(of_subject == subject) for subject in range(of_subject.max() + 1)]
+    generator = np.random.default_rng(_SEED)
+    drawn: dict[str, list[float]] = {"ap_image": [], "auroc": []}
+    for _ in range(_RESAMPLES):
+        sample = np.concatenate([rows[index] for index in generator.integers(len(rows), size=len(rows))])
+        found = image_metrics(scores[sample], anomalous[sample])
+        if found.average_precision is not None and found.auroc is not None:
+            drawn["ap_image"].append(found.average_precision)
+            drawn["auroc"].append(found.auroc)
+    bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in drawn.items() if values}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def _write_scores(path: Path, store: Store, scores: Floats) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("subject", "slice", "source", "anomalous", "score"))
+        for row, score in zip(store.index, scores, strict=True):
+            writer.writerow((row["subject"], row["slice"], row["source"], row["anomalous"], score))
+
+
+def _gallery(model: Model, store: Store, scores: Floats) -> list[GalleryItem]:
+    """Return strips of the cases that say most: best and worst found, and the healthy one that scores highest."""
+    low, high = colour_range(model.calibration)
+    items = []
+    for title, row in _telling(scores, store.anomalous):
+        image = np.array(store.images[row])
+        maps, _ = model(image[None])
+        mask = store.masks[row] if store.masks is not None else None
+        caption = f"{store.subjects[row]}, slice {store.index[row]['slice']}: score {scores[row]:.4g}"
+        items.append(GalleryItem(title, thumbnail(image, maps[0, 0], low, high, mask), caption))
+    return items
+
+
+def _telling(scores: Floats, anomalous: npt.NDArray[np.bool_]) -> Iterator[tuple[str, int]]:
+    order = np.argsort(scores, kind="stable")
+    sick, well = order[anomalous[order]], order[~anomalous[order]]
+    if sick.size:
+        yield "Anomalous, highest score", int(sick[-1])
+        yield "Anomalous, median score", int(sick[sick.size // 2])
+        yield "Anomalous, lowest score", int(sick[0])
+    if well.size:
+        yield "Healthy, highest score", int(well[-1])
+        yield "Healthy, median score", int(well[well.size // 2])

@@ -1,0 +1,1 @@
+"""A folder of images in, results out: one bad input never stops the rest."""

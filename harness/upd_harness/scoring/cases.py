@@ -1,0 +1,220 @@
+"""Medical images in and maps out: what a model sees of a file, and the map in the file's own space.
+
+A volume gives its axial slices, a photograph one image; both come through the same gate and the same framing as the
+training data. Maps go back to the file's own grid: NIfTI with its shape, affine and orientation, or a float TIFF and an
+overlay beside a photograph.
+"""
+
+import gzip
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.affines import voxel_sizes
+
+from upd_harness.scoring.doubts import doubts_of
+from upd_harness.scoring.inputs import Input, Kind
+from upd_harness.scoring.photographs import open_photograph
+from upd_zoo.artefact.appearance import levels_of
+from upd_zoo.artefact.records import Config
+from upd_zoo.caution import Caution
+from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.files import replacing
+from upd_zoo.images.framing import (
+    SliceGeometry,
+    axial_geometry,
+    axial_slices,
+    frame,
+    from_axial_slices,
+    unframe,
+    window,
+)
+from upd_zoo.images.gate import read_volume, suffix_of
+from upd_zoo.images.intensity import caution_of_outliers, scale_volume
+from upd_zoo.images.nifti import Volume
+from upd_zoo.images.placement import Placement
+from upd_zoo.runtime.model import Array
+from upd_zoo.vocabulary import IMAGE_SIZE, Framing, Scale
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCase:
+    """A volume as a model sees it.
+
+    Attributes:
+        images: (N, 1, 128, 128) float32 in [0, 1]: the slices that are not empty.
+        positions: Number of each of them, counted from the feet.
+        depth: Number of slices, the empty ones included.
+        geometry: How the slices lie in the volume.
+        affine: (4, 4) voxel to RAS+ millimetres.
+        placement: How the file says where its voxels lie.
+        cautions: What the user should know.
+        levels: How many values it has.
+    """
+
+    images: Array
+    positions: list[int]
+    depth: int
+    geometry: SliceGeometry
+    affine: Any
+    placement: Placement
+    cautions: list[Caution]
+    levels: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds until its map is written."""
+        return self.images.nbytes
+
+    def describe(self) -> dict[str, Any]:
+        """Return shape, spacing and orientation of the file, for `results.jsonl`."""
+        return describe_grid(self.geometry.shape, self.affine)
+
+    def restore(self, maps: Array) -> Array:
+        """Return the map in the volume's own grid, (X, Y, Z), of the maps (N, 128, 128) of its slices."""
+        geometry = self.geometry
+        slices = np.zeros((self.depth, geometry.rows, geometry.columns), np.float32)
+        for position, anomaly_map in zip(self.positions, maps, strict=True):
+            slices[position] = unframe(
+                anomaly_map, Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing
+            )
+        return from_axial_slices(slices, geometry)
+
+    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
+        """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
+        return write_map(folder, name, self.restore(maps), self.placement)
+
+
+def describe_grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return shape, spacing and orientation of a volume, for `results.jsonl`."""
+    return {
+        "shape": list(shape),
+        "spacing_mm": [round(float(size), 6) for size in voxel_sizes(affine)],
+        "orientation": "".join(nib.orientations.aff2axcodes(affine)),
+    }
+
+
+def write_map(folder: Path, name: str, anomaly_map: Array, placement: Placement) -> dict[str, str]:
+    """Write a map (X, Y, Z) as NIfTI under its scan's own name; return its path relative to `folder`."""
+    target = Path("maps") / name
+    image = nib.Nifti1Image(anomaly_map, None)  # with an affine, nibabel would put it for both forms
+    placement.put(image.header)
+    content = image.to_bytes()
+    with replacing(folder / target) as temporary:
+        # nibabel's own saving takes the name for a hint: it writes a file elsewhere for `.Nii`.
+        temporary.write_bytes(gzip.compress(content, 1, mtime=0) if suffix_of(target) == ".nii.gz" else content)
+    return {"map": target.as_posix()}
+
+
+class Case(Protocol):
+    """A file as a model sees it, and the way back."""
+
+    @property
+    def images(self) -> Array:
+        """(N, C, 128, 128) float32 in [0, 1]."""
+
+    @property
+    def positions(self) -> list[int]:
+        """Place of each image among `depth`."""
+
+    @property
+    def depth(self) -> int:
+        """Number of images, the empty ones included."""
+
+    @property
+    def cautions(self) -> list[Caution]:
+        """What the user should know."""
+
+    @property
+    def levels(self) -> int:
+        """How many values the file has."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds until its map is written."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the geometry of the file, for `results.jsonl`."""
+
+    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:
+        """Write the map of (N, 128, 128) maps in the file's own space; return paths relative to `folder`."""
+
+
+def open_case(source: Input, config: Config) -> Case:
+    """Read an input as the model takes it.
+
+    Args:
+        source: A volume or a photograph.
+        config: What the model is.
+
+    Raises:
+        InputError: The file cannot be read, or is no image of the model's kind.
+    """
+    (path,) = source.files
+    if source.kind is Kind.VOLUME:
+        return _open_volume(path, config)
+    return open_photograph(path, config)
+
+
+def _open_volume(path: Path, config: Config) -> VolumeCase:
+    if config.scale is None:
+        raise InputError(
+            InputErrorCode.UNSUPPORTED,
+            f"{path.name}: it is a volume, and {config.id} takes photographs",
+            "PNG, JPEG or TIFF",
+            "look for a model for brain MRI with upd-zoo list",
+        )
+    volume = read_volume(path)
+    case = case_of(volume, config.scale, path.name)
+    return replace(case, cautions=[*case.cautions, *doubts_of(volume, path.name)])
+
+
+def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
+    """Return a volume of a brain without skull as a model takes it.
+
+    Args:
+        volume: The brain; its background constant and lowest.
+        scale: Which of its values the model knows as 1.
+        name: How errors call it.
+
+    Raises:
+        InputError: Its slices would be too many or too large, or its values span too much.
+    """
+    depth, rows, columns = volume.data.shape
+    geometry = axial_geometry((depth, rows, columns), volume.affine)
+    _check_volume(volume, geometry, name)
+    slices = axial_slices(scale_volume(volume.data, scale), geometry)
+    positions = [index for index in range(len(slices)) if slices[index].any()]
+    images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    for row, position in enumerate(positions):
+        images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
+    cautions = [*volume.cautions, *caution_of_outliers(volume.data, scale)]
+    levels = levels_of(volume.data)
+    return VolumeCase(images, positions, len(slices), geometry, volume.affine, volume.placement, cautions, levels)
+
+
+def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
+    """Refuse a volume whose slices would take memory out of all proportion to its file, or cannot be scaled."""
+    if float(volume.data.max()) - float(volume.data.min()) > float(np.finfo(np.float32).max):
+        raise InputError(InputErrorCode.NOT_FINITE, f"{name}: its values span more than float32 holds")
+    slices = volume.data.size // (geometry.rows * geometry.columns)
+    if slices > _MOST_SLICES:
+        problem = f"{name}: it has {slices} axial slices"
+        raise InputError(InputErrorCode.TOO_LARGE, problem, f"at most {_MOST_SLICES}", "cut the volume into parts")
+    try:
+        square = window(Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing)
+    except InputError as error:
+        raise InputError(error.code, f"{name}: {error.problem}", error.accepted, error.next_step) from error
+    if max(square.height, square.width) > _LONGEST_SIDE:
+        problem = f"{name}: made square, its slices have {square.height} x {square.width} pixels"
+        accepted = f"at most {_LONGEST_SIDE} along a side"
+        raise InputError(InputErrorCode.GEOMETRY, problem, accepted, "resample the volume to a regular grid")
+
+
+_MOST_SLICES: Final = 8192
+"""At the model's size they take 512 MiB; a file of a hundred bytes can promise as many of one voxel each."""
+_LONGEST_SIDE: Final = 8192
+"""A slice of so many pixels squared takes 256 MiB; one of 2 x 32767 pixels would become sixteen times as large."""

@@ -1,0 +1,293 @@
+"""A folder in, results out: maps, scores and a report; one bad file never stops the rest.
+
+    identity.json   what the run is, written where it begins; whoever goes on with it must be the same
+    results.jsonl   one line per input, appended as it is finished; what a later run goes on from
+    results.csv     the same for spreadsheets
+    run.json        arguments, versions, device, counts, SHA-256 of results.jsonl
+    report.html     for people
+    maps/ overlays/ thumbnails/
+
+Which files share a batch depends on the list of inputs, the batch size and the number of parts alone: a run that was
+killed and continued gives the same numbers as one that was not. Parts make other batches than one run does, and a
+network rounds differently in batches of another size: their scores agree to float32 rounding, which a test holds to
+1e-6 of the map's range.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from upd_harness.provenance import describe_run, utc_now
+from upd_harness.report import Unscored, colour_range, survey, write_score_report
+from upd_harness.scoring.heads import Heads
+from upd_harness.scoring.inputs import RUN, Input, Listing, list_inputs
+from upd_harness.scoring.journal import (
+    in_order,
+    is_of,
+    open_journal,
+    read_rows,
+    write_csv,
+    write_row,
+    write_rows,
+)
+from upd_harness.scoring.output import RESULTS, Mode, held_whole, opened, writing_to
+from upd_harness.scoring.parts import Shard, batches
+from upd_harness.scoring.scorer import Scorer
+from upd_zoo import __version__
+from upd_zoo.errors import UpdZooError, UsageError
+from upd_zoo.files import sha256_of, write_json
+from upd_zoo.runtime.model import Model
+
+Progress = Callable[[int, int, str], None]
+"""Called with inputs done, inputs in all, and the name of the last one."""
+
+FIRST: Final = 5
+"""Failures that a summary names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a folder is scored.
+
+    Attributes:
+        batch_size: Images per call of the network.
+        workers: Threads that read and write files.
+        mode: `new` refuses an output folder that is not empty, `continue` finishes it, `overwrite` starts again.
+        shard: Which part of the inputs.
+        heads: How scans are prepared; None where they are scored as they are.
+        include: Patterns of which an input matches one.
+        exclude: Patterns of which it matches none.
+    """
+
+    batch_size: int = 16
+    workers: int = 2
+    mode: Mode = "new"
+    shard: Shard = field(default_factory=Shard)
+    heads: Heads | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def listing(self, inputs: Path, output: Path) -> Listing:
+        """Return what is to be scored, and what is not."""
+        listing = list_inputs(inputs, output, include=self.include, exclude=self.exclude)
+        if self.heads is None:
+            return listing
+        return replace(listing, inputs=tuple(self.heads.chosen(listing.inputs, _base(inputs))))
+
+    def identity(self, model: Model, revision: str) -> dict[str, Any]:
+        """Return what must be the same in every row of a run."""
+        return {
+            "model": {"id": model.config.id, "revision": revision, "sha256": model.manifest_sha256},
+            "backend": model.backend,
+            "precision": model.precision,
+            "space": None if self.heads is None else self.heads.space.model_dump(),
+            "batch_size": self.batch_size,
+            "include": [*self.include],
+            "exclude": [*self.exclude],
+            "upd_zoo": __version__,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        inputs: Inputs in all.
+        ok: How many were scored.
+        failed: How many could not be.
+        reused: How many were taken from an earlier run.
+        anomalous: How many are above the threshold.
+        report: The report.
+        first_failures: The first that failed, and why.
+        failures: How many failed, by code.
+        warnings: How many inputs have a warning, by code.
+        left_out: How many files and folders were no inputs, by kind.
+        earlier_results: Folders among the inputs that hold results of another run, and were left out.
+    """
+
+    inputs: int
+    ok: int
+    failed: int
+    reused: int
+    anomalous: int
+    report: Path
+    first_failures: tuple[Unscored, ...] = ()
+    failures: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    earlier_results: tuple[str, ...] = ()
+
+
+def score_folder(
+    model: Model,
+    inputs: Path,
+    output: Path,
+    settings: Settings | None = None,
+    *,
+    revision: str = "main",
+    arguments: dict[str, Any] | None = None,
+    on_progress: Progress | None = None,
+) -> Summary:
+    """Score every image below a folder.
+
+    Args:
+        model: What scores.
+        inputs: A folder, searched recursively, or one file.
+        output: Where results go.
+        settings: How.
+        revision: Which revision of the model, as the user named it.
+        arguments: What the user asked for, kept in `run.json`.
+        on_progress: Told after every input.
+
+    Raises:
+        NotFoundError: There is no image.
+        UsageError: `output` is not empty and the mode is `new`, belongs to another run, is being written, or holds the
+            inputs.
+        UpdZooError: The results cannot be written, or the model does not run; what was written stays valid.
+    """
+    settings = settings or Settings()
+    began, started = time.monotonic(), utc_now()
+    _insist_on_outside(inputs, output)
+    listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
+    mine = settings.shard.share(listing.inputs)
+    by_name = {each.name: each for each in listing.inputs}
+    with opened(output, by_name, identity, settings.mode, settings.shard) as good:
+        finished = {each.name for each in mine if each.name in good}
+        scorer = Scorer(
+            model,
+            identity,
+            _base(inputs),
+            output,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            heads=settings.heads,
+        )
+        journal = output / settings.shard.named(RESULTS)
+        _score(scorer, journal, batches(mine, settings.batch_size), finished, on_progress)
+        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
+        return _conclude(output, settings.shard, run | _context(model, listing), mine, len(finished))
+
+
+def merge_parts(
+    model: Model,
+    inputs: Path,
+    output: Path,
+    parts: int,
+    settings: Settings | None = None,
+    *,
+    revision: str = "main",
+    arguments: dict[str, Any] | None = None,
+) -> Summary:
+    """Put the results of all parts of a run together, as if one process had made them; nothing is scored.
+
+    Args:
+        model: What scored.
+        inputs: What was scored.
+        output: Where the parts' results are.
+        parts: How many there are.
+        settings: How they were scored.
+        revision: Which revision of the model, as the user named it.
+        arguments: What the user asked for, kept in `run.json`.
+
+    Raises:
+        UsageError: A part has not ended or is of another run, or an input is in none of them.
+        UpdZooError: The results cannot be written.
+    """
+    settings = settings or Settings()
+    began, started = time.monotonic(), utc_now()
+    shards = [Shard(part, parts) for part in range(parts)]
+    open_parts = [str(shard.part) for shard in shards if not (output / shard.named(RUN)).is_file()]
+    if open_parts:
+        raise UsageError(
+            f"of the {parts} parts of the run in {output}, {', '.join(open_parts)} have not ended",
+            "parts that have all ended",
+            f"run --part-id {open_parts[0]}, with --continue where it has begun",
+        )
+    listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
+    with writing_to(output), held_whole(output, identity):
+        rows = [output / shard.named(RESULTS) for shard in shards]
+        write_rows(output / RESULTS, (row for path in rows for row in read_rows(path) if is_of(row, identity)))
+        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
+        run["parts"] = [_part(json.loads((output / shard.named(RUN)).read_bytes())) for shard in shards]
+        return _conclude(output, Shard(), run | _context(model, listing), listing.inputs, len(listing.inputs))
+
+
+def _base(inputs: Path) -> Path:
+    """Return the folder that names of inputs are relative to."""
+    return inputs if inputs.is_dir() else inputs.parent
+
+
+def _insist_on_outside(inputs: Path, output: Path) -> None:
+    if inputs.resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
+
+
+def _context(model: Model, listing: Listing) -> dict[str, Any]:
+    """Return what `run.json` says of the colours of the maps, and of what was not scored."""
+    low, high = colour_range(model.calibration)
+    left_out = {"left_out": listing.left_out, "earlier_results": [*listing.results]}
+    return {"colours": {"low": low, "high": high}, **left_out}
+
+
+def _part(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run says of one of the parts that it was made of."""
+    return {name: run[name] for name in ("shard", "device", "started", "seconds", "counts")}
+
+
+def _score(
+    scorer: Scorer, journal: Path, groups: list[list[Input]], finished: set[str], on_progress: Progress | None
+) -> None:
+    """Score what is not finished, appending each row to the journal as it is done."""
+    waiting = [group for group in groups if not finished.issuperset(each.name for each in group)]
+    total = sum(map(len, groups))
+    done = total - sum(map(len, waiting))
+    with writing_to(scorer.output):
+        stream = open_journal(journal, "a")
+    with stream:
+        for row in scorer.rows(waiting):
+            if row["input"] not in finished:
+                with writing_to(scorer.output):
+                    write_row(stream, row)
+            done += 1
+            if on_progress is not None:
+                on_progress(done, total, row["input"])
+
+
+def _conclude(output: Path, shard: Shard, run: dict[str, Any], inputs: Iterable[Input], reused: int) -> Summary:
+    """Put the journal in order and write the table, the run and the report.
+
+    Raises:
+        UpdZooError: An input has no row, or the place takes no more files.
+    """
+    journal, names = output / shard.named(RESULTS), [each.name for each in inputs]
+    with writing_to(output):
+        write_rows(journal, in_order(journal, names))
+        found = survey(read_rows(journal))
+        if found.inputs != len(names):
+            raise UpdZooError(
+                f"{len(names) - found.inputs} of {len(names)} inputs have no result in {journal.name}",
+                "one for every input",
+                f"run the same command with --continue{' and without parts' * ('parts' in run)}",
+            )
+        write_csv(output / shard.named("results.csv"), read_rows(journal))
+        run |= {"counts": found.counted, "failures": dict(found.failures), "warnings": dict(found.warnings)}
+        run |= {"results_sha256": sha256_of(journal), "shard": asdict(shard)}
+        write_json(output / shard.named(RUN), run)
+        report = write_score_report(output, run, found, name=shard.named("report.html"))
+    return Summary(
+        len(names),
+        found.counts["ok"],
+        found.counts["failed"],
+        reused,
+        found.counts["anomalous"],
+        report,
+        tuple(found.failed[:FIRST]),
+        run["failures"],
+        run["warnings"],
+        run["left_out"],
+        tuple(run["earlier_results"]),
+    )

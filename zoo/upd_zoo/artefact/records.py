@@ -1,0 +1,433 @@
+"""The artefact: a folder that holds one model, and the contract between who makes it and who uses it.
+
+    README.md                  model card
+    config.json                Config: what the model is and how it was made; data only
+    model.safetensors          weights and every buffer
+    onnx/model.onnx            one file; image -> anomaly_map, score
+    torchscript/model.ts       the same graph for libtorch
+    calibration.json           what healthy images score and look like: `upd_zoo.artefact.calibration`
+    manifest.json              Manifest: size and SHA-256 of every other file, versions, parity of the formats
+    results/<test set>.json    Result: what it scores where
+
+The JSON Schemas of these records are published beside this module, in `schemas/`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
+from upd_zoo.files import write_json
+from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
+
+CARD: Final = "README.md"
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+ONNX: Final = "onnx/model.onnx"
+TORCHSCRIPT: Final = "torchscript/model.ts"
+CALIBRATION: Final = "calibration.json"
+MANIFEST: Final = "manifest.json"
+RESULTS: Final = "results"
+
+MOST_RECORD_BYTES: Final = 1 << 20
+"""Size of the longest record that is read. The longest that an export has written so far has 5 kB."""
+_MOST_FILES: Final = 1000
+_LONGEST_PATH: Final = 200
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that only tells where Git LFS keeps the real one."""
+
+Scalar = bool | int | float | str | None
+Setting = Scalar | list[Scalar]
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown fields, NaN and infinity.
+
+    Attributes:
+        remedy: How a record of an older schema is made anew.
+    """
+
+    remedy: ClassVar[str] = ""
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+EXPORT_AGAIN: Final = "train and export the model again with this version, or pull a revision that was made with it"
+
+
+def _safe_path(text: str) -> str:
+    path = PurePosixPath(text)
+    hidden = any(part.startswith(".") for part in path.parts)
+    odd = not text.isprintable() or not {"\\", ":"}.isdisjoint(text)
+    if not path.parts or path.is_absolute() or hidden or odd or str(path) != text or len(text.encode()) > _LONGEST_PATH:
+        raise ValueError("a file of an artefact has a plain relative path")
+    return text
+
+
+def _distinct(files: dict[str, "FileRecord"]) -> dict[str, "FileRecord"]:
+    """Refuse a manifest that lists itself, or one file as the folder of another."""
+    folders = {str(folder) for name in files for folder in PurePosixPath(name).parents}
+    if clash := ({MANIFEST} | folders) & files.keys():
+        raise ValueError(f"'{min(clash)}' cannot be a file of its own")
+    return files
+
+
+SafePath = Annotated[str, AfterValidator(_safe_path)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class PixelConvention(Record):
+    """What every format of the model takes: float32 of shape (B, channels, height, width) within [minimum, maximum]."""
+
+    channels: Literal[1, 3]
+    height: Literal[128] = IMAGE_SIZE
+    width: Literal[128] = IMAGE_SIZE
+    minimum: Literal[0] = 0
+    maximum: Literal[1] = 1
+
+
+class WeightsOrigin(Record):
+    """Where a backbone's weights came from before training.
+
+    Attributes:
+        backbone: Name of the network: timm's, or that of the method whose own it is.
+        source: `random` (drawn from the run's seed), `file` (a local file), `timm` (downloaded through timm) or `ccd`
+            (pre-trained on the model's own domain).
+        name: Name of the file, of the timm tag or of the pre-trained backbone; empty for random weights. Never a full
+            path.
+        sha256: Hash of the weights as loaded: names, shapes and bytes of every tensor.
+        unfolded: Whether batch normalisations that were folded into convolutions then got statistics of training images
+            back; see `upd_zoo.layers.folding`.
+    """
+
+    backbone: str
+    source: Literal["random", "file", "timm", "ccd"]
+    name: str
+    sha256: Sha256
+    unfolded: bool = False
+
+
+class Phase(Record):
+    """One optimisation.
+
+    Attributes:
+        steps: Optimiser steps.
+        optimiser: Name of a torch optimiser under `name`, and its arguments.
+        schedule: How the learning rate moves, under `name`, and its arguments; empty where it stays.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    optimiser: dict[str, Setting]
+    schedule: dict[str, Setting] = {}
+
+
+class Space(Record):
+    """The space that brain scans are brought into before they are sliced, and how.
+
+    Attributes:
+        template: File name of the brain that they are aligned with.
+        template_sha256: Hash of that file.
+        extractor: What finds brains in whole heads: `upd-zoo`, or the name of another program.
+        preparation: Version of the preparation.
+    """
+
+    template: str
+    template_sha256: Sha256
+    extractor: str
+    preparation: int
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Setting]) -> Self | None:
+        """Return what the provenance of a store says of it; None where its images were framed as they were."""
+        names = cls.model_fields.keys()
+        return cls.model_validate({name: provenance[name] for name in names}) if names <= provenance.keys() else None
+
+
+class Training(Record):
+    """How the model was trained.
+
+    Attributes:
+        phases: What was minimised, by name and in order; empty where the method learns without gradients.
+        images: Number of training images.
+        subjects: Number of different subjects among them.
+        store: SHA-256 of the prepared store's images.
+    """
+
+    profile: str
+    seed: int
+    phases: dict[str, Phase]
+    batch_size: int
+    images: int
+    subjects: int
+    store: Sha256
+    device: str
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps over all phases."""
+        return sum(phase.steps for phase in self.phases.values())
+
+
+class Backbone(Record):
+    """What a pre-trained network is; with `model.safetensors` it is all that a model can start from.
+
+    Attributes:
+        id: `ccd.<network>-<domain>`.
+        encoder: Name of the network: timm's, or that of the method whose own it is.
+        settings: Arguments of the pre-training's class.
+        weights_origin: What the pre-training itself started from.
+        labels: What a reader of any number of a model that starts here must be told.
+    """
+
+    remedy: ClassVar[str] = "pre-train it again with scripts/pretrain_ccd.py"
+    schema_: Literal["upd-zoo/backbone/1"] = Field(default="upd-zoo/backbone/1", alias="schema")
+    id: str
+    encoder: str
+    domain: str
+    protocol: Protocol
+    settings: dict[str, Setting]
+    weights_origin: WeightsOrigin
+    training: Training
+    labels: list[str]
+
+
+class Config(Record):
+    """What a model is; with `model.safetensors` it is the whole model.
+
+    Attributes:
+        id: Canonical name, without revision.
+        settings: Arguments of the method's class.
+        weights_origin: What the training started from; None where all weights were drawn.
+        pretraining: How these weights were made, where it was by CCD.
+        space: What brain scans were brought into; None where images were framed as they were.
+        scale: Which value of a brain scan becomes 1; None where images are photographs.
+        labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
+    """
+
+    remedy: ClassVar[str] = EXPORT_AGAIN
+    schema_: Literal["upd-zoo/config/2"] = Field(default="upd-zoo/config/2", alias="schema")
+    id: str
+    method: str
+    title: str
+    domain: str
+    pretrain: Pretrain
+    protocol: Protocol
+    settings: dict[str, Setting]
+    input: PixelConvention
+    framing: Framing
+    centred: bool
+    foreground: Foreground
+    score_rule: ScoreRule
+    weights_origin: WeightsOrigin | None
+    pretraining: Backbone | None = None
+    space: Space | None = None
+    scale: Scale | None = None
+    training: Training
+    labels: list[str]
+
+    @model_validator(mode="after")
+    def _scaled_if_of_slices(self) -> Self:
+        if (self.scale is None) is (self.framing is Framing.SQUARE_SLICES):
+            raise ValueError("models of brain scans, and no others, name a scale")
+        return self
+
+    def insist_on_space(self, template: str, sha256: str) -> None:
+        """Refuse brains in another space than those that the model was trained on.
+
+        Args:
+            template: File name of the template that they are aligned with.
+            sha256: Hash of that file.
+
+        Raises:
+            UsageError: It is another template.
+        """
+        if self.space is not None and self.space.template_sha256 != sha256:
+            raise UsageError(
+                f"{self.id} knows brains in the space of {self.space.template}, not of {template}",
+                f"the file with SHA-256 {self.space.template_sha256[:12]}…",
+                f"add --template path/to/{self.space.template} where brains are prepared",
+            )
+
+    def insist_on_scale(self, name: str, scale: Scale | None) -> None:
+        """Refuse a store whose scans are scaled otherwise than those that the model was trained on.
+
+        Args:
+            name: The store.
+            scale: How its scans are scaled; None where it does not say.
+
+        Raises:
+            UsageError: It is another scale.
+        """
+        if self.scale is not scale:
+            raise UsageError(
+                f"{self.id} knows images scaled by '{self.scale}', those of {name} by '{scale}'",
+                "both by the same rule",
+                f"prepare the data set again with --protocol {self.protocol}",
+            )
+
+
+class FileRecord(Record):
+    """Size and hash of one file."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Parity(Record):
+    """How far one format is from the eager model, on images of its own domain.
+
+    Attributes:
+        format: `onnx`, `torchscript` or `safetensors`.
+        batch: Number of images per call.
+        map_difference: Largest absolute difference of the maps.
+        score_difference: Largest absolute difference of the scores.
+        map_range: Largest minus smallest value of the eager maps, for scale.
+        score_range: Likewise of the eager scores.
+        rank_correlation: Spearman's correlation of all map values of both, smallest over the images.
+        tolerance: Largest difference allowed, relative to the range.
+        least_rank_correlation: Allowed instead, where rounding grows on the way to the map; None where it does not.
+    """
+
+    format: str
+    batch: int
+    map_difference: float
+    score_difference: float
+    map_range: float
+    score_range: float
+    rank_correlation: float
+    tolerance: float
+    least_rank_correlation: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether both differences lie within the tolerance, or pixels rank alike where that is enough."""
+        if self.least_rank_correlation is not None and self.rank_correlation >= self.least_rank_correlation:
+            return True
+        by_map = self.map_difference <= self.tolerance * self.map_range
+        return by_map and self.score_difference <= self.tolerance * max(self.map_range, self.score_range)
+
+
+class Manifest(Record):
+    """Size and hash of every file of the artefact but itself, and how it came to be."""
+
+    remedy: ClassVar[str] = EXPORT_AGAIN
+    schema_: Literal["upd-zoo/manifest/1"] = Field(default="upd-zoo/manifest/1", alias="schema")
+    id: str
+    created: str
+    source_commit: str | None
+    versions: dict[str, str]
+    parity: list[Parity]
+    files: Annotated[dict[SafePath, FileRecord], Field(max_length=_MOST_FILES), AfterValidator(_distinct)]
+
+
+class Metrics(Record):
+    """The study's four metrics; None where one is not defined.
+
+    Attributes:
+        ap_image: Average precision of image scores, AP_i.
+        auroc: Area under the ROC curve of image scores.
+        ap_pixel: Average precision of map values, AP_p.
+        dice: Best Dice over all thresholds, ⌈Dice⌉.
+        dice_threshold: Map value at which it is reached: a pixel is positive at or above it.
+    """
+
+    ap_image: Fraction | None
+    auroc: Fraction | None
+    ap_pixel: Fraction | None
+    dice: Fraction | None
+    dice_threshold: float | None = None
+
+
+class Result(Record):
+    """What a model, or a trivial baseline, scores on one test set."""
+
+    remedy: ClassVar[str] = "evaluate the model again with upd-zoo evaluate --overwrite"
+    schema_: Literal["upd-zoo/result/1"] = Field(default="upd-zoo/result/1", alias="schema")
+    model: str
+    revision: str
+    manifest: Sha256
+    test_set: str
+    store: Sha256
+    seed: int
+    backend: str
+    precision: str = "float32"
+    images: int
+    anomalous: int
+    subjects: int
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, Metrics]
+    labels: list[str]
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON, whole or not at all."""
+    write_json(path, record.model_dump(mode="json", by_alias=True))
+
+
+def read_record(path: Path, kind: type[RecordType]) -> RecordType:
+    """Read a record that `write_record` wrote.
+
+    Raises:
+        NotFoundError: There is no such file.
+        IntegrityError: The file is not such a record, or one of another schema.
+    """
+    try:
+        with path.open("rb") as stream:
+            return parse_record(stream.read(MOST_RECORD_BYTES + 1), path.name, kind)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(
+            f"{path.parent.name}/{path.name} does not exist", f"a folder that holds a {path.name}"
+        ) from None
+
+
+def parse_record(content: bytes, name: str, kind: type[RecordType]) -> RecordType:
+    """Read a record from the bytes of a file called `name`.
+
+    Raises:
+        IntegrityError: They are not such a record, or too many.
+    """
+    if content.startswith(LFS_POINTER):
+        raise lfs_pointer(name)
+    if len(content) > MOST_RECORD_BYTES:
+        raise IntegrityError(f"{name} is too long for a record", f"at most {MOST_RECORD_BYTES} bytes")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["loc"] == ("schema",):
+            _insist_on_schema(name, kind, str(first["input"]))
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise IntegrityError(
+            f"{name} is not a {kind.__name__.lower()} record: {where}: {first['msg']}",
+            "the published JSON Schema",
+            "pull the model again with upd-zoo pull --force",
+        ) from None
+
+
+def _insist_on_schema(name: str, kind: type[Record], found: str) -> None:
+    """Refuse a record of an older or newer schema by that name; anything else in its place is damage.
+
+    The schema is the first field of its record, so that nothing else of it was judged before.
+    """
+    current = str(kind.model_fields["schema_"].default)
+    family, _, number = found.rpartition("/")
+    own, _, own_number = current.rpartition("/")
+    if family != own or not number.isdecimal():
+        return
+    age, remedy = ("an older", kind.remedy) if int(number) < int(own_number) else ("a newer", "install a newer upd-zoo")
+    raise IntegrityError(f"{name} was made by {age} upd-zoo, with the schema {found}", current, remedy) from None
+
+
+def lfs_pointer(name: str) -> IntegrityError:
+    """Return the error that says that only a pointer stands where a file should be."""
+    return IntegrityError(
+        f"{name} is a pointer of Git LFS and not the file itself",
+        "the bytes that its manifest describes",
+        "run git lfs pull in the repository that it comes from, and copy the folder again",
+    )

@@ -1,0 +1,196 @@
+"""Brain extraction: which voxels of a whole head are brain, without weights and without a download.
+
+    1. The head is evened out (N4), and its voxels fall into three classes by brightness; bone, air and fluid are dark.
+    2. Of what is not dark, a ball is taken away all around, until brain and scalp hang together no more; the largest
+       part that is left is grown back. This is a rough brain.
+    3. A template is aligned with it, which knows where a brain ends that the rough one does not: the spinal cord is cut
+       off, what the ball took from gyri comes back.
+    4. The template is aligned again, with what was found.
+
+What is found is only believed if it looks like a brain: its volume, its overlap with the template, the likeness of
+both, and how far the template had to be stretched and turned. If it does not, balls of other sizes and other limits of
+darkness are tried, and the best is taken that is believed.
+
+Measured on heads of 2 mm: 5.5 s each on one core; the template skull-stripped as it is, aligned with a whole head
+directly, overlaps brains by 0.55 to 0.68.
+
+Source: Tustison et al., N4ITK, IEEE Transactions on Medical Imaging 29 (2010), for evening out.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from upd_zoo.brains.alignment import align, likeness, refine, turned
+from upd_zoo.brains.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, sitk, to_array, to_image
+from upd_zoo.brains.shapes import closed, dice, grown, largest, opened, shrunk
+from upd_zoo.brains.template import Template
+
+_HEAD: Final = 0.1
+"""Share of a head's nearly largest value from which a voxel is no air."""
+_DEEP: Final = 10.0
+"""Voxels below the skin from which most of a head is brain."""
+_EVENED: Final = 3
+"""By how much a head shrinks while it is evened out."""
+
+
+SMALLEST: Final = 0.8
+LARGEST: Final = 2.1
+"""Litres that a brain may have."""
+
+
+class Attempt(NamedTuple):
+    """How the rough brain is taken out of a head.
+
+    Attributes:
+        ball: Radius in voxels of the ball that is taken away.
+        darkness: Limit of what counts as dark, as a share of that between the two darker classes.
+    """
+
+    ball: float
+    darkness: float
+
+
+ATTEMPTS: Final = (Attempt(2, 1.0), Attempt(3, 1.0), Attempt(2, 1.2), Attempt(3, 1.2), Attempt(1, 1.0), Attempt(4, 0.8))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for a brain that was found.
+
+    Attributes:
+        litres: Its volume.
+        overlap: Dice overlap with the template's brain.
+        likeness: Correlation with the template, over both brains.
+        stretch: By how much the template's volume is larger.
+        turn: Degrees by which the template is turned.
+    """
+
+    litres: float
+    overlap: float
+    likeness: float
+    stretch: float
+    turn: float
+
+    def doubts(self) -> list[str]:
+        """Return what is not believed of it.
+
+        150 heads of healthy adults, and patients without skull, had overlaps from 0.957 and likenesses from 0.40; two
+        heads upside down or back to front, 0.937 to 0.953 and 0.23 to 0.34. Left and right cannot be told apart.
+        """
+        believed = {
+            f"its volume is {self.litres:.2f} l": SMALLEST <= self.litres <= LARGEST,
+            f"it overlaps the template by {self.overlap:.2f}": self.overlap >= 0.94,
+            f"its likeness to the template is {self.likeness:.2f}": self.likeness >= 0.37,
+            f"the template is {self.stretch:.2f} times as large": 0.7 <= self.stretch <= 2.6,
+            f"it is turned by {self.turn:.0f} degrees": self.turn <= 40,
+        }
+        return [doubt for doubt, fine in believed.items() if not fine]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A brain that was found in a head.
+
+    Attributes:
+        mask: (X, Y, Z) on the grid of the head.
+        transform: (4, 4) from the head's millimetres to the template's.
+        evidence: What speaks for it.
+        attempts: Attempts that were made.
+    """
+
+    mask: Bools
+    transform: Matrix
+    evidence: Evidence
+    attempts: int
+
+
+def extract(head: Floats, grid: Grid, template: Template) -> Found:
+    """Return the brain in a whole head in T1, the first that is believed, or else the one that is doubted least.
+
+    Args:
+        head: (X, Y, Z), at 2 mm or nearly so.
+        grid: Where its voxels lie, axes nearest to right, anterior and superior.
+        template: What a brain looks like.
+    """
+    evened = even_out(head, grid)
+    best: Found | None = None
+    for number, attempt in enumerate(ATTEMPTS, start=1):
+        found = _tried(evened, grid, template, attempt, number)
+        if best is None or _rank(found) > _rank(best):
+            best = found
+        if not found.evidence.doubts():
+            break
+    assert best is not None  # noqa: S101 - for the types
+    return best
+
+
+def _rank(found: Found) -> tuple[int, float]:
+    return -len(found.evidence.doubts()), found.evidence.overlap
+
+
+def even_out(head: Floats, grid: Grid) -> Floats:
+    """Return a head without the slow changes of brightness that coils leave."""
+    image, inside = to_image(head, grid.affine), to_image(closed(_shown(head), 2), grid.affine)
+    method = sitk().N4BiasFieldCorrectionImageFilter()
+    method.SetMaximumNumberOfIterations([20, 20, 20])
+    method.SetConvergenceThreshold(1e-3)
+    small, part = (sitk().Shrink(each, [_EVENED] * 3) for each in (image, inside))
+    method.Execute(small, sitk().Cast(part > 0.5, sitk().sitkUInt8))
+    return to_array(image / sitk().Exp(method.GetLogBiasFieldAsImage(image)))
+
+
+def _shown(head: Floats) -> Bools:
+    shown = head > 0
+    return np.asarray(head > _HEAD * np.percentile(head[shown], 95)) if shown.any() else shown
+
+
+def _tried(head: Floats, grid: Grid, template: Template, attempt: Attempt, number: int) -> Found:
+    dark = _limit_of_darkness(head) * attempt.darkness
+    rough = rough_brain(head, dark, attempt.ball)
+    transform = align(np.where(rough, head, 0), grid.affine, template)
+    mask = _corrected(head, dark, resample_mask(template.mask, template.grid.affine, grid, transform))
+    brain = np.where(mask, head, 0).astype(np.float32)
+    transform = refine(brain, grid.affine, template, transform)
+    return Found(mask, transform, evidence_of(brain, mask, grid, template, transform), number)
+
+
+def evidence_of(brain: Floats, mask: Bools, grid: Grid, template: Template, transform: Matrix) -> Evidence:
+    """Return what speaks for a brain (X, Y, Z), 0 outside its mask, and for where the template was found in it."""
+    expected = resample_mask(template.mask, template.grid.affine, grid, transform)
+    seen = resample(template.data, template.grid.affine, grid, transform)
+    return Evidence(
+        litres=float(mask.sum()) * grid.litres,
+        overlap=dice(mask, expected),
+        likeness=likeness(brain, seen),
+        stretch=float(np.linalg.det(transform[:3, :3])),
+        turn=turned(transform),
+    )
+
+
+def _limit_of_darkness(head: Floats) -> float:
+    """Return the value between the darkest and the middle of three classes of what lies deep in a head (Otsu).
+
+    Skin and fat, which may be brighter than any brain, lie less deep.
+    """
+    shown = _shown(head)
+    deep = shown & shrunk(closed(shown, 3), _DEEP)
+    values = head[deep if deep.any() else shown]
+    classes = sitk().OtsuMultipleThresholds(sitk().GetImageFromArray(values[:, None]), 2)
+    labels: Any = sitk().GetArrayFromImage(classes)[:, 0]
+    return float(values[labels == 1].min())
+
+
+def rough_brain(head: Floats, dark: float, ball: float) -> Bools:
+    """Return the largest part of a head (X, Y, Z) that hangs together when a ball is taken away from what is bright."""
+    bright = head > dark
+    core = largest(shrunk(bright, ball))
+    return closed(grown(core, ball) & bright, 3)
+
+
+def _corrected(head: Floats, dark: float, expected: Bools) -> Bools:
+    """Return the brain near where the template expects it; the template decides where brightness does not."""
+    near = (head > 0.75 * dark) & grown(expected, 2)
+    mask = (grown(largest(shrunk(near, 1)), 1) & near) | shrunk(expected, 3)
+    return largest(opened(closed(mask, 4), 2))

@@ -1,1 +1,0 @@
-"""Readers, phantoms and the prepared store: images in, arrays out, NumPy only."""

@@ -1,0 +1,327 @@
+"""Preparation: from a data set, or from nothing, to the stores that training and evaluation read.
+
+    DATA/<domain>/train         healthy
+    DATA/<domain>/validation    healthy, other subjects
+    DATA/<test set>/test        healthy and diseased, other subjects again
+
+Beside the store of a data set, `train.txt` lists its subjects.
+
+Where a data set has splits of the study's own, and of brain scans, which the study scales otherwise, the study's stores
+lie beside these as `train-study`, `validation-study` and `test-study`; `store_name` alone decides which of the two a
+protocol reads.
+
+To add a data set, write one file with a source (see `upd_zoo.sources.source`) and list it in `SOURCES`.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+from threadpoolctl import threadpool_limits
+
+from upd_zoo.artefact.records import Setting
+from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
+from upd_zoo.sources.atlas import ATLAS
+from upd_zoo.sources.brats import BRATS
+from upd_zoo.sources.camcan import CAMCAN
+from upd_zoo.sources.chexpert import CHEXPERT
+from upd_zoo.sources.ddr import DDR
+from upd_zoo.sources.idrid import IDRID
+from upd_zoo.sources.ixi import IXI
+from upd_zoo.sources.msd_brats import MSD_BRATS
+from upd_zoo.sources.nih import NIH
+from upd_zoo.sources.open_ms import OPEN_MS
+from upd_zoo.sources.phantoms import PHANTOMS
+from upd_zoo.sources.side_by_side import side_by_side
+from upd_zoo.sources.source import DownloadedSource, Inputs, Part, Request, Source, StoreName
+from upd_zoo.sources.splits import extend_list, read_list
+from upd_zoo.stores.store import Facts, Sample, Store, write_store
+from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain, test_sets_of
+
+SOURCES: Final[tuple[Source, ...]] = (
+    PHANTOMS,
+    IDRID,
+    NIH,
+    CHEXPERT,
+    DDR,
+    CAMCAN,
+    BRATS,
+    ATLAS,
+    IXI,
+    MSD_BRATS,
+    OPEN_MS,
+)
+
+SHELF: Final = "shelf"
+"""Folder, beside the stores, where what took long to prepare is kept."""
+DATA_VARIABLE: Final = "UPD_ZOO_DATA"
+STUDY_LABEL: Final = "the study's own split"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one store is."""
+
+    store: StoreName
+    done: int
+    inputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One input that a store had to do without.
+
+    Attributes:
+        store: The store.
+        input: Name of the input: a file, relative to the data set's folder.
+        error: Why it cannot be used.
+    """
+
+    store: StoreName
+    input: str
+    error: InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a preparation came to.
+
+    Attributes:
+        stores: What each store holds, in the order train, validation, test sets.
+        failures: Inputs left out; empty if all were used.
+    """
+
+    stores: tuple[Facts, ...]
+    failures: tuple[Failure, ...]
+
+
+def data_folder(option: Path | None = None) -> Path:
+    """Return the folder of the prepared stores.
+
+    It is `option`, or else the environment variable `UPD_ZOO_DATA`, or else `data` in the user's own folder for
+    upd-zoo's data.
+    """
+    if option is not None:
+        return option
+    variable = os.environ.get(DATA_VARIABLE)
+    return Path(variable) if variable else platformdirs.user_data_path("upd-zoo", appauthor=False) / "data"
+
+
+def store_name(target: str, part: str, protocol: Protocol = Protocol.SOUND) -> StoreName:
+    """Return which store training, export and evaluation under a protocol read.
+
+    It is the study's own where the protocol is `study` and the source has such splits or the images are brain scans,
+    else the one that both read.
+
+    Args:
+        target: Identifier of a domain (for `train` and `validation`) or of a test set (for `test`).
+        part: `train`, `validation` or `test`.
+        protocol: The protocol of the model.
+
+    Raises:
+        ValueError: There is no such part.
+    """
+    own = StoreName(target, Part(part), protocol)
+    studied = any(source.study_splits and target in source.serves for source in SOURCES)
+    return own if studied or own.scale is not None else own._replace(protocol=Protocol.SOUND)
+
+
+def store_path(data: Path, target: str, part: str, protocol: Protocol = Protocol.SOUND) -> Path:
+    """Return where `store_name` of the same arguments is below the folder of the prepared stores."""
+    return data / str(store_name(target, part, protocol))
+
+
+def source_of(target: str) -> Source:
+    """Return the source that fills the stores of a domain or test set.
+
+    Raises:
+        NotFoundError: No source serves it.
+    """
+    for source in SOURCES:
+        if target in source.serves:
+            return source
+    served = {name for source in SOURCES for name in source.serves}
+    raise NotFoundError(f"no reader fills the stores of '{target}'", closest(target, served))
+
+
+def stores_of(target: Domain | TestSet, protocol: Protocol = Protocol.SOUND) -> tuple[StoreName, ...]:
+    """Return the stores that a preparation under a protocol fills.
+
+    Of a domain, these are its train and validation images and those test sets of its models that come from the same
+    source; of a test set, it is its own store.
+
+    Raises:
+        NotFoundError: No source serves the target.
+    """
+    if isinstance(target, TestSet):
+        return (store_name(target.id, Part.TEST, protocol),)
+    source = source_of(target.id)
+    tests = (test.id for test in test_sets_of(target.id) if test.id in source.serves)
+    return (
+        store_name(target.id, Part.TRAIN, protocol),
+        store_name(target.id, Part.VALIDATION, protocol),
+        *(store_name(test, Part.TEST, protocol) for test in tests),
+    )
+
+
+def prepare(
+    target: Domain | TestSet,
+    data: Path,
+    root: Path | None = None,
+    *,
+    seed: int = 0,
+    subjects: int | None = None,
+    protocol: Protocol = Protocol.SOUND,
+    template: Path | None = None,
+    extractor: str = "",
+    jobs: int = 1,
+    force: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Preparation:
+    """Fill the stores of a domain or of a test set.
+
+    An input that cannot be used is reported and left out. A store that stands, made in the same way from the same
+    inputs, is left as it is; whether a file changed under its old name is not looked at.
+
+    Args:
+        target: What to prepare; see `stores_of`.
+        data: Folder of the prepared stores.
+        root: Folder of the data set; None for phantoms.
+        seed: Which population of phantoms.
+        subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
+        protocol: `study` for the study's own splits, where the source has them, and its scale of brain scans.
+        template: Brain that brain scans are aligned with; None for the default.
+        extractor: Program that finds brains in whole heads: `hd-bet`, or a command; see `upd_zoo.brains.external`.
+        jobs: Inputs read at the same time, in processes of their own.
+        force: Whether to make again what stands.
+        on_progress: Called after every input.
+
+    Raises:
+        UsageError: The source takes no such option, or lacks one.
+        NotFoundError: No source serves the target, or the data set is not in `root`.
+        InputError: No input of a store can be used, or a table of the data set is damaged.
+        IntegrityError: A subject was listed in another part before.
+        MissingExtraError: The phantoms' own requirements are not installed.
+    """
+    source = source_of(target.id)
+    request = Request(root, seed, subjects, template, extractor, data / SHELF)
+    inputs_of = source.opened(request)
+    report = on_progress or _say_nothing
+    facts: list[Facts] = []
+    failures: list[Failure] = []
+    for name in stores_of(target, protocol):
+        inputs = inputs_of(name)
+        provenance = _provenance(source, name, request, len(inputs))
+        standing = None if force else _standing(store_path(data, *name), inputs, provenance)
+        if standing is None:
+            samples = _in_their_part(_samples(name, inputs, jobs, failures, report), _taken(data, source, name))
+            standing = _write(store_path(data, *name), name, samples, source, provenance)
+        else:
+            report(Progress(name, len(inputs), len(inputs)))
+        if isinstance(source, DownloadedSource):
+            extend_list(_list_of(data, name), Store(data / str(name)).subjects)
+        facts.append(standing)
+    return Preparation(tuple(facts), tuple(failures))
+
+
+def _say_nothing(_: Progress) -> None:
+    """Stand in for a caller that does not ask for progress."""
+
+
+def _provenance(source: Source, name: StoreName, request: Request, inputs: int) -> dict[str, Setting]:
+    return {
+        "source": source.id,
+        "generator": source.generator,
+        "protocol": name.protocol.value,
+        "seed": request.seed,
+        "inputs": inputs,
+        **({} if name.scale is None else {"scale": name.scale.value}),
+        **source.settings(request),
+        "upd_zoo": importlib.metadata.version("upd-zoo"),
+    }
+
+
+def _standing(folder: Path, inputs: Inputs, provenance: dict[str, Setting]) -> Facts | None:
+    """Return the facts of the store in `folder` if it was made in this way and lacks no input."""
+    try:
+        store = Store(folder)
+    except (NotFoundError, IntegrityError):
+        return None
+    whole = {row["source"] for row in store.index} == set(inputs)
+    return store.facts if whole and store.facts.provenance == provenance else None
+
+
+def _list_of(data: Path, name: StoreName) -> Path:
+    """Return the text file that lists the subjects of a store."""
+    return data / f"{name}.txt"
+
+
+def _taken(data: Path, source: Source, name: StoreName) -> dict[str, StoreName]:
+    """Return who is listed in another part than a store's; the study's own splits go by image, and list nobody."""
+    if _is_split_by_the_study(source, name):
+        return {}
+    others = (StoreName(target, part) for target in source.serves for part in Part if part is not name.part)
+    return {subject: other for other in others for subject in read_list(_list_of(data, other))}
+
+
+def _is_split_by_the_study(source: Source, name: StoreName) -> bool:
+    return source.study_splits and name.protocol is Protocol.STUDY
+
+
+def _in_their_part(samples: Iterator[Sample], taken: dict[str, StoreName]) -> Iterator[Sample]:
+    for sample in samples:
+        if sample.subject in taken:
+            raise IntegrityError(
+                f"{sample.subject} was in {taken[sample.subject]} before",
+                "every subject in the part that it was first put in",
+                f"prepare with the version that wrote {taken[sample.subject]}.txt, or into another folder",
+            )
+        yield sample
+
+
+def _samples(
+    name: StoreName, inputs: Inputs, jobs: int, failures: list[Failure], report: Callable[[Progress], None]
+) -> Iterator[Sample]:
+    """Yield the samples of all inputs, in order; what fails is added to `failures`."""
+    unusable: list[Failure] = []
+    outcomes = map(_outcome, inputs.values()) if jobs == 1 else side_by_side(_outcome, inputs.values(), jobs)
+    for done, (file, outcome) in enumerate(zip(inputs, outcomes, strict=True), start=1):
+        if isinstance(outcome, InputError):
+            unusable.append(Failure(name, file, outcome))
+        else:
+            yield from (replace(sample, source=file) for sample in outcome)
+        report(Progress(name, done, len(inputs)))
+    if unusable and len(unusable) == len(inputs):
+        first = unusable[0].error
+        raise InputError(first.code, f"None of {len(inputs)} inputs of {name} can be used. {first}") from first
+    failures.extend(unusable)
+
+
+def _outcome(read: Callable[[], Iterable[Sample]]) -> list[Sample] | InputError:
+    """Return what an input gives, or why it cannot be used."""
+    try:
+        return list(read())
+    except InputError as error:
+        return error
+
+
+def _write(
+    folder: Path, name: StoreName, samples: Iterator[Sample], source: Source, provenance: dict[str, Setting]
+) -> Facts:
+    # The products behind phantoms are small: two BLAS threads make them 3.5 times slower than one.
+    with threadpool_limits(1, "blas"):
+        first = list(islice(samples, 1))  # what stops every input stops here, before a file is opened
+        return write_store(
+            folder,
+            str(name),
+            chain(first, samples),
+            channels=get_domain(name.target).modality.channels,
+            has_masks=name.part is Part.TEST and TEST_SETS[name.target].has_masks,
+            labels=[source.label, *([STUDY_LABEL] if _is_split_by_the_study(source, name) else [])],
+            provenance=provenance,
+        )

@@ -1,0 +1,272 @@
+"""What a source of images is: where it comes from, which stores it fills, and how one of its inputs becomes samples.
+
+A source is a record and a function. A reader of a new data set is one file with a `FolderSource`, and one line in
+`upd_zoo.sources.preparation`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from upd_zoo.artefact.records import Setting
+from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
+from upd_zoo.images.framing import axial_geometry, axial_slices, frame, frame_mask
+from upd_zoo.images.intensity import scale_volume
+from upd_zoo.stores.store import Sample
+from upd_zoo.vocabulary import SCALES, Framing, Protocol, Scale, get_domain
+
+
+class Part(StrEnum):
+    """What the images of a store are for; no subject is in two parts."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    """Healthy images that no weight has seen, for calibration."""
+    TEST = "test"
+
+
+class StoreName(NamedTuple):
+    """The name of a prepared store, which is also its place in the data folder: `idrid/train`, `ddr/train-study`.
+
+    Attributes:
+        target: A domain (train, validation) or a test set (test).
+        part: What its images are for.
+        protocol: `study` where it is chosen, split or scaled as in the study; the store that both protocols read is
+            `sound`.
+    """
+
+    target: str
+    part: Part
+    protocol: Protocol = Protocol.SOUND
+
+    @property
+    def scale(self) -> Scale | None:
+        """Which value of its brain scans becomes 1; None of photographs."""
+        return SCALES[self.protocol] if get_domain(self.target).modality.framing is Framing.SQUARE_SLICES else None
+
+    def __str__(self) -> str:
+        return f"{self.target}/{self.part}{'-study' if self.protocol is Protocol.STUDY else ''}"
+
+
+Inputs: TypeAlias = Mapping[str, Callable[[], Iterable[Sample]]]
+"""The inputs of one store, in order: the name of each, and what reads it or raises `InputError`.
+
+The name of a file is its path relative to the data set's folder.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a store is to be filled, as far as a source leaves it open.
+
+    Attributes:
+        root: Folder of the data set; None where images are made on this machine.
+        seed: Which population of phantoms, 0 or more.
+        subjects: Phantoms to train on; None for the default.
+        template: Brain that brain scans are aligned with; None for the default.
+        extractor: Program that finds brains in whole heads, by name or as a command; empty to find them here.
+        shelf: Folder where what took long is kept, so that a stopped preparation goes on; None to keep nothing.
+    """
+
+    root: Path | None = None
+    seed: int = 0
+    subjects: int | None = None
+    template: Path | None = None
+    extractor: str = ""
+    shelf: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source(ABC):
+    """Where the images of some domains and test sets come from.
+
+    Attributes:
+        id: Its name in provenance.
+        title: The data set as its authors call it.
+        serves: Identifiers of the domains and test sets that it fills.
+        label: What a reader of any number computed on its images must be told.
+        licence: Under which terms the images come.
+        citation: Whom to cite; empty for phantoms.
+        generator: Version of the reader, raised whenever the same input gives other samples.
+        study_splits: Whether the study's own choice and split of the images is known, and filled beside the sound one.
+    """
+
+    id: str
+    _: KW_ONLY
+    title: str
+    serves: tuple[str, ...]
+    label: str
+    licence: str
+    citation: str
+    generator: int
+    study_splits: bool = False
+
+    def settings(self, request: Request) -> dict[str, Setting]:  # noqa: ARG002 - sources with settings use it
+        """Return what of a request decides about the samples, for provenance, beyond seed and protocol."""
+        return {}
+
+    def refuse_what_brains_take(self, request: Request) -> None:
+        """Refuse the options of sources of brain scans.
+
+        Raises:
+            UsageError: One is set.
+        """
+        if request.template is not None or request.extractor:
+            raise UsageError(f"{self.title}: no brain is looked for", "", "leave out --template and --extractor")
+
+    @abstractmethod
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        """Return what lists the inputs of each store, after checking that the request can be met.
+
+        Raises:
+            UsageError: The request names what this source does not take, or lacks what it needs.
+            NotFoundError: The data set is not where the request says.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticSource(Source):
+    """A source that makes its images.
+
+    Attributes:
+        draw: Lists the inputs of a store for a seed and a number of subjects (None for the default).
+    """
+
+    _: KW_ONLY
+    draw: Callable[[StoreName, int, int | None], Inputs]
+
+    @override
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        if request.root is not None:
+            raise UsageError(f"{self.title} are made here and read no folder", "", "leave out --root")
+        self.refuse_what_brains_take(request)
+        if request.seed < 0:
+            raise UsageError(f"the seed {request.seed} chooses no phantoms", "a whole number from 0")
+        return lambda store: self.draw(store, request.seed, request.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadedSource(Source):
+    """A source that reads a data set in its original layout.
+
+    Attributes:
+        origin: Where to get it.
+        expected: Patterns, relative to the root, of which each must match something.
+    """
+
+    _: KW_ONLY
+    origin: str
+    expected: tuple[str, ...]
+
+    def check(self, root: Path) -> None:
+        """Make sure that the data set is in `root`.
+
+        Raises:
+            NotFoundError: Something of its layout is missing; the message says what, and where to get it.
+        """
+        if not root.is_dir():
+            raise NotFoundError(f"there is no folder {root}", f"the folder of {self.title}", self.origin)
+        missing = [pattern for pattern in self.expected if not any(root.glob(pattern))]
+        if missing:
+            raise NotFoundError(
+                f"the folder {root} is not that of {self.title}: it lacks {_quoted(missing)}",
+                f"the original layout, with {_quoted(self.expected)}",
+                self.origin,
+            )
+
+    def root_of(self, request: Request) -> Path:
+        """Return the folder of a request, after checking that the data set is in it.
+
+        Raises:
+            UsageError: The request names what this source does not take, or no folder.
+            NotFoundError: Something of the layout is missing.
+        """
+        if request.seed or request.subjects is not None:
+            raise UsageError(f"{self.title} has its own subjects in a fixed split", "", "leave out --seed, --subjects")
+        if request.root is None:
+            raise UsageError(f"the folder of {self.title} is not given", "--root FOLDER", self.origin)
+        self.check(request.root)
+        return request.root
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource(DownloadedSource):
+    """A data set whose images are framed as they are.
+
+    Attributes:
+        find: Lists the inputs of a store below a root that has passed `check`.
+    """
+
+    _: KW_ONLY
+    find: Callable[[StoreName, Path], Inputs]
+
+    @override
+    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
+        root = self.root_of(request)
+        self.refuse_what_brains_take(request)
+        return lambda store: self.find(store, root)
+
+
+def _quoted(patterns: Iterable[str]) -> str:
+    return ", ".join(f"'{pattern}'" for pattern in patterns)
+
+
+def slices_of(
+    volume: npt.NDArray[np.float32],
+    affine: npt.NDArray[np.float64],
+    subject: str,
+    mask: npt.NDArray[np.uint8] | None = None,
+    *,
+    scale: Scale,
+) -> list[Sample]:
+    """Return the axial slices of a brain scan at model size, from feet to head; empty ones are left out.
+
+    A slice is anomalous where its mask at model size has a
+    pixel set (study, section V-A); its number counts from the lowest slice of the scan.
+
+    Args:
+        volume: (X, Y, Z) float32 of any range, the background constant and lowest.
+        affine: (4, 4) from voxel to RAS+ millimetres.
+        subject: Whose scan it is.
+        mask: (X, Y, Z), anything not zero is pathological; None if it is not known or the scan is healthy.
+        scale: Which of its values becomes 1.
+
+    Raises:
+        InputError: The mask has another shape than the volume (`geometry`).
+    """
+    if mask is not None and mask.shape != volume.shape:
+        raise grids_differ(f"the mask of {subject}", mask.shape, volume.shape)
+    geometry = axial_geometry((volume.shape[0], volume.shape[1], volume.shape[2]), affine)
+    truth = np.zeros_like(volume) if mask is None else (mask != 0).astype(np.float32)
+    pairs = zip(axial_slices(scale_volume(volume, scale), geometry), axial_slices(truth, geometry), strict=True)
+    return [
+        _slice(pixels, diseased, geometry.spacing, subject, number)
+        for number, (pixels, diseased) in enumerate(pairs)
+        if pixels.any()
+    ]
+
+
+def _slice(
+    pixels: npt.NDArray[np.float32],
+    diseased: npt.NDArray[np.float32],
+    spacing: tuple[float, float],
+    subject: str,
+    number: int,
+) -> Sample:
+    image = frame(pixels[None], Framing.SQUARE_SLICES, spacing)
+    mask = frame_mask(diseased, Framing.SQUARE_SLICES, spacing)
+    return Sample(image, bool(mask.any()), subject, number, mask=mask)
+
+
+def grids_differ(name: str, shape: tuple[int, ...], image: tuple[int, ...]) -> InputError:
+    """Return the error for a mask that does not lie on the grid of its image."""
+    return InputError(
+        InputErrorCode.GEOMETRY, f"{name} has shape {shape}", f"the shape of its image, {image}", "fetch both again"
+    )

@@ -1,0 +1,1 @@
+"""The prepared stores that training and evaluation read, and where they lie."""
