@@ -389,7 +389,7 @@ def as_table(figures: Iterable[Figure]) -> str:
     return table(("figure", "value", "unit", "limit", ""), rows)
 
 
-def insist(figures: Iterable[Figure]) -> None:
+def check_limits(figures: Iterable[Figure]) -> None:
     """Make sure that every promise is kept.
 
     Raises:
@@ -434,7 +434,7 @@ def main(
     report = {"schema": SCHEMA, "started": started, "hardware": machine, "versions": measured, "figures": rows}
     write_json(out, report)
     terminal.data(report, as_table(figures))
-    insist(figures)
+    check_limits(figures)
 
 
 if __name__ == "__main__":

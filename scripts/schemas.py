@@ -30,7 +30,7 @@ def schema_texts() -> dict[str, str]:
     }
 
 
-def insist_on(texts: dict[str, str], folder: Path) -> None:
+def check_current(texts: dict[str, str], folder: Path) -> None:
     """Compare the schemas in a folder with what they should be.
 
     Raises:
@@ -54,7 +54,7 @@ def main(
     """Write the JSON Schemas of the artefact's records, or check that they are current."""
     texts = schema_texts()
     if check:
-        insist_on(texts, folder)
+        check_current(texts, folder)
         return
     for name, text in texts.items():
         write_text(folder / name, text)

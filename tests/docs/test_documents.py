@@ -14,7 +14,7 @@ ROOMS = ("cards", "harness", "scripts", "tests", "zoo")
 PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.md"))])
 METHODS = {path.stem.replace("_", "-") for path in (ROOT / "zoo/upd_zoo/methods").glob("[!_]*.py")}
-"""Each method lives in the file of its id, as the contract tests insist."""
+"""Each method lives in the file of its id, as the contract tests ask."""
 TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.brains.grid import Grid, resample, resample_mask
-from upd_zoo.brains.shapes import grown
+from upd_zoo.brains.shapes import dilation
 from upd_zoo.brains.template import load_template
 
 SPACING = 2.5
@@ -51,7 +51,7 @@ def head(seed: int = 0, size: float = 0.92, turn: float = 0.0, skin: float = 0.9
     brain = resample_mask(template.mask, template.grid.affine, grid, to_template)
     tissue = resample(template.data, template.grid.affine, grid, to_template)
     data = np.where(brain, 900 * tissue / tissue.max(), 0)
-    fluid, bone, flesh = (grown(brain, millimetres / SPACING) for millimetres in (3, 9, 16))
+    fluid, bone, flesh = (dilation(brain, millimetres / SPACING) for millimetres in (3, 9, 16))
     below = np.arange(84)[None, None, :] < np.argwhere(brain)[:, 2].min() + 4
     cord = np.hypot(*(np.ogrid[:80, :96][axis] - np.argwhere(brain)[:, axis].mean() for axis in (0, 1))) < 4
     data = np.where(flesh & ~bone, 900 * skin, np.where(fluid & ~brain, 120, np.where(bone & ~brain, 40, data)))

@@ -37,9 +37,9 @@ def test_a_figure_knows_on_which_side_of_its_limit_it_has_to_be(
 
 def test_a_missed_limit_is_an_error_that_names_it_and_no_other(bench: Any) -> None:
     kept, missed, free = bench.Figure("kept", 2, "x", 1), bench.Figure("slow", 1, "x", 2), bench.Figure("free", 0, "x")
-    bench.insist([kept, free])
+    bench.check_limits([kept, free])
     with pytest.raises(ToleranceError, match=r"^1 limits are missed: slow\."):
-        bench.insist([kept, missed, free])
+        bench.check_limits([kept, missed, free])
     verdicts = {line.split()[0]: line.split()[-1] for line in bench.as_table([kept, missed, free]).splitlines()}
     assert (verdicts["kept"], verdicts["slow"], verdicts["free"]) == ("kept", "MISSED", "x")
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
-from upd_harness.evaluation.run import Evaluation, evaluate, insist_on_room
+from upd_harness.evaluation.run import Evaluation, check_room, evaluate
 from upd_harness.report import why_undefined
 from upd_zoo.artefact.records import RESULTS, Result, Space, read_record
 from upd_zoo.errors import UsageError
@@ -201,8 +201,8 @@ def test_an_evaluation_replaces_an_earlier_one_and_all_of_it(
     output = tmp_path / "out"
     (output / RESULTS / "phantom-t2.json").rename(output / RESULTS / "brats-t2.json")
     with pytest.raises(UsageError, match="add --overwrite"):
-        insist_on_room(output, overwrite=False)
-    insist_on_room(output, overwrite=True)
+        check_room(output, overwrite=False)
+    check_room(output, overwrite=True)
     evaluate(model, PHANTOM, tested_store, output)
     assert [path.name for path in (output / RESULTS).iterdir()] == ["phantom-t2.json"]
 
@@ -213,4 +213,4 @@ def test_what_is_no_evaluation_is_not_replaced(tmp_path: Path, content: str | No
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(UsageError, match="no evaluation that could be replaced"):
-        insist_on_room(tmp_path, overwrite=True)
+        check_room(tmp_path, overwrite=True)

@@ -18,7 +18,7 @@ from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import read_rows
 from upd_zoo.artefact.records import Space
 from upd_zoo.brains.scans import Brain, Scan, prepare_scan
-from upd_zoo.brains.shapes import shrunk
+from upd_zoo.brains.shapes import erosion
 from upd_zoo.brains.shelf import VERSION
 from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
@@ -100,7 +100,7 @@ def test_the_map_lies_on_the_brain_in_the_scans_own_space(
 
 
 def likeness(seen: Any, truth: Any, someone: Head) -> float:
-    inside = shrunk(someone.brain, 2)
+    inside = erosion(someone.brain, 2)
     return float(np.corrcoef(seen[inside], truth[inside])[0, 1])
 
 

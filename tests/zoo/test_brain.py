@@ -14,7 +14,7 @@ from upd_zoo.brains.alignment import follow, refine, turned
 from upd_zoo.brains.extraction import Attempt, Evidence, Found, extract
 from upd_zoo.brains.grid import Grid, resample, resample_mask, to_matrix, to_transform, upright
 from upd_zoo.brains.scans import Scan, prepare_scan
-from upd_zoo.brains.shapes import closed, dice, grown, largest, opened, shrunk
+from upd_zoo.brains.shapes import closing, dice, dilation, erosion, largest, opening
 from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, MissingExtraError
 from upd_zoo.images.nifti import Volume
@@ -82,9 +82,9 @@ def ball(side: int, radius: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 def test_shapes_grow_and_shrink_by_balls() -> None:
     mask, element = random_volume((20, 20, 20)) > 0.97, ball(5, 2)
-    assert np.array_equal(grown(mask, 2), ndimage.binary_dilation(mask, element))
-    solid = grown(mask, 3)
-    assert np.array_equal(shrunk(solid, 2), ndimage.binary_erosion(solid, element))
+    assert np.array_equal(dilation(mask, 2), ndimage.binary_dilation(mask, element))
+    solid = dilation(mask, 3)
+    assert np.array_equal(erosion(solid, 2), ndimage.binary_erosion(solid, element))
 
 
 def test_opening_takes_bridges_away_and_closing_fills_gaps_and_holes() -> None:
@@ -92,13 +92,13 @@ def test_opening_takes_bridges_away_and_closing_fills_gaps_and_holes() -> None:
     mask[2:12, 1:11, 1:11] = mask[18:28, 1:11, 1:11] = True
     apart = mask.copy()
     mask[12:18, 5:7, 5:7] = True
-    assert not opened(mask, 2)[14:16].any()
+    assert not opening(mask, 2)[14:16].any()
     assert largest(apart).sum() == 1000
-    assert not closed(apart, 1)[14].any()
-    assert closed(apart, 3)[14].any()
+    assert not closing(apart, 1)[14].any()
+    assert closing(apart, 3)[14].any()
     holed = apart.copy()
     holed[5:8, 5:8, 5:8] = False
-    assert closed(holed, 0)[6, 6, 6]
+    assert closing(holed, 0)[6, 6, 6]
 
 
 def test_overlap_is_dices() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fake.stores import write_tiny_store
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.errors import ToleranceError
-from upd_zoo.export.calibration import calibrate, calibration_labels, insist_on_thresholds
+from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds
 from upd_zoo.runtime.model import Array, Predict
 from upd_zoo.vocabulary import Foreground
 
@@ -30,14 +30,14 @@ def calibrated(predict: Predict, folder: Path, images: int = 24) -> Calibration:
 
 def test_scores_with_a_spread_are_a_yardstick(tmp_path: Path) -> None:
     calibration = calibrated(scoring(1), tmp_path)
-    insist_on_thresholds(calibration)
+    check_thresholds(calibration)
     assert calibration.image_threshold < calibration.image_scores.values[-1]
 
 
 @pytest.mark.parametrize(("gain", "what"), [(2.5, "images"), (50, "images"), (0, "images")])
 def test_scores_at_the_end_of_the_maps_range_are_none(gain: float, what: str, tmp_path: Path) -> None:
     with pytest.raises(ToleranceError, match=f"The threshold of {what} would flag nothing"):
-        insist_on_thresholds(calibrated(scoring(gain), tmp_path))
+        check_thresholds(calibrated(scoring(gain), tmp_path))
 
 
 def test_pixels_at_the_end_of_the_maps_range_are_none(tmp_path: Path) -> None:
@@ -47,13 +47,13 @@ def test_pixels_at_the_end_of_the_maps_range_are_none(tmp_path: Path) -> None:
     with pytest.raises(
         ToleranceError, match="The threshold of pixels would flag nothing: at 1 it is the highest healthy value itself"
     ):
-        insist_on_thresholds(calibrated(predict, tmp_path))
+        check_thresholds(calibrated(predict, tmp_path))
 
 
 def test_one_subject_alone_gives_a_threshold_that_another_may_exceed(tmp_path: Path) -> None:
     calibration = calibrated(scoring(1), tmp_path, images=2)
     assert calibration.subject_scores.count == 1
-    insist_on_thresholds(calibration)
+    check_thresholds(calibration)
 
 
 @pytest.mark.parametrize(

@@ -244,9 +244,9 @@ def test_a_store_that_holds_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_diseased_images_are_found_where_there_should_be_none(tmp_path: Path) -> None:
-    write_tiny_store(tmp_path / "healthy").insist_on_health()
+    write_tiny_store(tmp_path / "healthy").check_health()
     with pytest.raises(IntegrityError, match="holds 2 diseased images"):
-        write_tiny_store(tmp_path / "mixed", anomalous=2).insist_on_health()
+        write_tiny_store(tmp_path / "mixed", anomalous=2).check_health()
 
 
 def test_what_two_stores_share_is_told_by_content_and_by_name(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    _insist_that_nothing_is_lost(path, names)
+    _check_nothing_is_lost(path, names)
     temporary = path.with_name(_temporary_folder(path) + secrets.token_hex(4))
     temporary.mkdir()  # readable by whom the umask says, which mkdtemp does not heed
     with _held(_beside(temporary, _LOCK)):
@@ -102,7 +102,7 @@ def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
             _clear(path, temporary)
 
 
-def _insist_that_nothing_is_lost(path: Path, names: Collection[str]) -> None:
+def _check_nothing_is_lost(path: Path, names: Collection[str]) -> None:
     foreign = next((name for name in _inside(path) if name not in names), None)
     if foreign is not None:
         raise UsageError(

@@ -77,7 +77,7 @@ def load_recipe(
         UsageError: The method has no such profile, takes no backbone where the name gives one, takes no steps where
             some are given, or the budget is nothing.
     """
-    _insist_on_work(steps, batch_size)
+    _check_work(steps, batch_size)
     document = _read(model.method)
     profiles = {FULL_PROFILE, *document.get("profile", {})}
     if profile not in profiles:
@@ -123,7 +123,7 @@ def load_pretraining(base: Recipe, encoder: str, steps: int | None = None, batch
     Raises:
         UsageError: The budget is nothing.
     """
-    _insist_on_work(steps, batch_size)
+    _check_work(steps, batch_size)
     chosen = {
         "modality": base.domain.modality.id,
         "domain": base.domain.id,
@@ -144,7 +144,7 @@ def load_pretraining(base: Recipe, encoder: str, steps: int | None = None, batch
     )
 
 
-def _insist_on_work(steps: int | None, batch_size: int | None) -> None:
+def _check_work(steps: int | None, batch_size: int | None) -> None:
     for what, number in {"steps": steps, "images per step": batch_size}.items():
         if number is not None and number < 1:
             raise UsageError(f"{number} {what} train nothing", "at least 1")

@@ -60,7 +60,7 @@ def train(
         IntegrityError: The store holds diseased images.
         UpdZooError: Training diverged.
     """
-    store.insist_on_health()
+    store.check_health()
     seed_everything(seed)
     open_run(run, resume=resume)
     trainer = Trainer(run, recipe, device, on_progress)
@@ -86,7 +86,7 @@ def prepare_method(
     draft = _draft(model, recipe, store, seed, device)
     method = Detector.from_config(draft).method
     if recipe.pretrain is Pretrain.NONE:
-        _insist_on_none(method, recipe, weights)
+        _check_none(method, recipe, weights)
         return method, draft
     if recipe.pretrain is Pretrain.CCD:
         return method, _start_from_ccd(method, draft, recipe, weights)
@@ -94,7 +94,7 @@ def prepare_method(
     return method, _start_from_photographs(method, draft, recipe, weights or "timm", some)
 
 
-def _insist_on_none(method: Method, recipe: Recipe, weights: str | None) -> None:
+def _check_none(method: Method, recipe: Recipe, weights: str | None) -> None:
     if weights is not None:
         ccd = f"use {method.id}-{recipe.domain.id}-ccd with the folder of a CCD backbone" if method.encoders() else ""
         raise UsageError(f"{method.title} starts from weights that it draws", "no --weights", ccd)

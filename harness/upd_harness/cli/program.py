@@ -234,8 +234,8 @@ def evaluate(
     no_progress: NoProgress = False,
 ) -> None:
     """Measure a model on a prepared test set, beside trivial baselines."""
+    from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
-    from upd_harness.evaluation.run import insist_on_room
     from upd_harness.report import not_clearly_better, why_undefined
     from upd_zoo.sources.preparation import data_folder, store_path
     from upd_zoo.stores.store import Store
@@ -245,7 +245,7 @@ def evaluate(
     if test_set is None and is_folder(name):
         raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "add --test-set phantom-t2")
     chosen = get_test_set(test_set or ModelId.parse(name).target)
-    insist_on_room(output, overwrite=overwrite)
+    check_room(output, overwrite=overwrite)
     terminal = Terminal(as_json, quiet, not no_progress)
     loaded = load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol))

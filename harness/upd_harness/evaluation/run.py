@@ -113,7 +113,7 @@ def evaluate(
         UsageError: The model takes images of another kind, or brains in another space or scaled otherwise.
     """
     began, started = time.monotonic(), utc_now()
-    _insist_on_known_images(model.config, test_set, store.facts)
+    _check_known_images(model.config, test_set, store.facts)
     contenders = _gather(model, store, batch_size, on_progress)
     result = _result(model, test_set, store, revision, contenders)
     written = output / RESULTS / f"{test_set.id}.json"
@@ -137,7 +137,7 @@ def evaluate(
     return Evaluation(result, scores, store.anomalous, report)
 
 
-def insist_on_room(output: Path, *, overwrite: bool) -> None:
+def check_room(output: Path, *, overwrite: bool) -> None:
     """Make sure that an evaluation may be written to a folder.
 
     Args:
@@ -188,7 +188,7 @@ def _gather(
     return contenders
 
 
-def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> None:
+def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None:
     """Refuse a test of images that the model cannot know.
 
     Raises:
@@ -206,10 +206,10 @@ def _insist_on_known_images(config: Config, test_set: TestSet, facts: Facts) -> 
             f"{config.id} knows '{modality.title}'",
             f"a model of the domain {test_set.domain}",
         )
-    config.insist_on_scale(facts.name, facts.scale)
+    config.check_scale(facts.name, facts.scale)
     space = Space.of(facts.provenance)
     if space is not None:
-        config.insist_on_space(space.template, space.template_sha256)
+        config.check_space(space.template, space.template_sha256)
 
 
 def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from upd_zoo.brains.scans import litres_shown
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.framing import tilt_of
-from upd_zoo.images.intensity import background, insist_on_background
+from upd_zoo.images.intensity import background, check_background
 from upd_zoo.images.nifti import Volume
 
 _TILTED: Final = 10.0
@@ -34,7 +34,7 @@ def doubts_of(volume: Volume, name: str) -> list[Caution]:
     Raises:
         InputError: It cannot be a straight brain with its background lowest (`implausible`).
     """
-    insist_on_background(volume.data, background(volume.data), name)
+    check_background(volume.data, background(volume.data), name)
     return [*_skull(volume, name), *_tilt(volume, name)]
 
 

@@ -151,7 +151,7 @@ def score_folder(
     """
     settings = settings or Settings()
     began, started = time.monotonic(), utc_now()
-    _insist_on_outside(inputs, output)
+    _check_outside(inputs, output)
     listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
     mine = settings.shard.share(listing.inputs)
     by_name = {each.name: each for each in listing.inputs}
@@ -221,7 +221,7 @@ def _base(inputs: Path) -> Path:
     return inputs if inputs.is_dir() else inputs.parent
 
 
-def _insist_on_outside(inputs: Path, output: Path) -> None:
+def _check_outside(inputs: Path, output: Path) -> None:
     if inputs.resolve().is_relative_to(output.resolve()):
         raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
 

@@ -17,7 +17,7 @@ from upd_harness.scoring.inputs import Input, Kind
 from upd_zoo.artefact.records import Config, Space
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.grid import Grid, Matrix, resample, sitk
-from upd_zoo.brains.scans import Brain, Scan, insist_on_a_brain, prepare_scan
+from upd_zoo.brains.scans import Brain, Scan, check_brain, prepare_scan
 from upd_zoo.brains.shelf import space_of
 from upd_zoo.brains.template import Template, load_template
 from upd_zoo.caution import Caution, CautionCode
@@ -124,7 +124,7 @@ class Heads:
             raise UsageError(f"{config.id} takes no brain scans", "a model for brain MRI", "leave out --prepare")
         sitk()
         chosen = load_template(template)
-        config.insist_on_space(chosen.name, chosen.sha256)
+        config.check_space(chosen.name, chosen.sha256)
         guided = get_domain(config.domain).contrast != "T1"
         return cls(chosen, Extractor.parse(extractor) if extractor else None, guided, config.scale)
 
@@ -165,7 +165,7 @@ class Heads:
         if self.guided and not guide:
             raise _unguided(name)
         brain = prepare_scan(Scan(name, name, guide, stripped=None), base, self.template, self.extractor)
-        insist_on_a_brain(name, brain.found.evidence)
+        check_brain(name, brain.found.evidence)
         return self._case(read_volume(base / name), brain, guide)
 
     def _case(self, own: Volume, brain: Brain, guide: str) -> HeadCase:

@@ -74,7 +74,7 @@ def doubts(name: str, images: Array, model: Model, *, levels: int, is_volume: bo
     if not len(images):
         return []
     seen = _see(images, model, is_volume)
-    _insist_on_an_image(name, seen, levels, without_background=_needs_background(model) and not is_volume)
+    _check_image(name, seen, levels, without_background=_needs_background(model) and not is_volume)
     if seen.look.tissue.count < _FEWEST_SUBJECTS:
         return []
     found = [*_turns(seen), *_outside(seen)]
@@ -102,7 +102,7 @@ def _needs_background(model: Model) -> bool:
     return model.config.foreground is Foreground.ABOVE_MINIMUM
 
 
-def _insist_on_an_image(name: str, seen: _Seen, levels: int, *, without_background: bool) -> None:
+def _check_image(name: str, seen: _Seen, levels: int, *, without_background: bool) -> None:
     """Refuse what has one value everywhere, no background where there must be one, or a few values only."""
     tissue, entropy = seen.figures["tissue"], seen.figures["entropy"]
     # So few pixels cannot hold more than the logarithm of their number.

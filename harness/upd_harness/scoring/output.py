@@ -81,7 +81,7 @@ def opened(
     if output.exists() and not output.is_dir():
         raise UsageError(f"the output {output} is a file", "a folder for the results", "name another with -o")
     if mode == "new":
-        _insist_on_room(output, shard)
+        _check_room(output, shard)
     with ExitStack() as held:
         with writing_to(output), ExitStack() as briefly:
             output.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def opened(
                 _acquire(held, output, f"{_LOCK}-{shard.part}-of-{shard.parts}")
                 _acquire(briefly, output, _LOCK, _PATIENCE)
             if mode == "new":
-                _insist_on_room(output, shard)
+                _check_room(output, shard)
             _make_ready(output, identity, mode, shard)
         with writing_to(output):
             good = _good_rows(output, inputs, identity, shard)
@@ -106,7 +106,7 @@ def held_whole(output: Path, identity: Identity) -> Iterator[None]:
         UsageError: A part is being written, or the folder belongs to another run.
     """
     with _alone(output):
-        _insist_on_identity(output, identity)
+        _check_identity(output, identity)
         yield
 
 
@@ -132,7 +132,7 @@ def _acquire(held: ExitStack, output: Path, name: str, patience: float = 0) -> N
         ) from None
 
 
-def _insist_on_room(output: Path, shard: Shard) -> None:
+def _check_room(output: Path, shard: Shard) -> None:
     """Refuse a folder in which something is, or for a part its own results."""
     if not output.is_dir():
         return
@@ -148,10 +148,10 @@ def _insist_on_room(output: Path, shard: Shard) -> None:
 def _make_ready(output: Path, identity: Identity, mode: Mode, shard: Shard) -> None:
     """Put the folder in order for a run, and write down what the run is."""
     if mode == "overwrite":
-        _insist_on_ours(output)
+        _check_ours(output)
         _clear(output, shard)
     if (output / IDENTITY).exists():
-        _insist_on_identity(output, identity)
+        _check_identity(output, identity)
     elif any(_journals(output)):
         raise UsageError(
             f"nothing says which run the results in {output} are of: an earlier version of upd-zoo wrote them",
@@ -163,7 +163,7 @@ def _make_ready(output: Path, identity: Identity, mode: Mode, shard: Shard) -> N
         _sweep(output)
 
 
-def _insist_on_identity(output: Path, identity: Identity) -> None:
+def _check_identity(output: Path, identity: Identity) -> None:
     """Refuse to mix two runs, and say what differs."""
     differences = [*_differences(_read_identity(output / IDENTITY), identity)]
     if differences:
@@ -230,7 +230,7 @@ def _good_rows(output: Path, inputs: Mapping[str, Input], identity: Identity, sh
     return good
 
 
-def _insist_on_ours(output: Path) -> None:
+def _check_ours(output: Path) -> None:
     """Refuse to remove what somebody else keeps under the names of results."""
     ours = holds_results(output) or any(_is_journal(path) for path in _journals(output))
     foreign = [name for name in (*RESULT_FILES, *RESULT_FOLDERS) if (output / name).exists()]

@@ -140,11 +140,11 @@ def verify(folder: Path, names: Iterable[str] | None = None) -> Manifest:
             raise NotFoundError(f"{manifest.id} has no {name}", ", ".join(manifest.files))
         check_file(folder, name, manifest.files[name])
     if CONFIG in checked:
-        insist_on_one_name(folder, manifest)
+        check_one_name(folder, manifest)
     return manifest
 
 
-def insist_on_one_name(folder: Path, manifest: Manifest) -> None:
+def check_one_name(folder: Path, manifest: Manifest) -> None:
     """Refuse a configuration that names another model than the manifest that lists it.
 
     Raises:

@@ -233,7 +233,7 @@ class Config(Record):
             raise ValueError("models of brain scans, and no others, name a scale")
         return self
 
-    def insist_on_space(self, template: str, sha256: str) -> None:
+    def check_space(self, template: str, sha256: str) -> None:
         """Refuse brains in another space than those that the model was trained on.
 
         Args:
@@ -250,7 +250,7 @@ class Config(Record):
                 f"add --template path/to/{self.space.template} where brains are prepared",
             )
 
-    def insist_on_scale(self, name: str, scale: Scale | None) -> None:
+    def check_scale(self, name: str, scale: Scale | None) -> None:
         """Refuse a store whose scans are scaled otherwise than those that the model was trained on.
 
         Args:
@@ -401,7 +401,7 @@ def parse_record(content: bytes, name: str, kind: type[RecordType]) -> RecordTyp
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["loc"] == ("schema",):
-            _insist_on_schema(name, kind, str(first["input"]))
+            _check_schema(name, kind, str(first["input"]))
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise IntegrityError(
             f"{name} is not a {kind.__name__.lower()} record: {where}: {first['msg']}",
@@ -410,7 +410,7 @@ def parse_record(content: bytes, name: str, kind: type[RecordType]) -> RecordTyp
         ) from None
 
 
-def _insist_on_schema(name: str, kind: type[Record], found: str) -> None:
+def _check_schema(name: str, kind: type[Record], found: str) -> None:
     """Refuse a record of an older or newer schema by that name; anything else in its place is damage.
 
     The schema is the first field of its record, so that nothing else of it was judged before.

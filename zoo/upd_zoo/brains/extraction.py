@@ -24,7 +24,7 @@ import numpy as np
 
 from upd_zoo.brains.alignment import align, likeness, refine, turned
 from upd_zoo.brains.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, sitk, to_array, to_image
-from upd_zoo.brains.shapes import closed, dice, grown, largest, opened, shrunk
+from upd_zoo.brains.shapes import closing, dice, dilation, erosion, largest, opening
 from upd_zoo.brains.template import Template
 
 _HEAD: Final = 0.1
@@ -132,7 +132,7 @@ def _rank(found: Found) -> tuple[int, float]:
 
 def even_out(head: Floats, grid: Grid) -> Floats:
     """Return a head without the slow changes of brightness that coils leave."""
-    image, inside = to_image(head, grid.affine), to_image(closed(_shown(head), 2), grid.affine)
+    image, inside = to_image(head, grid.affine), to_image(closing(_shown(head), 2), grid.affine)
     method = sitk().N4BiasFieldCorrectionImageFilter()
     method.SetMaximumNumberOfIterations([20, 20, 20])
     method.SetConvergenceThreshold(1e-3)
@@ -175,7 +175,7 @@ def _limit_of_darkness(head: Floats) -> float:
     Skin and fat, which may be brighter than any brain, lie less deep.
     """
     shown = _shown(head)
-    deep = shown & shrunk(closed(shown, 3), _DEEP)
+    deep = shown & erosion(closing(shown, 3), _DEEP)
     values = head[deep if deep.any() else shown]
     classes = sitk().OtsuMultipleThresholds(sitk().GetImageFromArray(values[:, None]), 2)
     labels: Any = sitk().GetArrayFromImage(classes)[:, 0]
@@ -185,12 +185,12 @@ def _limit_of_darkness(head: Floats) -> float:
 def rough_brain(head: Floats, dark: float, ball: float) -> Bools:
     """Return the largest part of a head (X, Y, Z) that hangs together when a ball is taken away from what is bright."""
     bright = head > dark
-    core = largest(shrunk(bright, ball))
-    return closed(grown(core, ball) & bright, 3)
+    core = largest(erosion(bright, ball))
+    return closing(dilation(core, ball) & bright, 3)
 
 
 def _corrected(head: Floats, dark: float, expected: Bools) -> Bools:
     """Return the brain near where the template expects it; the template decides where brightness does not."""
-    near = (head > 0.75 * dark) & grown(expected, 2)
-    mask = (grown(largest(shrunk(near, 1)), 1) & near) | shrunk(expected, 3)
-    return largest(opened(closed(mask, 4), 2))
+    near = (head > 0.75 * dark) & dilation(expected, 2)
+    mask = (dilation(largest(erosion(near, 1)), 1) & near) | erosion(expected, 3)
+    return largest(opening(closing(mask, 4), 2))

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from upd_zoo.brains.grid import Bools, Floats, resample
 from upd_zoo.brains.scans import Brain, Scan, guide_of
-from upd_zoo.brains.shapes import shrunk
+from upd_zoo.brains.shapes import erosion
 from upd_zoo.brains.template import Template
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import IMAGE_SIZE
@@ -29,7 +29,7 @@ def picture_of(scan: Scan, root: Path, brain: Brain) -> Image.Image:
     guide = guide_of(scan, root)
     head = resample(guide.data, guide.affine, brain.grid)
     mask = brain.found.mask
-    border = mask & ~shrunk(mask, 1)
+    border = mask & ~erosion(mask, 1)
     grey = _bytes(head, float(np.percentile(head, 99.5)))
     return _tile(scan.subject, [_outlined(cut, edge) for cut, edge in zip(_cuts(grey), _cuts(border), strict=True)], 3)
 

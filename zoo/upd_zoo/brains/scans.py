@@ -10,12 +10,12 @@ from upd_zoo.brains.alignment import align, follow
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.extraction import LARGEST, Evidence, Found, evidence_of, extract
 from upd_zoo.brains.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, upright
-from upd_zoo.brains.shapes import closed, largest
+from upd_zoo.brains.shapes import closing, largest
 from upd_zoo.brains.template import Template
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.gate import read_volume
-from upd_zoo.images.intensity import background, insist_on_background
+from upd_zoo.images.intensity import background, check_background
 from upd_zoo.images.nifti import Volume
 from upd_zoo.sources.source import grids_differ, slices_of
 from upd_zoo.stores.store import Sample
@@ -107,7 +107,7 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
     image, guide = image_of(scan, root), guide_of(scan, root)
     stripped = litres_shown(guide) < LARGEST if scan.stripped is None else scan.stripped
     for name, each in {scan.guide or scan.image: guide, scan.image: image}.items():
-        insist_on_background(each.data, background(each.data) if stripped else 0.0, name)
+        check_background(each.data, background(each.data) if stripped else 0.0, name)
     grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
     head = resample(guide.data, guide.affine, grid)
     found = _found(stripped, guide, head, grid, template, extractor)
@@ -168,13 +168,13 @@ def _found(
 
 def _recognised(tissue: Bools, volume: Volume, head: Floats, grid: Grid, template: Template) -> Found:
     """Return the brain of a scan of which it is known what is brain."""
-    mask = closed(largest(resample_mask(tissue, volume.affine, grid)), 2)
+    mask = closing(largest(resample_mask(tissue, volume.affine, grid)), 2)
     brain = np.where(mask, np.clip(head, 0, None), 0).astype(np.float32)
     transform = align(brain, grid.affine, template)
     return Found(mask, transform, evidence_of(brain, mask, grid, template, transform), 1)
 
 
-def insist_on_a_brain(name: str, evidence: Evidence) -> None:
+def check_brain(name: str, evidence: Evidence) -> None:
     """Refuse what does not look like a brain.
 
     Raises:

@@ -28,27 +28,27 @@ def _outwards(mask: Bools) -> npt.NDArray[Any]:
     return distance
 
 
-def grown(mask: Bools, radius: float) -> Bools:
+def dilation(mask: Bools, radius: float) -> Bools:
     """Return a mask (X, Y, Z) with everything within a radius in voxels."""
     return np.asarray(_outwards(mask) <= radius) if mask.any() else mask.copy()
 
 
-def shrunk(mask: Bools, radius: float) -> Bools:
+def erosion(mask: Bools, radius: float) -> Bools:
     """Return what of a mask (X, Y, Z) is further than a radius in voxels from all that is outside, borders included."""
     around = np.pad(mask, 1)
     return np.asarray(_ndimage().distance_transform_edt(around) > radius)[1:-1, 1:-1, 1:-1]
 
 
-def opened(mask: Bools, radius: float) -> Bools:
+def opening(mask: Bools, radius: float) -> Bools:
     """Return a mask without what a ball of a radius in voxels does not reach from inside."""
-    return grown(shrunk(mask, radius), radius) & mask
+    return dilation(erosion(mask, radius), radius) & mask
 
 
-def closed(mask: Bools, radius: int) -> Bools:
+def closing(mask: Bools, radius: int) -> Bools:
     """Return a mask with what a ball of a radius in voxels does not reach from outside, and without holes."""
     room = radius + 1
     inner = (slice(room, -room),) * 3
-    around = shrunk(grown(np.pad(mask, room), radius), radius)[inner] | mask
+    around = erosion(dilation(np.pad(mask, room), radius), radius)[inner] | mask
     return np.asarray(_ndimage().binary_fill_holes(around))
 
 

@@ -26,7 +26,7 @@ from typing_extensions import override
 from upd_zoo.artefact.records import Setting, Space
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.pictures import picture_of
-from upd_zoo.brains.scans import Scan, insist_on_a_brain, prepare_scan, samples_of
+from upd_zoo.brains.scans import Scan, check_brain, prepare_scan, samples_of
 from upd_zoo.brains.template import Template, load_template
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing, sha256_of, write_json
@@ -98,7 +98,7 @@ def read_scan(
     chosen = load_template(template)
     if shelf is None:
         brain = prepare_scan(scan, root, chosen, extractor)
-        insist_on_a_brain(scan.image, brain.found.evidence)
+        check_brain(scan.image, brain.found.evidence)
         return samples_of(scan, brain, chosen, scale)
     place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor, scale)}"
     standing = _taken(place.with_suffix(".npz"), scan)
@@ -123,7 +123,7 @@ def _put(
     brain = prepare_scan(scan, root, template, extractor)
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        insist_on_a_brain(scan.image, brain.found.evidence)
+        check_brain(scan.image, brain.found.evidence)
     except InputError as error:
         picture = place.with_suffix(".png")
         with replacing(picture) as temporary:

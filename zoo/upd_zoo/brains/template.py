@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from upd_zoo.brains.grid import Bools, Floats, Grid, upright
-from upd_zoo.brains.shapes import closed, largest
+from upd_zoo.brains.shapes import closing, largest
 from upd_zoo.errors import InputError, InputErrorCode, MissingExtraError
 from upd_zoo.files import sha256_of
 from upd_zoo.images.gate import read_volume
@@ -58,7 +58,7 @@ def load_template(path: Path | None = None) -> Template:
     """
     file = path or _mni152()
     volume = upright(read_volume(file))
-    mask = closed(largest(volume.data > _TISSUE * volume.data.max()), 2)
+    mask = closing(largest(volume.data > _TISSUE * volume.data.max()), 2)
     share = float(mask.mean())
     grid = Grid(volume.data.shape, volume.affine)
     if not 0.7 < mask.sum() * grid.litres < 2.5:

@@ -22,7 +22,7 @@ from upd_zoo.artefact.records import (
     write_record,
 )
 from upd_zoo.errors import ToleranceError, UsageError
-from upd_zoo.export.calibration import calibrate, calibration_labels, insist_on_thresholds
+from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds
 from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
@@ -61,12 +61,12 @@ def export_artefact(
     """
     say = on_progress or _silent
     config = read_record(run / CONFIG, Config)
-    _insist_on_other_images(config, validation, training)
+    _check_other_images(config, validation, training)
     if validation.facts.channels != config.input.channels:
         raise UsageError(
             f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
         )
-    config.insist_on_scale(validation.facts.name, validation.facts.scale)
+    config.check_scale(validation.facts.name, validation.facts.scale)
     detector = load_detector(run)
     channels = config.input.channels
     with replacing_folder(folder, files_of(folder, config.id)) as temporary:
@@ -80,10 +80,10 @@ def export_artefact(
         say("parity")
         formats = _read_back(temporary)
         parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)
-        _insist(parity)
+        _check_parity(parity)
         say("calibration")
         calibration = calibrate(formats["onnx"], validation, config.foreground)
-        insist_on_thresholds(calibration)
+        check_thresholds(calibration)
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
         write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
@@ -92,9 +92,9 @@ def export_artefact(
         return write_manifest(temporary, config.id, parity)
 
 
-def _insist_on_other_images(config: Config, validation: Store, training: Store | None) -> None:
+def _check_other_images(config: Config, validation: Store, training: Store | None) -> None:
     """Refuse to calibrate on diseased images, or on what the model has learnt from."""
-    validation.insist_on_health()
+    validation.check_health()
     if validation.sha256 == config.training.store:
         raise UsageError("the validation images are the training images", "healthy images of other subjects")
     if training is None or training.sha256 != config.training.store:
@@ -121,7 +121,7 @@ def _read_back(folder: Path) -> dict[str, Predict]:
     }
 
 
-def _insist(parity: list[Parity]) -> None:
+def _check_parity(parity: list[Parity]) -> None:
     for row in parity:
         if not row.passed:
             raise ToleranceError(

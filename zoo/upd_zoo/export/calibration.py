@@ -76,7 +76,7 @@ def calibration_labels(calibration: Calibration) -> list[str]:
     return [f"calibrated on {subjects} healthy subject{'s' * (subjects != 1)}"] if subjects < _FEW else []
 
 
-def insist_on_thresholds(calibration: Calibration) -> None:
+def check_thresholds(calibration: Calibration) -> None:
     """Refuse thresholds that tell nothing, because more healthy values than may lie above them share the largest.
 
     So it is where maps end at their largest possible value, which nothing can exceed, or where all scores are equal.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from upd_zoo.errors import IntegrityError
-from upd_zoo.runtime.tensors import insist_on_finite, open_tensors, write_tensors
+from upd_zoo.runtime.tensors import check_finite, open_tensors, write_tensors
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 _AGAIN: Final = "start again in a new folder"
@@ -57,7 +57,7 @@ class Checkpoint:
                 self._tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise IntegrityError(f"{path.name} is not a checkpoint: it has no position", "", _AGAIN) from error
-        insist_on_finite(_below(self._tensors, "method."), path, _AGAIN)
+        check_finite(_below(self._tensors, "method."), path, _AGAIN)
 
     def restore(self, method: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> None:
         """Put a method, its optimisers and torch's generators where the checkpoint left them."""

@@ -347,14 +347,14 @@ def settle(run: Path, config: Trained) -> Trained:
         devices = dict.fromkeys((*old.training.device.split(", "), config.training.device))
         training = config.training.model_copy(update={"device": ", ".join(devices)})
         config = config.model_copy(update={"training": training})
-        _insist_on_the_same(run, old, config)
+        _check_the_same(run, old, config)
         if old == config:
             return old
     write_record(run / CONFIG, config)
     return config
 
 
-def _insist_on_the_same(run: Path, old: Record, new: Record) -> None:
+def _check_the_same(run: Path, old: Record, new: Record) -> None:
     first, second = (dict(_fields(record.model_dump(mode="json"))) for record in (old, new))
     names = [name for name in {**first, **second} if name != _DEVICE and first.get(name) != second.get(name)]
     if names:

@@ -20,7 +20,7 @@ from typing import Final, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from upd_zoo.artefact.integrity import ASKED, Asked, check_file, insist_on_one_name, is_intact, wrong_bytes
+from upd_zoo.artefact.integrity import ASKED, Asked, check_file, check_one_name, is_intact, wrong_bytes
 from upd_zoo.artefact.records import (
     LFS_POINTER,
     MANIFEST,
@@ -127,7 +127,7 @@ class Cache:
         folder = self.root / model.canonical.name / version.record.sha256[:16]
         missing = {name: record for name, record in wanted.items() if force or not is_intact(folder, name, record)}
         if missing:
-            self._insist_on_room(model, sum(record.bytes for record in missing.values()))
+            self._check_room(model, sum(record.bytes for record in missing.values()))
             with self._written(folder):
                 for name, record in missing.items():
                     if force or not is_intact(folder, name, record):  # another process may have brought it meanwhile
@@ -136,7 +136,7 @@ class Cache:
                 _note(folder, files)
             for name, record in wanted.items():
                 check_file(folder, name, record)
-        insist_on_one_name(folder, version.manifest)
+        check_one_name(folder, version.manifest)
         with _wherever_possible():
             self._remember(model, version)
             if not (folder / ASKED).is_file():
@@ -165,7 +165,7 @@ class Cache:
         hub = hashlib.sha256(os.fsencode(self._hub)).hexdigest()[:16]
         return self.root / model.canonical.name / "known" / hub / f"{revision}.json"
 
-    def _insist_on_room(self, model: ModelId, needed: int) -> None:
+    def _check_room(self, model: ModelId, needed: int) -> None:
         there = next(folder for folder in (self.root, *self.root.absolute().parents) if folder.is_dir())
         free = shutil.disk_usage(there).free
         if needed > free:

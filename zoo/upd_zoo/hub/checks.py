@@ -69,7 +69,7 @@ def publishable(folder: Path, model: ModelId) -> tuple[Manifest, dict[str, FileR
     return manifest, {**manifest.files, MANIFEST: record_of(folder / MANIFEST)}, row
 
 
-def insist_on_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:
+def check_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:
     """Refuse to put an artefact in the place of one that was made later.
 
     Args:

@@ -23,7 +23,7 @@ from upd_zoo.files import replacing_folder
 from upd_zoo.hub import Hub, Progress, Published, Pulled
 from upd_zoo.hub.cache import Cache, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
-from upd_zoo.hub.checks import insist_on_newer, publishable, read_manifest, row_of
+from upd_zoo.hub.checks import check_newer, publishable, read_manifest, row_of
 from upd_zoo.vocabulary import ModelId
 
 _BLOCK: Final = 1 << 20
@@ -100,7 +100,7 @@ class FolderHub(Hub):
         self._root.mkdir(parents=True, exist_ok=True)
         with FileLock(self._root / ".publish.lock"):
             standing = _standing_in(target)
-            insist_on_newer(None if force else standing, manifest, f"{model} on {self.location}")
+            check_newer(None if force else standing, manifest, f"{model} on {self.location}")
             unchanged = all(is_intact(target, name, file) for name, file in files.items())
             if not unchanged:
                 with replacing_folder(target, {*files, *files_of(target, model.name)}) as temporary:

@@ -100,15 +100,15 @@ class HuggingFaceHub(Hub):
 
     def publish(self, folder: Path, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
         """Publish in one commit, which also removes the files that the artefact no longer has."""
-        from upd_zoo.hub.checks import insist_on_newer, publishable
+        from upd_zoo.hub.checks import check_newer, publishable
 
         manifest, files, row = publishable(folder, model)
         self._need_network(f"publishing {model}")
         with self._explained(model), self._transfer() as transfer:
-            self._insist_on_audience(model, transfer, public)
+            self._check_audience(model, transfer, public)
             standing = self._standing(model, transfer)
         before = None if standing is None else standing.created
-        insist_on_newer(None if force else standing, manifest, f"{model} on {self.location}")
+        check_newer(None if force else standing, manifest, f"{model} on {self.location}")
         if standing == manifest and not force:
             return Published(row, before, unchanged=True)
         with self._explained(model):
@@ -133,7 +133,7 @@ class HuggingFaceHub(Hub):
             revision=revision,
         )
 
-    def _insist_on_audience(self, model: ModelId, transfer: "Transfer", public: bool) -> None:
+    def _check_audience(self, model: ModelId, transfer: "Transfer", public: bool) -> None:
         """Refuse a repository that others can see than those who shall; one that is not there yet is made for them."""
         from upd_zoo.hub.transfer import Refusal
 

@@ -65,7 +65,7 @@ def _without_specks(volume: Array, low: float) -> Array:
     return volume if alone.sum() in {0, tissue.sum()} else np.where(alone, np.float32(low), volume)
 
 
-def insist_on_background(volume: Array, low: float, name: str) -> None:
+def check_background(volume: Array, low: float, name: str) -> None:
     """Refuse a scan of which much lies below its background: it would be taken for background.
 
     Args:

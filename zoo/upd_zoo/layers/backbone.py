@@ -77,7 +77,7 @@ class WholeNetwork(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        _insist_on(name)
+        _check_name(name)
         self.name = name
         self.network = _timm().create_model(name, pretrained=False, num_classes=0)
         self.features: int = self.network.num_features
@@ -93,7 +93,7 @@ class WholeNetwork(nn.Module):
         return features
 
 
-def _insist_on(name: str) -> None:
+def _check_name(name: str) -> None:
     if not _timm().is_model(name):
         raise UsageError(f"timm has no backbone called '{name}'", closest(name, _timm().list_models()))
 
@@ -119,7 +119,7 @@ class FeatureBackbone(nn.Module):
         self, name: str, strides: Sequence[int] = STRIDES, *, adapts: bool = False, padding: str = "zeros"
     ) -> None:
         super().__init__()
-        _insist_on(name)
+        _check_name(name)
         self.name, self.strides, self.adapts = name, tuple(strides), adapts
         levels = _levels(name, self.strides)
         self.network = _timm().create_model(name, features_only=True, pretrained=False, out_indices=levels)

@@ -68,14 +68,14 @@ class Encoder:
         own = self.tensors()
         given = {place: tensors[name] for name, place in self.places(tensors).items()}
         wrong = [name for name in given if name in own and given[name].shape != own[name].shape]
-        _insist(f"{source} lacks {{}} tensors of {self.name}", own.keys() - given.keys())
-        _insist(f"{source} has {{}} tensors for which {self.name} has no use", given.keys() - own.keys())
-        _insist(f"{source} has {{}} tensors that do not fit {self.name}", wrong)
+        _check_tensors(f"{source} lacks {{}} tensors of {self.name}", own.keys() - given.keys())
+        _check_tensors(f"{source} has {{}} tensors for which {self.name} has no use", given.keys() - own.keys())
+        _check_tensors(f"{source} has {{}} tensors that do not fit {self.name}", wrong)
         for name, tensor in given.items():
             own[name].copy_(tensor)
 
 
-def _insist(complaint: str, names: Iterable[str]) -> None:
+def _check_tensors(complaint: str, names: Iterable[str]) -> None:
     """Refuse weights where names are complained of; those that say nothing of what was learnt do not count."""
     counted = sorted(name for name in names if not name.endswith(_COUNTER))
     if counted:

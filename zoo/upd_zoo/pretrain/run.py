@@ -61,7 +61,7 @@ def pretrain(
         IntegrityError: The store holds diseased images.
         UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
     """
-    store.insist_on_health()
+    store.check_health()
     scale_of(base, store)  # the protocol, which is recorded, then names it
     seed_everything(seed)
     open_run(run, resume=resume)

@@ -47,14 +47,14 @@ def start_from(encoders: Sequence[Encoder], folder: Path, recipe: Recipe) -> tup
         )
     verify(folder)
     backbone = read_record(folder / CONFIG, Backbone)
-    _insist_that_it_fits(backbone, encoders[0], recipe)
+    _check_fit(backbone, encoders[0], recipe)
     tensors = read_weights(folder / WEIGHTS)
     for encoder in encoders:
         encoder.fill(tensors, backbone.id)
     return origin_of(encoders[0], Pretrain.CCD, backbone.id), backbone
 
 
-def _insist_that_it_fits(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
+def _check_fit(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
     """Refuse a network that was not made for this method and these images."""
     pairs: dict[str, tuple[object, object]] = {
         "network": (backbone.encoder, encoder.name),

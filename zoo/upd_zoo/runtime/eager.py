@@ -35,13 +35,13 @@ def load_detector(folder: Path) -> Detector:
     if not (folder / WEIGHTS).is_file():
         raise IntegrityError(f"{WEIGHTS} is missing in {folder.name}", "the weights of a finished training", _AGAIN)
     tensors = read_tensors(folder / WEIGHTS, _AGAIN)
-    _insist_that_they_fit(config, tensors)
+    _check_fit(config, tensors)
     detector = Detector.from_config(config)
     detector.method.load_state_dict(tensors)
     return detector
 
 
-def _insist_that_they_fit(config: Config, tensors: Mapping[str, Tensor]) -> None:
+def _check_fit(config: Config, tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights of another model before memory is taken for it: settings may describe any size.
 
     Raises:

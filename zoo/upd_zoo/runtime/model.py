@@ -81,7 +81,7 @@ class Model:
         Raises:
             UsageError: The images have another shape or type, are not finite, or lie outside [0, 1].
         """
-        insist_on_images(images, self.config.input)
+        check_images(images, self.config.input)
         if not len(images):
             return np.empty((0, 1, *images.shape[2:]), np.float32), np.empty(0, np.float32)
         return self.predict(images)
@@ -91,7 +91,7 @@ _ROUNDING: Final = 1e-3
 """How far beyond [0, 1] pixels may lie: resizing in float32 overshoots by less, a wrong scale by more."""
 
 
-def insist_on_images(images: Array, convention: PixelConvention) -> None:
+def check_images(images: Array, convention: PixelConvention) -> None:
     """Refuse what no backend takes, the same for all of them.
 
     Args:

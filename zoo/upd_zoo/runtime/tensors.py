@@ -48,7 +48,7 @@ def read_tensors(path: Path, next_step: str) -> dict[str, Tensor]:
     """
     with open_tensors(path, next_step) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    insist_on_finite(tensors, path, next_step)
+    check_finite(tensors, path, next_step)
     return tensors
 
 
@@ -67,7 +67,7 @@ def open_tensors(path: Path, next_step: str) -> Iterator[Any]:
         raise IntegrityError(f"{path.name} {what}", "a safetensors file", advice) from error
 
 
-def insist_on_finite(tensors: Mapping[str, Tensor], path: Path, next_step: str) -> None:
+def check_finite(tensors: Mapping[str, Tensor], path: Path, next_step: str) -> None:
     """Refuse tensors of a file that hold a NaN or infinity.
 
     Raises:

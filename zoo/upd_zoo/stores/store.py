@@ -266,7 +266,7 @@ class Store:
         """Hash of the images, by which results and models name their data."""
         return self.facts.sha256[IMAGES]
 
-    def insist_on_health(self) -> None:
+    def check_health(self) -> None:
         """Refuse a store of diseased images, from which a model would learn that disease is usual.
 
         Raises:
