@@ -1,9 +1,12 @@
 """Export: every format is the same model, and nothing is signed that was not measured."""
 
+import errno
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +38,13 @@ from upd_zoo.artefact.records import (
     read_record,
     write_record,
 )
+from upd_zoo.detector import Detector
 from upd_zoo.errors import IntegrityError, ToleranceError, UsageError
 from upd_zoo.export import export_artefact
 from upd_zoo.export.card import write_card
+from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.files import sha256_of, write_json
-from upd_zoo.runtime.eager import load_script
+from upd_zoo.runtime.eager import load_detector, load_script
 from upd_zoo.runtime.model import FILES, Array, load_folder, onnx_predict
 from upd_zoo.stores.store import Store
 
@@ -354,3 +359,24 @@ def test_a_graph_that_was_changed_is_never_loaded(grey: Path, tmp_path: Path) ->
     assert sha256_of(copy / ONNX) != before
     with pytest.raises(IntegrityError, match="SHA-256"):
         load_folder(copy, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [write_safetensors, partial(write_torchscript, channels=1), partial(write_onnx, channels=1)],
+    ids=["safetensors", "TorchScript", "ONNX"],
+)
+def test_a_format_that_does_not_fit_on_the_disk_names_its_file_and_leaves_nothing(
+    write: Callable[[Detector, Path], None], grey: Path, tmp_path: Path
+) -> None:
+    detector = load_detector(grey)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            write(detector, tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert str(caught.value.filename) == str(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
