@@ -14,7 +14,11 @@ from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.inputs import Input, list_inputs
 from upd_zoo.artefact.records import Config
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.gate import read_volume
 from upd_zoo.runtime.model import Model
+from upd_zoo.stores.slices import slices_of
+from upd_zoo.stores.store import Store, write_store
+from upd_zoo.vocabulary import Scale
 
 Affine = npt.NDArray[np.float64]
 
@@ -114,6 +118,20 @@ def test_empty_slices_are_not_shown_to_the_model_and_their_map_is_zero(tmp_path:
     assert (restored[..., 3:6] == 1).all()
     assert (restored[..., :3] == 0).all()
     assert (restored[..., 6:] == 0).all()
+
+
+@pytest.mark.parametrize("scale", Scale)
+def test_a_store_holds_what_scoring_sees_of_the_same_scan(tmp_path: Path, brain: Config, scale: Scale) -> None:
+    scan, affine = head(1, (40, 48, 20)), affine_of("LPS", (0.9, 0.8, 5), 0.1)
+    scan[..., :3] = scan.min()
+    seen = volume_case(write_volume(tmp_path / "scan.nii.gz", scan, affine), brain.model_copy(update={"scale": scale}))
+    stored = read_volume(tmp_path / "scan.nii.gz")
+    samples = slices_of(stored.data, stored.affine, "someone", scale=scale)
+    write_store(tmp_path / "store", "phantom-t2/train", samples, channels=1, has_masks=False)
+    store = Store(tmp_path / "store")
+    assert np.asarray(store.images).tobytes() == seen.images.tobytes()
+    assert [int(row["slice"]) for row in store.index] == seen.positions
+    assert 0 < len(seen.positions) < seen.depth
 
 
 def test_images_lie_within_zero_and_one_whatever_the_unit(tmp_path: Path, brain: Config) -> None:

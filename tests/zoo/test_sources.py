@@ -25,7 +25,8 @@ from upd_zoo.sources.preparation import (
     store_path,
     stores_of,
 )
-from upd_zoo.sources.source import Inputs, Part, Request, StoreName, slices_of
+from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import FACTS, IMAGES, Sample, Store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol, Scale
 

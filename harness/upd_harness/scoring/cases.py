@@ -23,21 +23,14 @@ from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
-from upd_zoo.images.framing import (
-    SliceGeometry,
-    axial_geometry,
-    axial_slices,
-    frame,
-    from_axial_slices,
-    unframe,
-    window,
-)
+from upd_zoo.images.framing import SliceGeometry, axial_geometry, from_axial_slices, unframe, window
 from upd_zoo.images.gate import read_volume, suffix_of
-from upd_zoo.images.intensity import caution_of_outliers, scale_volume
+from upd_zoo.images.intensity import caution_of_outliers
 from upd_zoo.images.nifti import Volume
 from upd_zoo.images.placement import Placement
 from upd_zoo.runtime.model import Array
-from upd_zoo.vocabulary import IMAGE_SIZE, Framing, Scale
+from upd_zoo.stores.slices import cut
+from upd_zoo.vocabulary import Framing, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +179,11 @@ def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
     depth, rows, columns = volume.data.shape
     geometry = axial_geometry((depth, rows, columns), volume.affine)
     _check_volume(volume, geometry, name)
-    slices = axial_slices(scale_volume(volume.data, scale), geometry)
-    positions = [index for index in range(len(slices)) if slices[index].any()]
-    images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
-    for row, position in enumerate(positions):
-        images[row] = frame(slices[position][None], Framing.SQUARE_SLICES, geometry.spacing)
+    slices = cut(volume.data, geometry, scale)
     cautions = [*volume.cautions, *caution_of_outliers(volume.data, scale)]
     levels = levels_of(volume.data)
-    return VolumeCase(images, positions, len(slices), geometry, volume.affine, volume.placement, cautions, levels)
+    seen = slices.images, slices.positions, slices.depth
+    return VolumeCase(*seen, geometry, volume.affine, volume.placement, cautions, levels)
 
 
 def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:

@@ -25,9 +25,9 @@ import numpy as np
 
 from upd_zoo.brains.grid import Bools
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
+from upd_zoo.images.framing import grids_differ
 from upd_zoo.images.gate import read_volume
 from upd_zoo.images.nifti import Volume
-from upd_zoo.sources.source import grids_differ
 
 KNOWN: Final = {"hd-bet": "hd-bet -i {head} -o {brain} -device cpu --disable_tta"}
 """Commands that may be called by a name."""

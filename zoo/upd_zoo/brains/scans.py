@@ -14,10 +14,11 @@ from upd_zoo.brains.shapes import closing, largest
 from upd_zoo.brains.template import Template
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.images.framing import grids_differ
 from upd_zoo.images.gate import read_volume
 from upd_zoo.images.intensity import background, check_background
 from upd_zoo.images.nifti import Volume
-from upd_zoo.sources.source import grids_differ, slices_of
+from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import Scale
 

@@ -8,6 +8,7 @@ Source: sections V-A to V-C of the study. Slices are resized linearly, photograp
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing
 
 Array = npt.NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _FILTERS = {
     Framing.SQUARE_SLICES: Image.Resampling.BILINEAR,
@@ -105,6 +107,13 @@ def frame_mask(
     return (square >= 0.5).astype(np.uint8)
 
 
+def grids_differ(name: str, shape: tuple[int, ...], image: tuple[int, ...]) -> InputError:
+    """Return the error for a mask that does not lie on the grid of its image."""
+    return InputError(
+        InputErrorCode.GEOMETRY, f"{name} has shape {shape}", f"the shape of its image, {image}", "fetch both again"
+    )
+
+
 def unframe(
     anomaly_map: Array, framing: Framing, height: int, width: int, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> Array:
@@ -188,7 +197,7 @@ def tilt_of(affine: npt.NDArray[np.float64]) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines.min(), 0, 1))))
 
 
-def axial_slices(volume: Array, geometry: SliceGeometry) -> Array:
+def axial_slices(volume: npt.NDArray[Scalar], geometry: SliceGeometry) -> npt.NDArray[Scalar]:
     """Return the axial slices of a volume, from feet to head, anterior at the top, the patient's right at the left.
 
     Args:

@@ -32,9 +32,9 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
-from upd_zoo.images.framing import frame, frame_mask
+from upd_zoo.images.framing import frame, frame_mask, grids_differ
 from upd_zoo.images.gate import read_photograph
-from upd_zoo.sources.source import FolderSource, Inputs, Part, StoreName, grids_differ
+from upd_zoo.sources.source import FolderSource, Inputs, Part, StoreName
 from upd_zoo.sources.splits import part_of
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE

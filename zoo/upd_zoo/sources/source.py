@@ -11,14 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from typing_extensions import override
 
 from upd_zoo.artefact.records import Setting
-from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
-from upd_zoo.images.framing import axial_geometry, axial_slices, frame, frame_mask
-from upd_zoo.images.intensity import scale_volume
+from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import SCALES, Framing, Protocol, Scale, get_domain
 
@@ -216,57 +212,3 @@ class FolderSource(DownloadedSource):
 
 def _quoted(patterns: Iterable[str]) -> str:
     return ", ".join(f"'{pattern}'" for pattern in patterns)
-
-
-def slices_of(
-    volume: npt.NDArray[np.float32],
-    affine: npt.NDArray[np.float64],
-    subject: str,
-    mask: npt.NDArray[np.uint8] | None = None,
-    *,
-    scale: Scale,
-) -> list[Sample]:
-    """Return the axial slices of a brain scan at model size, from feet to head; empty ones are left out.
-
-    A slice is anomalous where its mask at model size has a
-    pixel set (study, section V-A); its number counts from the lowest slice of the scan.
-
-    Args:
-        volume: (X, Y, Z) float32 of any range, the background constant and lowest.
-        affine: (4, 4) from voxel to RAS+ millimetres.
-        subject: Whose scan it is.
-        mask: (X, Y, Z), anything not zero is pathological; None if it is not known or the scan is healthy.
-        scale: Which of its values becomes 1.
-
-    Raises:
-        InputError: The mask has another shape than the volume (`geometry`).
-    """
-    if mask is not None and mask.shape != volume.shape:
-        raise grids_differ(f"the mask of {subject}", mask.shape, volume.shape)
-    geometry = axial_geometry((volume.shape[0], volume.shape[1], volume.shape[2]), affine)
-    truth = np.zeros_like(volume) if mask is None else (mask != 0).astype(np.float32)
-    pairs = zip(axial_slices(scale_volume(volume, scale), geometry), axial_slices(truth, geometry), strict=True)
-    return [
-        _slice(pixels, diseased, geometry.spacing, subject, number)
-        for number, (pixels, diseased) in enumerate(pairs)
-        if pixels.any()
-    ]
-
-
-def _slice(
-    pixels: npt.NDArray[np.float32],
-    diseased: npt.NDArray[np.float32],
-    spacing: tuple[float, float],
-    subject: str,
-    number: int,
-) -> Sample:
-    image = frame(pixels[None], Framing.SQUARE_SLICES, spacing)
-    mask = frame_mask(diseased, Framing.SQUARE_SLICES, spacing)
-    return Sample(image, bool(mask.any()), subject, number, mask=mask)
-
-
-def grids_differ(name: str, shape: tuple[int, ...], image: tuple[int, ...]) -> InputError:
-    """Return the error for a mask that does not lie on the grid of its image."""
-    return InputError(
-        InputErrorCode.GEOMETRY, f"{name} has shape {shape}", f"the shape of its image, {image}", "fetch both again"
-    )
