@@ -13,6 +13,7 @@ ROOMS = ("cards", "harness", "scripts", "tests", "zoo")
 """Folders of the repository; a path that begins with another word, such as `out/demo`, is made by a command."""
 PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.md"))])
+STUDY = ROOT / "cards" / "study.md"
 METHODS = {path.stem.replace("_", "-") for path in (ROOT / "zoo/upd_zoo/methods").glob("[!_]*.py")}
 """Each method lives in the file of its id, as the contract tests ask."""
 TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -24,6 +25,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ELSEWHERE = re.compile(r"[a-z]+:")
 PLACEHOLDER = re.compile(r"[<>{}*$…]|NNNN")
 TARGET = re.compile(r"^(?:\$ )?make((?: +[\w=./-]+)*)")
+CITATION = re.compile(r"cards/study\.md,\s+sections?\s+(\d[\d.]*(?:(?:,\s+|\s+and\s+)\d[\d.]*)*)")
 ABSOLUTE = re.compile(r"(?:^|[\s`'\"(=])(/[A-Za-z][^\s`'\")]*|[A-Za-z]:\\\S*|~/\S*|file:/\S*)", re.MULTILINE)
 
 
@@ -158,6 +160,25 @@ def test_every_card_is_listed() -> None:
     cards = ROOT / "cards"
     listed = set(LINK.findall((cards / "README.md").read_text(encoding="utf-8")))
     assert {path.relative_to(cards).as_posix() for path in cards.rglob("*.md")} - {"README.md"} == listed
+
+
+def unknown_sections(text: str) -> list[str]:
+    """Return the sections of the card of the study that are cited and that it does not have."""
+    sections = {heading.split()[0] for heading in HEADING.findall(STUDY.read_text(encoding="utf-8"))}
+    cited = [number for numbers in CITATION.findall(text) for number in re.findall(r"\d+(?:\.\d+)?", numbers)]
+    return [number for number in cited if number not in sections]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_sections_of_the_study_that_are_cited_exist(room: str) -> None:
+    texts = [path for path in (ROOT / room).rglob("*") if path.suffix in {".py", ".toml", ".md"}]
+    found = {path.name: unknown_sections(path.read_text(encoding="utf-8")) for path in texts}
+    assert {name: numbers for name, numbers in found.items() if numbers} == {}
+
+
+def test_a_section_of_the_study_that_is_not_there_is_seen() -> None:
+    card = STUDY.relative_to(ROOT).as_posix()
+    assert unknown_sections(f"Source: {card}, sections 2, 3.1 and 9.9; {card},\n    section 8.") == ["9.9", "8"]
 
 
 def test_decisions_are_numbered_without_a_gap_and_say_their_number() -> None:

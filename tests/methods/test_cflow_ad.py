@@ -79,7 +79,7 @@ def test_a_block_knows_the_determinant_of_its_jacobian(channels: int) -> None:
 
 
 def undone(block: Coupling, changed: Tensor, code: Tensor) -> Tensor:
-    """Return the vectors (C, B · P) that a block has changed, by the formulas of section 3.7 of the reference."""
+    """Return the vectors (C, B · P) that a block has changed, by the formulas of cards/study.md, section 3.7."""
     softplus = 2 * (1 + (block.global_scale / 2).exp()).log()
     vectors = torch.empty_like(changed)
     vectors[block.permutation] = changed

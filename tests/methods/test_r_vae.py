@@ -52,7 +52,7 @@ def restore(method: RVAE, images: Tensor) -> Tensor:
 
 
 def objective(method: RVAE, restored: Tensor, images: Tensor, noise: Tensor) -> Tensor:
-    """Return E + λ T of each image, (B,), as methods reference, section 3.2, prints it, by the VAE's own layers."""
+    """Return E + λ T of each image, (B,), by cards/study.md, section 3.2, and by the VAE's own layers."""
     mean, log_variance = method.encode(restored)
     drawn = method.decode(mean + (log_variance / 2).exp() * noise)
     kl = (mean**2 + log_variance.exp() - log_variance - 1).mean(dim=1) / 2

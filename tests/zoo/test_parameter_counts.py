@@ -1,6 +1,6 @@
 """The study's networks, weighed: millions of parameters to the third decimal.
 
-Source: section 2 of the methods reference, the part of each network that is used.
+Source: cards/study.md, section 2, the part of each network that is used.
 """
 
 import sys

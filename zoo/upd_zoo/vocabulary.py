@@ -4,7 +4,7 @@ A *domain* is a set of healthy images that a model learns from; a *test set* is 
 on CamCAN and tests on BraTS, so the two have different names, and a test set names its domain here and nowhere else.
 Everything is a frozen record; nothing in this module opens a file.
 
-Source: section V of the study (data sets), and its section on image-level scores (maximum for brain MRI and fundus,
+Source: section V of the study (data sets), and section V-D on image-level scores (maximum for brain MRI and fundus,
 mean for chest X-ray).
 """
 

@@ -2,7 +2,7 @@
 
 Nothing is held but one score per image and one tally per contender, so memory does not grow with the pixels.
 
-Source: sections V-D and VI of the study; the random row and its meaning, section 6 of the methods reference.
+Source: sections V-E and VI of the study; the random row and its meaning, cards/study.md, section 6.
 """
 
 import csv

@@ -4,9 +4,9 @@ The brain stands still and the template moves, first turned and shifted, then al
 correlation of both grows; where their contrasts differ, as of T2 and a T1 template, their mutual information does. Both
 are 0 outside the brain, so that its border counts as much as what is inside.
 
-Source: section 5.2 of the methods reference for the stages. The study maximises mutual information with another
-library; on T1, correlation ended nearer: Dice overlap of brain and template 0.950 to 0.955 after the first round, with
-mutual information 0.912 to 0.944 (four heads).
+Source: cards/study.md, section 5.2, for the stages. The study maximises mutual information with another library; on T1,
+correlation ended nearer: Dice overlap of brain and template 0.950 to 0.955 after the first round, with mutual
+information 0.912 to 0.944 (four heads).
 """
 
 from typing import Any, Final

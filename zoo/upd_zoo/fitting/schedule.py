@@ -29,8 +29,8 @@ def rate_factor(schedule: Mapping[str, Any], step: int) -> float:
 def cosine(step: int, *, period: int, every: int = 1, floor: float = 0.0) -> float:
     """Fall to `floor` and rise again in half waves of `period` updates, one every `every` steps.
 
-    This is torch's CosineAnnealingLR. Source: section 3.12 of the methods reference, where DAE's rate is back at its
-    start after two half waves; section 4.5, where that of CCD falls to a thousandth.
+    This is torch's CosineAnnealingLR. Source: cards/study.md, sections 3.12 and 4.3: DAE's rate is
+    back at its start after two half waves, that of CCD falls to a thousandth.
     """
     return floor + (1 - floor) * (1 + math.cos(math.pi * (step // every) / period)) / 2
 

@@ -9,7 +9,7 @@ from upd_zoo.vocabulary import Foreground
 def inside(images: npt.NDArray[np.float32], foreground: Foreground) -> npt.NDArray[np.bool_]:
     """Return (B, H, W), true where a pixel of its image (B, C, H, W) can be anomalous.
 
-    Source: section 1.4 of the methods reference.
+    Source: cards/study.md, section 1.4.
     """
     if foreground is Foreground.EVERYWHERE:
         return np.ones((len(images), *images.shape[2:]), np.bool_)

@@ -4,7 +4,7 @@ One place for training and scoring: a model sees at test time what it saw in tra
 *window*, is resized to `IMAGE_SIZE`; the window may reach beyond the image, where the image's minimum (background) is
 put. Resizing is Pillow's, in float32, with its support widened when shrinking, so that nothing aliases.
 
-Source: sections V-A to V-C of the study. Slices are resized linearly, photographs by Lanczos' filter, as in its code.
+Source: section V-B of the study. Slices are resized linearly, photographs by Lanczos' filter, as in its code.
 """
 
 from dataclasses import dataclass

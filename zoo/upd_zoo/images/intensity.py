@@ -2,7 +2,7 @@
 
 One place for preparation, training and scoring, as `upd_zoo.images.framing` is for where pixels lie.
 
-Source: section V-A of the study, whose code divides a scan by its largest value.
+Source: section V-B of the study, whose code divides a scan by its largest value.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """Structural similarity, of images as a residual map and of feature maps as a loss.
 
-Source: section 1.3 of the methods reference; Wang et al. 2004, equation 13. With means μ and second moments taken in a
-Gaussian window w,
+Source: cards/study.md, section 1.3; Wang et al. 2004, equation 13. With means μ and second moments taken in a Gaussian
+window w,
 
     1 − SSIM = (μx − μy)² / C + A · Var_w(x − y) / (C · D),
     A = 2 μx μy + C1,   C = μx² + μy² + C1,   D = σx² + σy² + C2,

@@ -24,7 +24,7 @@ Differs from the study (switches):
 Differs from the study (always): it descends the decoders in turn by one Adam. In the torch of its time the gradients of
 those that wait are zeros, not absent, so that momentum moves each decoder in the turns of the others too.
 
-References: section III-B of the study; Gudovskiy et al. 2022, equations 5 to 8 and section 4; the coupling block is
+References: section IV-B of the study; Gudovskiy et al. 2022, equations 5 to 8 and section 4; the coupling block is
 FrEIA's AllInOneBlock (version 0.2, hard permutation) after Dinh et al. 2017 and Kingma & Dhariwal 2018.
 """
 

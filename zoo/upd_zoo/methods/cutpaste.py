@@ -25,7 +25,7 @@ Differs from the study (always):
     Whitening factors of windows are stored in 16 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
     Images are framed as for every other method; the study squeezes radiographs and fundus images to a square here.
 
-References: section III-C of the study; Li et al. 2021.
+References: section IV-D of the study; Li et al. 2021.
 """
 
 import math

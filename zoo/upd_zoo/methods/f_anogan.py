@@ -25,7 +25,7 @@ Differs from the study (always):
     The biases of the critic's last block and of its answer are fixed at 0: losses and score are blind to them.
     The study evaluates every seed with the generator and critic of its first; here each run keeps its own three.
 
-References: section III-A of the study; Schlegl et al. 2019, equations 2 to 6; Gulrajani et al. 2017, equation 3.
+References: section IV-A of the study; Schlegl et al. 2019, equations 2 to 6; Gulrajani et al. 2017, equation 3.
 """
 
 from collections.abc import Callable, Iterator, Sequence

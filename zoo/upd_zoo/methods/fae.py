@@ -16,7 +16,7 @@ Switch:
                       batches and re-estimates the running ones on the target domain. This adaptation is kept, for it
                       matters; without it the backbone is frozen indeed.
 
-References: section III-B of the study; Meissen et al. 2022, "Unsupervised anomaly localization with structural
+References: section IV-B of the study; Meissen et al. 2022, "Unsupervised anomaly localization with structural
 feature-autoencoders".
 """
 

@@ -17,7 +17,7 @@ Differs from the study:
     The backbone's convolutions are stored in float16 and compute in float32.
     As in the study, and unlike the original, maps are not smoothed (the original: a Gaussian of σ = 4 pixels).
 
-References: section III-B of the study; Defard et al. 2021, section III.
+References: section IV-B of the study; Defard et al. 2021, section III.
 """
 
 from collections.abc import Sequence

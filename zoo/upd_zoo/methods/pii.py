@@ -18,7 +18,7 @@ Differs from the study (switches):
 The second image is another one of the batch, whose images are a random draw from the training set; the study draws it
 from the whole set. It solves the same sparse system by elimination.
 
-References: section III-C of the study; Tan et al. 2021; Zagoruyko & Komodakis 2016 (wide residual blocks).
+References: section IV-D of the study; Tan et al. 2021; Zagoruyko & Komodakis 2016 (wide residual blocks).
 """
 
 from collections.abc import Sequence

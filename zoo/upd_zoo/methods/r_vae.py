@@ -23,7 +23,7 @@ Differs from the study (switches):
     dynamic_range      As for the VAE.
 The study also bounds each element of its gradient by 50; no pixel reaches that within 10⁷ of its reconstruction.
 
-References: section III-A of the study; You et al. 2019 (restoration, there with |d| in T).
+References: section IV-A of the study; You et al. 2019 (restoration, there with |d| in T).
 """
 
 from collections.abc import Iterable

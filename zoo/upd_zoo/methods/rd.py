@@ -15,7 +15,7 @@ its channels, so that `wide_resnet50_2` gives the study's networks; lighter teac
 
 Differs from the study: its unused 1 x 1 convolution 4096 -> 2048 is left out (8.393 M parameters that nothing reads).
 
-References: section III-B of the study; Deng & Li 2022, equations 1 to 3.
+References: section IV-B of the study; Deng & Li 2022, equations 1 to 3.
 """
 
 from collections.abc import Iterable, Sequence

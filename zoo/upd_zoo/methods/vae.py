@@ -13,7 +13,7 @@ Differs from the study (switches):
                     switch one ε, drawn once and stored, serves every image.
     dynamic_range   The study's SSIM expects 8-bit images (L = 255) and gets [0, 1]; here L is the range of the data.
 
-References: section III-A of the study; Kingma & Welling 2014, equation 10; Baur et al. 2021 (dense VAE).
+References: section IV-A of the study; Kingma & Welling 2014, equation 10; Baur et al. 2021 (dense VAE).
 """
 
 from collections.abc import Sequence

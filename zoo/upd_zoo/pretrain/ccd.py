@@ -20,7 +20,7 @@ Differs from the study (always):
     as they come, and the change is drawn anew.
     The study pre-trains on its validation images too; here they stay unseen, for calibration reads them.
 
-References: section V-E of the study; section 4 of the methods reference; Tian et al. 2021; Chen et al. 2020 (SimCLR).
+References: section VI-D of the study; cards/study.md, section 4; Tian et al. 2021; Chen et al. 2020 (SimCLR).
 """
 
 from collections.abc import Callable, Sequence

@@ -3,8 +3,8 @@
 A strong change, one of four, makes another image of an image: halves are swapped. A view then shows a part of it,
 perhaps mirrored, in other colours, with a hole. Everything is vectorised and runs where the images lie.
 
-Source: section 4 of the methods reference; torchvision's RandomResizedCrop, ColorJitter and RandomGrayscale; DeVries &
-Taylor 2017 for the hole.
+Source: cards/study.md, section 4.1; torchvision's RandomResizedCrop, ColorJitter and RandomGrayscale; DeVries & Taylor
+2017 for the hole.
 """
 
 import math

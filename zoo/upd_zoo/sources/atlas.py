@@ -14,8 +14,8 @@ What to know of the data:
     Values below 0.1 are fuzz that resampling left.
 
 References:
-    Liew et al., "A large, curated, open-source stroke neuroimaging dataset", Scientific Data 9, 2022. Section 5.1 of
-    the methods reference. The layout of 1.2 comes from documents and was never seen by this reader.
+    Liew et al., "A large, curated, open-source stroke neuroimaging dataset", Scientific Data 9, 2022. cards/study.md,
+    section 5.1. The layout of 1.2 comes from documents and was never seen by this reader.
 """
 
 from collections.abc import Mapping

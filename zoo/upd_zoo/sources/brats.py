@@ -13,7 +13,7 @@ What to know of the data:
 
 References:
     Menze et al., "The Multimodal Brain Tumor Image Segmentation Benchmark", IEEE Transactions on Medical Imaging 34,
-    2015; Bakas et al., Scientific Data 4, 2017. Section 5.1 of the methods reference.
+    2015; Bakas et al., Scientific Data 4, 2017. cards/study.md, section 5.1.
 """
 
 from collections.abc import Mapping

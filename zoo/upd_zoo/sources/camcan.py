@@ -9,7 +9,7 @@ the list of subjects, in the order of names. The brain is looked for on T1, and 
 
 References:
     Taylor et al., "The Cambridge Centre for Ageing and Neuroscience (Cam-CAN) data repository", NeuroImage 144, 2017.
-    Sections 5.1 and 5.4 of the methods reference.
+    cards/study.md, sections 5.1 and 5.4.
 """
 
 import csv

@@ -36,7 +36,7 @@ What to know of the data:
 
 References:
     Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019.
-    Study, section V-B; methods reference, section 5.5.
+    Study, section V-A; cards/study.md, section 5.5.
 """
 
 from collections.abc import Iterator, Sequence

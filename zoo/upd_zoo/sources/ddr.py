@@ -26,7 +26,7 @@ What to know of the data:
 References:
     Li et al., "Diagnostic Assessment of Deep Learning Algorithms for Diabetic Retinopathy Screening", Information
     Sciences 501, 2019.
-    Study, section V-C; methods reference, section 5.6.
+    Study, section V-A; cards/study.md, section 5.6.
 """
 
 from collections.abc import Iterator

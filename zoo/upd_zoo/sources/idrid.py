@@ -18,7 +18,7 @@ What to know of the data:
 
 References:
     Porwal et al., "Indian Diabetic Retinopathy Image Dataset (IDRiD)", Data 3(3), 25, 2018.
-    Study, section V-C, for what it does with DDR: lesion masks combined into one, centre crop.
+    Study, section V-A, for what it does with DDR: lesion masks combined into one, centre crop.
 """
 
 import csv

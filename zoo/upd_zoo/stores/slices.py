@@ -54,7 +54,7 @@ def slices_of(
 ) -> list[Sample]:
     """Return the slices of a brain scan, as `cut` makes them, with what is known of each.
 
-    A slice is anomalous where its mask at model size has a pixel set (study, section V-A).
+    A slice is anomalous where its mask at model size has a pixel set (study, section V-B).
 
     Args:
         volume: (X, Y, Z) float32 of any range, the background constant and lowest.
