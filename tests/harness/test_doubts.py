@@ -39,7 +39,8 @@ def opened(volume: Volume, config: Config, tmp_path: Path, affine: npt.NDArray[n
 
 
 def told(case: Case) -> dict[CautionCode, str]:
-    return {caution.code: caution.message for caution in case.cautions}
+    """Return what is told of a scan but that it is coarse: these are, to be quick."""
+    return {caution.code: caution.message for caution in case.cautions if caution.code is not CautionCode.COARSE}
 
 
 def refused(volume: Volume, config: Config, tmp_path: Path, affine: npt.NDArray[np.float64] = SPACING) -> InputError:
@@ -192,3 +193,19 @@ def test_a_wrong_unit_is_told_by_the_size_that_it_makes(
     with pytest.raises(InputError, match="xyzt_units") as caught:
         open_case(Input.of(tmp_path / "scan.nii.gz"), known)
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
+
+
+# Voxels
+
+
+@pytest.mark.parametrize(("side", "said"), [(127, True), (128, False)])
+def test_a_scan_that_must_be_enlarged_is_told(side: int, said: bool, known: Config, tmp_path: Path) -> None:
+    affine = np.diag([200 / side, 200 / side, 5.0, 1.0])
+    case = opened(head(0, (side, side, 4)), known, tmp_path, affine)
+    assert [caution.code for caution in case.cautions] == [CautionCode.COARSE] * said
+    assert all(f"finds {side} x {side}" in caution.message for caution in case.cautions)
+
+
+def test_a_scan_of_narrow_voxels_is_measured_as_the_square_that_it_fills(known: Config, tmp_path: Path) -> None:
+    case = opened(head(0, (96, 160, 4)), known, tmp_path, np.diag([2.0, 1.2, 5.0, 1.0]))
+    assert [caution.code for caution in case.cautions] == [CautionCode.COARSE], "96 voxels of 2 mm, 160 of 1.2 mm"

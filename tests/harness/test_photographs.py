@@ -43,11 +43,12 @@ def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundu
 
 
 def test_a_grey_image_stored_in_colour_loses_two_channels_with_a_warning(tmp_path: Path, chest: Config) -> None:
-    write_picture(tmp_path / "grey.png", 0, colour=False)
+    write_picture(tmp_path / "grey.png", 0, colour=False, size=(140, 160))
     Image.open(tmp_path / "grey.png").convert("RGB").save(tmp_path / "stored.png")
     plain, stored = (open_case(Input.of(tmp_path / name), chest) for name in ("grey.png", "stored.png"))
     np.testing.assert_array_equal(plain.images, stored.images)
-    assert plain.cautions == []
+    assert codes(plain) == []
+    assert codes(stored) == [CautionCode.CHANNELS]
     assert "one channel is used" in stored.cautions[0].message
 
 
@@ -59,7 +60,9 @@ def test_colour_and_grey_are_not_taken_for_one_another(tmp_path: Path, chest: Co
 
 
 def test_a_picture_given_to_a_model_of_slices_is_taken_for_one_with_a_warning(tmp_path: Path, brain: Config) -> None:
-    (caution,) = open_case(Input.of(write_picture(tmp_path / "slice.png", 0, colour=False)), brain).cautions
+    (caution,) = open_case(
+        Input.of(write_picture(tmp_path / "slice.png", 0, colour=False, size=(128, 140))), brain
+    ).cautions
     assert "axial slice" in caution.message
 
 
@@ -82,12 +85,12 @@ def save(path: Path, pixels: npt.NDArray[np.uint8]) -> Path:
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
-        (eye(120, 160, 59), False),
-        (eye(120, 180, 75), False),  # as IDRiD: a tenth is lost, also in training
-        (eye(120, 220, 95), True),
-        (eye(220, 120, 95), True),
-        (eye(120, 240, 50, (60, 50)), True),
-        (eye(160, 160, 110), False),
+        (eye(240, 320, 118), False),
+        (eye(240, 360, 150), False),  # as IDRiD: a tenth is lost, also in training
+        (eye(240, 440, 190), True),
+        (eye(440, 240, 190), True),
+        (eye(240, 480, 100, (120, 100)), True),
+        (eye(320, 320, 220), False),
     ],
 )
 def test_tissue_beyond_the_central_square_is_said(
@@ -98,13 +101,13 @@ def test_tissue_beyond_the_central_square_is_said(
 
 
 def test_the_share_of_tissue_that_is_not_looked_at_is_told(tmp_path: Path, fundus: Config) -> None:
-    pixels = eye(100, 200, 1000)
+    pixels = eye(200, 400, 2000)
     (caution,) = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus).cautions
     assert "50 % of the tissue" in caution.message
 
 
 def test_a_radiograph_is_stretched_and_loses_nothing(tmp_path: Path, chest: Config) -> None:
-    assert codes(open_case(Input.of(save(tmp_path / "chest.png", eye(100, 200, 95)[..., 0])), chest)) == []
+    assert codes(open_case(Input.of(save(tmp_path / "chest.png", eye(200, 400, 190)[..., 0])), chest)) == []
 
 
 def test_what_was_not_looked_at_has_no_value_and_is_striped(tmp_path: Path, fundus: Config) -> None:
@@ -168,3 +171,13 @@ def test_a_preview_is_where_the_photograph_is(tmp_path: Path, fundus: Config) ->
         assert picture.size == (850, 850)
         shown = np.argwhere(np.asarray(picture)[..., 0] > 100).mean(axis=0)
     np.testing.assert_allclose(shown, (250, 600), atol=0.5)
+
+
+@pytest.mark.parametrize(("height", "width", "said"), [(127, 300, True), (300, 127, True), (128, 128, False)])
+def test_a_picture_that_must_be_enlarged_is_told(
+    tmp_path: Path, chest: Config, height: int, width: int, said: bool
+) -> None:
+    film = write_picture(tmp_path / "chest.png", 0, colour=False, size=(height, width))
+    case = open_case(Input.of(film), chest)
+    assert codes(case) == [CautionCode.COARSE] * said
+    assert all(f"finds {height} x {width}" in caution.message for caution in case.cautions)

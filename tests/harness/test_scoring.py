@@ -37,7 +37,8 @@ def test_a_run_writes_a_row_a_map_and_a_picture_for_every_input(model: Model, sc
     names = ["a/scan.nii.gz", "b.nii", "c.nii.gz", *(f"slice-{number}.png" for number in range(5))]
     assert [row["input"] for row in rows] == names
     anomalous = sum(row["is_anomalous"] for row in rows)
-    assert summary == Summary(8, 8, 0, 0, anomalous, out / "report.html", warnings={"no-geometry": 5, "unlike": 8})
+    told = {"coarse": 8, "no-geometry": 5, "unlike": 8}
+    assert summary == Summary(8, 8, 0, 0, anomalous, out / "report.html", warnings=told)
     for row in rows:
         assert row["schema"] == "upd-zoo/score/3"
         assert (row["backend"], row["precision"], row["device"]) == ("onnx", "float32", "cpu")

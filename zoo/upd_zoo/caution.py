@@ -16,6 +16,8 @@ class CautionCode(StrEnum):
     """It uses a small part of its type's range."""
     CHANNELS = "channels"
     """It has other channels than the model takes, and they were reduced."""
+    COARSE = "coarse"
+    """It has fewer pixels than the model looks at."""
     CROPPED = "cropped"
     """The model did not see all of what it shows."""
     FORMS = "forms"

@@ -23,7 +23,15 @@ from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
-from upd_zoo.images.framing import SliceGeometry, axial_geometry, from_axial_slices, unframe, window
+from upd_zoo.images.framing import (
+    SliceGeometry,
+    Window,
+    axial_geometry,
+    caution_of_coarseness,
+    from_axial_slices,
+    unframe,
+    window,
+)
 from upd_zoo.images.gate import read_volume, suffix_of
 from upd_zoo.images.intensity import caution_of_outliers
 from upd_zoo.images.nifti import Volume
@@ -178,16 +186,16 @@ def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
     """
     depth, rows, columns = volume.data.shape
     geometry = axial_geometry((depth, rows, columns), volume.affine)
-    _check_volume(volume, geometry, name)
+    square = _check_volume(volume, geometry, name)
     slices = cut(volume.data, geometry, scale)
-    cautions = [*volume.cautions, *caution_of_outliers(volume.data, scale)]
+    cautions = [*volume.cautions, *caution_of_outliers(volume.data, scale), *caution_of_coarseness(square)]
     levels = levels_of(volume.data)
     seen = slices.images, slices.positions, slices.depth
     return VolumeCase(*seen, geometry, volume.affine, volume.placement, cautions, levels)
 
 
-def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
-    """Refuse a volume whose slices would take memory out of all proportion to its file, or cannot be scaled."""
+def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> Window:
+    """Return the square of a volume's slices; refuse what takes memory out of proportion, or cannot be scaled."""
     if float(volume.data.max()) - float(volume.data.min()) > float(np.finfo(np.float32).max):
         raise InputError(InputErrorCode.NOT_FINITE, f"{name}: its values span more than float32 holds")
     slices = volume.data.size // (geometry.rows * geometry.columns)
@@ -202,6 +210,7 @@ def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> None:
         problem = f"{name}: made square, its slices have {square.height} x {square.width} pixels"
         accepted = f"at most {_LONGEST_SIDE} along a side"
         raise InputError(InputErrorCode.GEOMETRY, problem, accepted, "resample the volume to a regular grid")
+    return square
 
 
 _MOST_SLICES: Final = 8192

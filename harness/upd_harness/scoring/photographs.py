@@ -20,7 +20,7 @@ from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
-from upd_zoo.images.framing import frame, unframe, window
+from upd_zoo.images.framing import caution_of_coarseness, frame, unframe, window
 from upd_zoo.images.gate import read_photograph
 from upd_zoo.images.photograph import thinned
 from upd_zoo.runtime.model import Array
@@ -111,7 +111,7 @@ def open_photograph(path: Path, config: Config) -> PhotographCase:
     taken, cautions = _channels(stored, config.input.channels, path.name)
     if framing is Framing.SQUARE_SLICES:
         cautions.append(_TAKEN_FOR_A_SLICE)
-    cautions = [*photograph.cautions, *cautions, *_cropped(stored, framing)]
+    cautions = [*photograph.cautions, *cautions, *_cropped(stored, framing), *_coarse(stored, framing)]
     parts = [_reduced(photograph.channel(number), framing) for number in range(taken)]
     images, preview = (np.stack(each) for each in zip(*parts, strict=True))
     _, height, width = stored.shape
@@ -167,6 +167,11 @@ def _cropped(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:
         "a square."
     )
     return [Caution(CautionCode.CROPPED, message)]
+
+
+def _coarse(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:
+    _, height, width = stored.shape
+    return caution_of_coarseness(window(framing, height, width))
 
 
 def _reduced(channel: Array, framing: Framing) -> tuple[Array, npt.NDArray[np.uint8]]:

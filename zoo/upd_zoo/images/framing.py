@@ -16,6 +16,7 @@ from nibabel import orientations
 from nibabel.affines import voxel_sizes
 from PIL import Image
 
+from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing
 
@@ -69,6 +70,17 @@ def window(framing: Framing, height: int, width: int, spacing: tuple[float, floa
     side_mm = max(height * spacing[0], width * spacing[1])
     tall, wide = round(side_mm / spacing[0]), round(side_mm / spacing[1])
     return Window((height - tall) // 2, (width - wide) // 2, tall, wide)
+
+
+def caution_of_coarseness(part: Window) -> list[Caution]:
+    """Return the caution for an image that must be enlarged, and so shows less than the images that a model knows."""
+    if min(part.height, part.width) >= IMAGE_SIZE:
+        return []
+    message = (
+        f"The model looks at {IMAGE_SIZE} x {IMAGE_SIZE} pixels and finds {part.height} x {part.width}: details are "
+        "missing, and the score may be lower or higher for it. Score the original, not a reduced copy."
+    )
+    return [Caution(CautionCode.COARSE, message)]
 
 
 def frame(image: Array, framing: Framing, spacing: tuple[float, float] = (1.0, 1.0)) -> Array:
