@@ -34,8 +34,9 @@ import numpy.typing as npt
 import typer
 
 from bench_figures import BATCH, Figure, apart, config_of, model_of, resident, seconds_of, shortest
-from upd_harness.cli.terminal import Terminal, reports_errors, table
-from upd_harness.provenance import utc_now, versions
+from upd_harness.cli.terminal import Terminal, reports_errors
+from upd_harness.report.run_record import utc_now, versions
+from upd_harness.report.text import table
 from upd_zoo.artefact.records import (
     CONFIG,
     ONNX,

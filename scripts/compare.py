@@ -32,7 +32,7 @@ from PIL import Image
 
 from sheet import Line, panel, sheet
 from upd_harness.cli.terminal import Terminal, reports_errors
-from upd_harness.report import colour_range, overlay
+from upd_harness.report.overlay import colour_range, overlay
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result, read_record
 from upd_zoo.errors import InputError, UpdZooError

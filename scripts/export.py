@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from upd_harness.cli.making import next_command
-from upd_harness.cli.terminal import Terminal, reports_errors, table, when_interrupted
+from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
+from upd_harness.report.text import table
 from upd_zoo.artefact.records import CONFIG, Config, read_record
 from upd_zoo.errors import NotFoundError
 from upd_zoo.export import export_artefact

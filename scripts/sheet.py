@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from upd_harness.report import overlay
+from upd_harness.report.overlay import overlay
 
 _LABEL: Final = 110
 _HEAD: Final = 18

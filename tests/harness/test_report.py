@@ -15,15 +15,8 @@ import pytest
 from PIL import Image
 
 from fake.memory import traced
-from upd_harness.report import (
-    GalleryItem,
-    colour_map,
-    not_clearly_better,
-    overlay,
-    thumbnail,
-    write_evaluation_report,
-    write_score_report,
-)
+from upd_harness.report.html import GalleryItem, not_clearly_better, write_evaluation_report, write_score_report
+from upd_harness.report.overlay import colour_map, overlay, thumbnail
 from upd_harness.report.ranking import survey
 from upd_zoo.errors import UsageError
 

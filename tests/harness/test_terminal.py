@@ -6,7 +6,7 @@ import time
 import pytest
 
 from upd_harness.cli.terminal import INTERRUPTED, Terminal, reports_errors, when_interrupted
-from upd_harness.legible import legible, legible_json
+from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
 
 HOSTILE = "a\x1b[2J\x9b31m\u202egnp\r\udcff"

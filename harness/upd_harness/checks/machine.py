@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import onnxruntime as ort
 
-from upd_harness.provenance import versions
+from upd_harness.report.run_record import versions
 from upd_zoo.hub import open_hub
 from upd_zoo.runtime.devices import cuda_devices
 from upd_zoo.runtime.model import why_not

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.checks.progress import in_turn
-from upd_harness.cli.terminal import table
+from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
 from upd_zoo.sources.preparation import store_name
 from upd_zoo.sources.source import Part

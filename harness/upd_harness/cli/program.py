@@ -30,8 +30,8 @@ from upd_harness.cli.options import (
     Token,
 )
 from upd_harness.cli.score import score
-from upd_harness.cli.terminal import Terminal, reports_errors, table, when_interrupted
-from upd_harness.legible import legible
+from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
+from upd_harness.report.text import legible, table
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.vocabulary import Protocol
 
@@ -236,7 +236,7 @@ def evaluate(
     """Measure a model on a prepared test set, beside trivial baselines."""
     from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
-    from upd_harness.report import not_clearly_better, why_undefined
+    from upd_harness.report.html import not_clearly_better, why_undefined
     from upd_zoo.sources.preparation import data_folder, store_path
     from upd_zoo.stores.store import Store
     from upd_zoo.vocabulary import ModelId, get_test_set

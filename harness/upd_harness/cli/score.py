@@ -24,7 +24,7 @@ from upd_harness.cli.options import (
     Token,
 )
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
-from upd_harness.legible import legible
+from upd_harness.report.text import legible
 from upd_zoo.errors import InputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:  # importing what scores takes longer than --help may

@@ -5,12 +5,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec
 
-from upd_harness.legible import legible, legible_json
+from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
 
 Arguments = ParamSpec("Arguments")
@@ -79,16 +79,6 @@ class Terminal:
                 self.say(f"{what}: {done} of {total} after {passed:.0f} s")
 
         return advance
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of text in aligned columns under their header."""
-    widths = [max(len(str(row[column])) for row in (header, *rows)) for column in range(len(header))]
-    lines = (
-        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    )
-    return "\n".join(lines)
 
 
 @contextmanager

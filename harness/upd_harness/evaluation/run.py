@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.evaluation.metrics import ScoreTally, image_metrics
-from upd_harness.provenance import describe_run, utc_now
-from upd_harness.report import GalleryItem, colour_range, thumbnail, write_evaluation_report
+from upd_harness.report.html import GalleryItem, write_evaluation_report
+from upd_harness.report.overlay import colour_range, thumbnail
+from upd_harness.report.run_record import describe_run, utc_now
 from upd_zoo.artefact.records import RESULTS, Config, Metrics, Result, Space, write_record
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json

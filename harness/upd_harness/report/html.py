@@ -19,10 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from upd_harness.legible import legible
 from upd_harness.report.charts import Axis, Tick, histogram, slice_curve
 from upd_harness.report.overlay import overlay
 from upd_harness.report.ranking import Case, Survey
+from upd_harness.report.text import legible
 from upd_zoo.files import replacing
 from upd_zoo.vocabulary import TEST_SETS
 

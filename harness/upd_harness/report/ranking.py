@@ -115,7 +115,7 @@ def survey(rows: Iterable[Mapping[str, Any]]) -> Survey:
     found, pictured, listed = Survey(), list[Entry](), list[Entry]()
     for index, row in enumerate(rows):
         found.counts[row["status"]] += 1
-        found.warnings.update({each["code"] for each in row.get("warnings") or ()})
+        found.warnings.update(sorted({each["code"] for each in row.get("warnings") or ()}))
         if row["status"] != "ok":
             unscored = Unscored.of(row)
             found.failures[unscored.code] += 1

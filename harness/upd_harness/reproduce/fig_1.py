@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.checks.progress import in_turn
-from upd_harness.cli.terminal import table
+from upd_harness.report.text import table
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import MissingExtraError, NotFoundError
 from upd_zoo.images.foreground import inside

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from upd_harness.cli.terminal import table
+from upd_harness.report.text import table
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import NotFoundError
 from upd_zoo.sources.preparation import store_path

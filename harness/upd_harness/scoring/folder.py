@@ -20,8 +20,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from upd_harness.provenance import describe_run, utc_now
-from upd_harness.report import Unscored, colour_range, survey, write_score_report
+from upd_harness.report.html import write_score_report
+from upd_harness.report.overlay import colour_range
+from upd_harness.report.ranking import Unscored, survey
+from upd_harness.report.run_record import describe_run, utc_now
 from upd_harness.scoring.heads import Heads
 from upd_harness.scoring.inputs import RUN, Input, Listing, list_inputs
 from upd_harness.scoring.journal import (

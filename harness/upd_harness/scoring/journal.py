@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
-from upd_harness.legible import legible
+from upd_harness.report.text import legible
 from upd_harness.scoring.inputs import Input
 from upd_zoo.files import replacing, sha256_of, to_json
 

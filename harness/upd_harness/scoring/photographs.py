@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from upd_harness.report import overlay
+from upd_harness.report.overlay import overlay
 from upd_zoo.artefact.appearance import levels_of
 from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution, CautionCode

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from upd_harness.report import colour_range, thumbnail
+from upd_harness.report.overlay import colour_range, thumbnail
 from upd_harness.scoring.cases import Case, open_case
 from upd_harness.scoring.heads import Heads
 from upd_harness.scoring.inputs import Input, Kind

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from upd_harness.legible import legible
+from upd_harness.report.text import legible
 from upd_zoo.runtime.model import Model
 
 SCHEMA: Final = "upd-zoo/run/2"
