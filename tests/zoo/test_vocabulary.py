@@ -89,7 +89,6 @@ def test_the_longest_target_wins() -> None:
         "rd",
         "-brats-t2",
         "brats-t2",
-        "rd.-brats-t2",
         "rd.resnet18.a.b-brats-t2",
         "rd/../x-brats-t2",
         "rd-brats-t2@",
@@ -108,15 +107,20 @@ def test_other_names_are_refused_with_the_grammar(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("rd-brats", "rd-brats-t2 or "),
-        ("rd-brats-t3", "rd-brats-t2 or "),
+        ("rd-brats", "rd-brats-t1 or rd-brats-t2?"),
+        ("rd-brats-t3", "rd-brats-t1 or rd-brats-t2?"),
         ("RD-brats-t2", "rd-brats-t2?"),
         ("RD_BraTS_T2@seed-1", "rd-brats-t2?"),
         ("VAE_phantom-t2", "vae-phantom-t2?"),
         ("f_anogan-brats-t2-CCD", "f-anogan-brats-t2-ccd?"),
         ("rd brats-t2", "rd-brats-t2?"),
-        ("rd--brats-t2", "rd-brats-t2 or "),
-        ("rd-brats-t2\n", "rd-brats-t2 or "),
+        ("rd--brats-t2", "rd-brats-t2 or rd-msd-brats-t2?"),
+        ("rd-brats-t2\n", "rd-brats-t2?"),
+        ("rd.-brats-t2", "rd-brats-t2?"),
+        ("vae-phantm-t2", "vae-phantom-t2?"),
+        ("vea-phantm-t2", "vae-phantom-t2?"),
+        ("cflow-chexpert-effuson-ccd", "cflow-ad-chexpert-effusion-ccd?"),
+        ("rd.mobilenetv2_100-phantm-t1", "rd.mobilenetv2_100-phantom-t1?"),
     ],
 )
 def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(text: str, meant: str) -> None:

@@ -151,6 +151,9 @@ class ToleranceError(UpdZooError):
 
 _NAMED = 16
 """How many known names an error lists where none is near."""
+_NEAR, _MOST = 0.5, 3
+ALIKE = 0.05
+"""How much less alike than the nearest a name may be, by the ratio of difflib, to be offered beside it."""
 
 
 def fold(name: str) -> str:
@@ -158,15 +161,27 @@ def fold(name: str) -> str:
     return name.casefold().replace("_", "-").replace(" ", "-")
 
 
+def did_you_mean(names: Iterable[str]) -> str:
+    """Return names as a question, for what is accepted in place of a wrong one."""
+    return f"did you mean {' or '.join(names)}?"
+
+
 def closest(value: str, known: Iterable[str]) -> str:
     """Return the known names nearest to `value` as a question such as "did you mean a or b?", or else all of them."""
     names = sorted(known)
     folded = {fold(name): name for name in names}
     wanted = fold(value)
-    near = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
+    near = [wanted] if wanted in folded else _nearest(wanted, folded)
     if near:
-        return f"did you mean {' or '.join(folded[name] for name in near)}?"
+        return did_you_mean(folded[name] for name in near)
     if not names:
         return "nothing, for none is known"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{more}"
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return the names most like the one wanted, and those that are next to as much."""
+    likeness = {name: difflib.SequenceMatcher(None, wanted, name).ratio() for name in names}
+    least = max(_NEAR, max(likeness.values(), default=0.0) - ALIKE)
+    return sorted((name for name in likeness if likeness[name] >= least), key=lambda name: (-likeness[name], name))[:_MOST]

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from upd_zoo.errors import UsageError, closest, fold
+from upd_zoo.errors import UsageError, closest, did_you_mean
+from upd_zoo.roster import known_methods
+from upd_zoo.suggestions import nearest_models
 
 IMAGE_SIZE: Final = 128
 """Height and width, in pixels, of the image that every detector takes."""
@@ -218,13 +220,8 @@ _GRAMMAR = "<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>], such 
 
 def _nearest(name: str) -> str:
     """Return what a name that does not follow the grammar may have meant, or the grammar."""
-    written = fold(name)
-    stem = written.removesuffix("-ccd")
-    places = [place for place, sign in enumerate(stem) if sign == "-"]
-    heads = [stem[:place] for place in places if _METHOD.fullmatch(stem[:place])]
-    ending = "-ccd" if written != stem else ""
-    candidates = (f"{head}-{target}{ending}" for head in heads for target in {*DOMAINS, *TEST_SETS})
-    return closest(name, candidates) if heads and written not in {*DOMAINS, *TEST_SETS} else _GRAMMAR
+    near = nearest_models(name, known_methods(), {*DOMAINS, *TEST_SETS})
+    return did_you_mean(near) if near else _GRAMMAR
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest, fold
 from upd_zoo.files import write_text
+from upd_zoo.roster import known_methods
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol, get_domain
 
 CATALOGUE: Final = "catalogue.toml"
@@ -153,7 +153,7 @@ class Catalogue:
     def _names_of(self, method: str) -> set[str]:
         """Return the identifiers of the methods that are called so."""
         known = [(row.title or row.method, row.method) for row in self.rows]
-        known += [(name, name) for name in (*_methods(), *(row.method for row in self.rows))]
+        known += [(name, name) for name in (*known_methods(), *(row.method for row in self.rows))]
         names = {identifier for name, identifier in known if fold(name) == fold(method)}
         if not names:
             raise UsageError(f"no method is called '{method}'", closest(method, {name for name, _ in known}))
@@ -172,12 +172,6 @@ class Catalogue:
             if row.revision in ("", model.revision):
                 return row
         raise unknown_revision(model, (row.revision for row in rows))
-
-
-def _methods() -> list[str]:
-    """Return the identifier of every method, after which its module is named; none is imported."""
-    modules = (entry.name.removesuffix(".py") for entry in (files("upd_zoo") / "methods").iterdir())
-    return [name.replace("_", "-") for name in modules if name[0] != "_"]
 
 
 def unknown_model(model: ModelId, known: Iterable[str]) -> NotFoundError:
