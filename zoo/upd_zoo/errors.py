@@ -184,4 +184,6 @@ def _nearest(wanted: str, names: Iterable[str]) -> list[str]:
     """Return the names most like the one wanted, and those that are next to as much."""
     likeness = {name: difflib.SequenceMatcher(None, wanted, name).ratio() for name in names}
     least = max(_NEAR, max(likeness.values(), default=0.0) - ALIKE)
-    return sorted((name for name in likeness if likeness[name] >= least), key=lambda name: (-likeness[name], name))[:_MOST]
+    return sorted((name for name in likeness if likeness[name] >= least), key=lambda name: (-likeness[name], name))[
+        :_MOST
+    ]

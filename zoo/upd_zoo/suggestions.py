@@ -36,7 +36,7 @@ def nearest_models(text: str, methods: Collection[str], targets: Collection[str]
                 name = f"{method}{backbone}-{target}{ending}"
                 found[name] = max(found.get(name, 0.0), (by_method + by_target) / 2)
     best = max(found.values(), default=0.0)
-    near = [name for name, likeness in found.items() if likeness >= best - ALIKE]
+    near = [name for name, likeness in found.items() if likeness >= best - ALIKE / 2]  # each half counts half
     return sorted(near, key=lambda name: (-found[name], name))[: 1 if best == 1 else _MOST]
 
 

@@ -151,7 +151,8 @@ def open_hub(
     """Return the hub at `location`; nothing is contacted or opened yet.
 
     Args:
-        location: `hf://ORG` or a folder; None for the environment's `UPD_ZOO_HUB`, else the default hub.
+        location: `hf://ORG` or a folder; None for the environment's `UPD_ZOO_HUB`, else the default hub, of which only
+            those models are asked for that the packaged catalogue lists.
         cache_dir: Where fetched files are kept; None for `upd-zoo` in `HF_HUB_CACHE` for the Hugging Face Hub, and in
             the user's cache folder for a folder.
         offline: Use no network; otherwise `HF_HUB_OFFLINE` decides. Of a folder that is gone, the cache is used.
@@ -160,14 +161,15 @@ def open_hub(
     Raises:
         UsageError: `location` is neither of the two, or empty.
     """
-    if location is None:
-        location = os.environ.get(VARIABLE) or DEFAULT_HUB
+    named = os.environ.get(VARIABLE) if location is None else location
+    implied = location is None and not named
+    location = DEFAULT_HUB if implied else named or ""
     if not location.strip():
         raise UsageError("the hub has no name", "hf://ORG or a folder", f"leave --hub out for {DEFAULT_HUB}")
     if match := _HUGGING_FACE.fullmatch(location):
         from upd_zoo.hub.huggingface import HuggingFaceHub
 
-        return HuggingFaceHub(match["organisation"], cache_dir, bool(offline), token)
+        return HuggingFaceHub(match["organisation"], cache_dir, bool(offline), token, implied=implied)
     if _ADDRESS.match(location):
         raise UsageError(f"'{location}' is not a hub", "hf://ORG or a folder", "upd-zoo list --hub hf://upd-zoo")
     from upd_zoo.hub.folder import FolderHub

@@ -9,13 +9,14 @@ Listing must start fast, so nothing here needs torch, pydantic or the Hub's libr
 
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest, fold
 from upd_zoo.files import write_text
+from upd_zoo.hub.answers import unknown_model, unknown_revision
 from upd_zoo.roster import known_methods
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol, get_domain
 
@@ -159,35 +160,28 @@ class Catalogue:
             raise UsageError(f"no method is called '{method}'", closest(method, {name for name, _ in known}))
         return names
 
-    def get(self, model: ModelId) -> Row:
+    @property
+    def names(self) -> list[str]:
+        """The names of the models, each once."""
+        return list(dict.fromkeys(row.id for row in self.rows))
+
+    def get(self, model: ModelId, place: str = "") -> Row:
         """Return the row of a model, under whichever of its names it is asked for.
+
+        Args:
+            model: The model.
+            place: How the hub is written whose catalogue this is, for the error.
 
         Raises:
             NotFoundError: The catalogue does not list the model, or not this revision of it.
         """
         rows = [row for row in self.rows if row.id == model.canonical.name]
         if not rows:
-            raise unknown_model(model, (row.id for row in self.rows))
+            raise unknown_model(model, self.names, place)
         for row in rows:
             if row.revision in ("", model.revision):
                 return row
-        raise unknown_revision(model, (row.revision for row in rows))
-
-
-def unknown_model(model: ModelId, known: Iterable[str]) -> NotFoundError:
-    """Return the error that says that there is no such model, and what to type instead."""
-    canonical = model.canonical.name
-    other_name = "" if model.name == canonical else f" (whose weights are {canonical})"
-    return NotFoundError(f"no model is called {model.name}{other_name}", closest(canonical, known), "upd-zoo list")
-
-
-def unknown_revision(model: ModelId, known: Iterable[str]) -> NotFoundError:
-    """Return the error that says that a model has no such revision, and what to type instead."""
-    return NotFoundError(
-        f"{model.name} has no revision '{model.revision}'",
-        closest(model.revision, known),
-        "upd-zoo list",
-    )
+        raise unknown_revision(model, [row.revision for row in rows])
 
 
 def _text(value: Any) -> str:

@@ -143,7 +143,7 @@ class FolderHub(Hub):
 
     def _version(self, model: ModelId, source: Path) -> Version:
         if not source.is_dir():
-            self.catalogue().get(model)
+            self.catalogue().get(model, self.location)
             raise NotFoundError(f"{source.name} of {model.name} is in the catalogue of {self.location} and not there")
         with self._opened(source, MANIFEST) as reader:
             return Version.of(source.name, reader.read(MOST_RECORD_BYTES + 1))

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
 from upd_zoo.hub import DEFAULT_HUB, Hub, Progress, Published, Pulled
-from upd_zoo.hub.catalogue import Catalogue, Row, unknown_model, unknown_revision
+from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
+from upd_zoo.hub.catalogue import Catalogue, Row
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
@@ -40,16 +41,24 @@ class HuggingFaceHub(Hub):
         cache_dir: Where fetched files are kept; None for `upd-zoo` in the Hub library's cache folder.
         offline: Use nothing but the cache.
         token: Access token; None for the library's own login.
+        implied: Whether nobody named this hub, so that the packaged catalogue, which lists it, answers first.
     """
 
     def __init__(
-        self, organisation: str, cache_dir: Path | None = None, offline: bool = False, token: str | None = None
+        self,
+        organisation: str,
+        cache_dir: Path | None = None,
+        offline: bool = False,
+        token: str | None = None,
+        *,
+        implied: bool = False,
     ) -> None:
         self.location = f"hf://{organisation}"
         self._organisation = organisation
         self._cache_dir = cache_dir
         self._offline_asked = offline
         self._token = token
+        self._implied = implied
 
     @property
     def cache_folder(self) -> Path:
@@ -79,9 +88,11 @@ class HuggingFaceHub(Hub):
         force: bool = False,
     ) -> Pulled:
         """Return a folder of the cache; one request asks which commit the revision is at now."""
+        cache = self._cache()
+        if self._implied and cache.recall(model) is None:
+            self._check_listed(model)
         if force:
             self._need_network(f"fetching {model} again")
-        cache = self._cache()
         with self._explained(model), self._transfer() as transfer:
             version, unasked = self._located(model, transfer, cache, force)
 
@@ -197,6 +208,11 @@ class HuggingFaceHub(Hub):
                 f"{error.problem}, as {self.location} delivers it", error.accepted, "tell who published it"
             ) from None
 
+    def _check_listed(self, model: ModelId) -> None:
+        listed = self.catalogue().names
+        if model.canonical.name not in listed:
+            raise not_published(model, listed, self.location)
+
     def _address(self, model: ModelId, revision: str, name: str) -> str:
         from huggingface_hub import constants, hf_hub_url
 
@@ -276,7 +292,7 @@ class HuggingFaceHub(Hub):
         if refusal.code == "GatedRepo":
             return UpdZooError(f"{self.location} keeps {subject} behind an agreement", "", "accept it and pass --token")
         if model is not None and refusal.code == "RepoNotFound":
-            return unknown_model(model, self._known_models())
+            return unknown_model(model, self._known_models(), self.location)
         if model is not None and refusal.code == "RevisionNotFound":
             return unknown_revision(model, self._known_revisions(model))
         if refusal.code == "EntryNotFound":
@@ -284,7 +300,9 @@ class HuggingFaceHub(Hub):
         if status in (401, 403):
             known = self._known_models() if model is not None else []
             if known and model is not None and model.canonical.name not in known:
-                return unknown_model(model, known)  # the Hub hides from strangers whether a repository is there
+                return unknown_model(
+                    model, known, self.location
+                )  # the Hub hides from strangers whether a repository is there
             return UpdZooError(f"{self.location} refuses access to {subject} ({status})", "", "pass --token")
         if status in (408, 429) or status >= 500:
             return OfflineError(f"{self.location} answered {status}", "", "try again later, or pass --hub FOLDER")
@@ -294,7 +312,7 @@ class HuggingFaceHub(Hub):
 
     def _known_models(self) -> list[str]:
         try:
-            return [row.id for row in self.catalogue()]
+            return self.catalogue().names
         except UpdZooError:
             return []  # a suggestion is not worth a second error
 
