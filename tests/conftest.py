@@ -1,17 +1,33 @@
-"""Fixtures that every room of the tests may ask for."""
+"""How tests are run, and fixtures that every room of them may ask for."""
 
 import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-# Read when torch is loaded; the Makefile says why.
+# Read when torch and NumPy are loaded. Tests run side by side, a process for each core: on two cores, two processes of
+# two threads each wait for one another longer than they compute. The Makefile says why threads do not spin.
+os.environ.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+# `make test` looks at some examples, `make test-all` asks for more: --hypothesis-profile full.
+hypothesis.settings.register_profile("full", max_examples=300)
+hypothesis.settings.register_profile("some", max_examples=50)
+hypothesis.settings.load_profile("some")
 
 # What a shell starts in the background does not hear of an interrupt, nor does what that starts; tests interrupt both.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, where they share what took long to make, unless they say otherwise."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from upd_zoo.method import create, registered
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.vocabulary import ModelId, Protocol
@@ -31,8 +33,16 @@ def methods_with_encoders() -> list[str]:
     return [name for name, recipe in recipes.items() if create(name, 1, recipe.settings).encoders()]
 
 
+def _case(name: str, *kind: str) -> pytest.ParameterSet:
+    """Return a method, or a method and a kind of images; the cases of a method share trainings, and one process."""
+    marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if {COLOUR, PRETRAINED} & {*kind} else [])]
+    return pytest.param(name, *kind, marks=marks, id="-".join((name, *kind)))
+
+
+METHODS = [_case(name) for name in sorted(registered())]
 WITH_ENCODERS = methods_with_encoders()
 PAIRS = [
-    *((name, kind) for name in registered() for kind in (GREY, COLOUR)),
-    *((name, PRETRAINED) for name in WITH_ENCODERS),
+    *(_case(name, kind) for name in sorted(registered()) for kind in (GREY, COLOUR)),
+    *(_case(name, PRETRAINED) for name in WITH_ENCODERS),
 ]
+"""Every method on every kind of images; `make test` takes the grey ones, `make test-all` the others too."""

@@ -18,19 +18,19 @@ from upd_zoo.export.parity import compare
 from upd_zoo.runtime.eager import as_predict, load_detector, load_script
 from upd_zoo.runtime.model import Array, Predict, onnx_predict
 
-pytestmark = pytest.mark.slow
 BATCHES = (1, 3)
+BLANK = 4
 
 
 def images_of(channels: int) -> Array:
     """Return healthy images, one of them blank."""
     generator = np.random.default_rng(11)
     images = np.stack([draw_image(channels, generator) for _ in range(6)])
-    images[4] = 0
+    images[BLANK] = 0
     return images
 
 
-@pytest.fixture(scope="session", params=PAIRS, ids="-".join)
+@pytest.fixture(scope="session", params=[pytest.param(each.values, marks=each.marks, id=each.id) for each in PAIRS])
 def exported(
     request: pytest.FixtureRequest, fitted: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Predict, dict[str, Predict], Path, int]:
@@ -60,6 +60,8 @@ def test_every_format_agrees_with_the_eager_model(exported: Any) -> None:
     for row in rows:
         assert row.map_range > 0
         assert row.passed, row
+    # A blank image's map is one value, to which rounding adds what has ranks and means nothing.
+    for row in compare(eager, formats, np.delete(images, BLANK, axis=0), (max(BATCHES),)):
         assert row.rank_correlation >= 0.999, row
 
 

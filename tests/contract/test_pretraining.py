@@ -19,7 +19,9 @@ from upd_zoo.layers.encoder import tensors_sha256
 from upd_zoo.method import create, registered
 from upd_zoo.pretrain.run import encoder_of
 
-with_encoders = pytest.mark.parametrize("name", WITH_ENCODERS)
+with_encoders = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in WITH_ENCODERS]
+)
 
 
 def test_all_methods_but_one_start_from_ccd() -> None:

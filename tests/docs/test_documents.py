@@ -1,11 +1,13 @@
 """What documents say of the repository is there: links, paths, names of the code, targets of the Makefile."""
 
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from upd_harness.reproduce import ITEMS
 from upd_zoo.sources.preparation import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +18,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for room in ROOMS for path in (RO
 STUDY = ROOT / "cards" / "study.md"
 METHODS = {path.stem.replace("_", "-") for path in (ROOT / "zoo/upd_zoo/methods").glob("[!_]*.py")}
 """Each method lives in the file of its id, as the contract tests ask."""
-TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, re.MULTILINE)) | {f"reproduce-{item}" for item in ITEMS}
 
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -154,6 +157,15 @@ def test_what_is_there_is_left_alone(check: Check, text: str) -> None:
 )
 def test_every_method_and_every_data_source_has_its_card(folder: str, names: set[str]) -> None:
     assert {path.stem for path in (ROOT / "cards" / folder).glob("*.md")} == names
+
+
+def test_the_menu_fits_one_screen_and_names_what_can_be_reproduced() -> None:
+    done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607 - the system's own
+    lines = done.stdout.splitlines()
+    assert 10 < len(lines) < 24
+    assert max(map(len, lines)) <= 80
+    named = {word.removeprefix("reproduce-") for line in lines for word in re.split(r"[\s,;]+", line)}
+    assert {*ITEMS, "ITEM"} <= named
 
 
 def test_every_card_is_listed() -> None:

@@ -1,7 +1,11 @@
-"""Real artefacts of a moment's training, made once per test run for every room of the tests."""
+"""Real artefacts of a moment's training, made once per test run for every room and every process of the tests."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 from fake.stores import write_tiny_store
 from upd_zoo.export import export_artefact
@@ -14,19 +18,26 @@ _SETTINGS = {"width": 4, "bottleneck": 4, "latent": 8, "dynamic_range": 32.0}
 """The smallest network, and a residual in which healthy images differ though it draws nothing after six steps."""
 
 
-def trained_artefact(base: Path, name: str) -> Path:
+def trained_artefact(folders: pytest.TempPathFactory, name: str) -> Path:
     """Return the artefact of a model below a folder of the test run, making it where it is not there yet.
 
     Beside it, in `run`, `train` and `validation`, lies what it was made of.
     """
-    work = base / "trained" / name
-    if not (work / "artefact").is_dir():
-        model = ModelId.parse(name)
-        recipe = load_recipe(model, profile="quick", steps=6, batch_size=4)
-        recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS})
-        channels, domain = model.domain.modality.channels, model.domain.id
-        store = write_tiny_store(work / "train", channels, 8, seed=1, name=f"{domain}/train")
-        train(model, recipe, store, work / "run", device="cpu")
-        validation = write_tiny_store(work / "validation", channels, 24, seed=2, name=f"{domain}/validation")
-        export_artefact(work / "run", validation, work / "artefact")
+    base = folders.getbasetemp()
+    # pytest-xdist gives each of its processes a folder of its own within that of the test run.
+    work = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained" / name
+    work.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.with_suffix(".lock")):
+        if not (work / "artefact").is_dir():
+            _make(work, ModelId.parse(name))
     return work / "artefact"
+
+
+def _make(work: Path, model: ModelId) -> None:
+    recipe = load_recipe(model, profile="quick", steps=6, batch_size=4)
+    recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS})
+    channels, domain = model.domain.modality.channels, model.domain.id
+    store = write_tiny_store(work / "train", channels, 8, seed=1, name=f"{domain}/train")
+    train(model, recipe, store, work / "run", device="cpu")
+    validation = write_tiny_store(work / "validation", channels, 24, seed=2, name=f"{domain}/validation")
+    export_artefact(work / "run", validation, work / "artefact")

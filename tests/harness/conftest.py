@@ -24,13 +24,13 @@ from upd_zoo.vocabulary import Framing, ModelId
 @pytest.fixture(scope="session")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grey model."""
-    return trained_artefact(tmp_path_factory.getbasetemp(), GREY)
+    return trained_artefact(tmp_path_factory, GREY)
 
 
 @pytest.fixture(scope="session")
 def colour_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A colour model."""
-    return trained_artefact(tmp_path_factory.getbasetemp(), COLOUR)
+    return trained_artefact(tmp_path_factory, COLOUR)
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,7 @@ def test_training_on_a_small_disk_ends_in_one_line_or_well(
 def test_a_full_disk_while_exporting_names_the_folder_and_keeps_what_stood_there(
     script: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    made = trained_artefact(tmp_path_factory.getbasetemp(), GREY)
+    made = trained_artefact(tmp_path_factory, GREY)
     older = shutil.copytree(made, tmp_path / "artefact")
     before = inventory(older)
     data = tmp_path / "stores" / "phantom-t2"
@@ -162,7 +162,7 @@ def interrupt(*_arguments: object, **_named: object) -> None:
 def test_an_interrupted_export_leaves_the_older_artefact_and_says_so(
     script: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = trained_artefact(tmp_path_factory.getbasetemp(), GREY)
+    made = trained_artefact(tmp_path_factory, GREY)
     older = shutil.copytree(made, tmp_path / "artefact")
     before = inventory(older)
     shutil.copytree(made.parent / "validation", tmp_path / "stores" / "phantom-t2" / "validation")

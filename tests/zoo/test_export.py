@@ -65,12 +65,12 @@ SECTIONS = (
 
 @pytest.fixture(scope="module", params=[GREY, COLOUR])
 def artefact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_artefact(tmp_path_factory.getbasetemp(), request.param)
+    return trained_artefact(tmp_path_factory, request.param)
 
 
 @pytest.fixture(scope="module")
 def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_artefact(tmp_path_factory.getbasetemp(), GREY)
+    return trained_artefact(tmp_path_factory, GREY)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ IMAGES = np.stack([draw_image(1, np.random.default_rng(seed)) for seed in range(
 
 @pytest.fixture(scope="module", params=FILES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load_folder(trained_artefact(tmp_path_factory.getbasetemp(), GREY), request.param, "cpu", threads=1)
+    return load_folder(trained_artefact(tmp_path_factory, GREY), request.param, "cpu", threads=1)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_views_and_read_only_arrays_are_taken(model: Model) -> None:
 
 
 def test_a_colour_model_takes_no_grey_images(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder: Path = trained_artefact(tmp_path_factory.getbasetemp(), COLOUR)
+    folder: Path = trained_artefact(tmp_path_factory, COLOUR)
     with pytest.raises(UsageError, match=r"\(B, 3, 128, 128\)"):
         load_folder(folder, device="cpu")(IMAGES)

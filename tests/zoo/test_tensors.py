@@ -34,7 +34,7 @@ OTHERS = {
 @pytest.fixture
 def run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of a finished run."""
-    artefact = trained_artefact(tmp_path_factory.getbasetemp(), GREY)
+    artefact = trained_artefact(tmp_path_factory, GREY)
     return shutil.copytree(artefact.parent / "run", tmp_path / "run")
 
 

@@ -82,7 +82,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_artefact(tmp_path_factory.getbasetemp(), GREY) / TORCHSCRIPT
+    return trained_artefact(tmp_path_factory, GREY) / TORCHSCRIPT
 
 
 def scripted(module: nn.Module, path: Path = Path("model.ts")) -> Path:
