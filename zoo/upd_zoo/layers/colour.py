@@ -63,7 +63,7 @@ def _brighten(pixels: Tensor, _: Tensor, factor: Tensor) -> Tensor:
 
 
 def _contrast(pixels: Tensor, inside: Tensor, factor: Tensor) -> Tensor:
-    total = (luminance(pixels) * inside).sum(dim=(2, 3), keepdim=True)
+    total = (luminance(pixels) * inside).sum(dim=(2, 3), keepdim=True)  # (B, 1, 1, 1)
     return _blend(pixels, total / inside.sum(dim=(2, 3), keepdim=True).clamp(min=1), factor)
 
 
@@ -77,9 +77,9 @@ def _blend(pixels: Tensor, others: Tensor, factor: Tensor) -> Tensor:
 
 def _turn_hue(pixels: Tensor, _: Tensor, turns: Tensor) -> Tensor:
     """Return colours (B, 3, H, W) of the same value and chroma, their hue turned."""
-    value, strongest = pixels.max(dim=1, keepdim=True)
+    value, strongest = pixels.max(dim=1, keepdim=True)  # (B, 1, H, W)
     chroma = value - pixels.amin(dim=1, keepdim=True)
     channel = torch.arange(3, device=pixels.device).view(1, 3, 1, 1)
-    sixths = (pixels.roll(-1, 1) - pixels.roll(-2, 1)) / chroma.where(chroma > 0, 1.0) + 2 * channel
-    away = (sixths.gather(1, strongest) + 6 * turns + 5 - 2 * channel) % 6
+    sixths = (pixels.roll(-1, 1) - pixels.roll(-2, 1)) / chroma.where(chroma > 0, 1.0) + 2 * channel  # (B, 3, H, W)
+    away = (sixths.gather(1, strongest) + 6 * turns + 5 - 2 * channel) % 6  # (B, 1, H, W)
     return value - chroma * torch.minimum(away, 4 - away).clamp(0, 1)

@@ -60,14 +60,14 @@ class Moments:
 
     def update(self, embeddings: Tensor) -> None:
         """Take in a batch of embeddings (B, P, D)."""
-        values = embeddings.detach().transpose(0, 1).to(self.mean)  # P, B, D
+        values = embeddings.detach().transpose(0, 1).to(self.mean)  # (P, B, D)
         added = values.shape[1]
-        mean = values.mean(dim=1)
+        mean = values.mean(dim=1)  # (P, D)
         step = mean - self.mean
         total = self.count + added
         # The step between the means is one more deviation: Chan's merge in one product.
         weight = (self.count * added / total) ** 0.5
-        deviations = cat((values - mean.unsqueeze(1), weight * step.unsqueeze(1)), dim=1)
+        deviations = cat((values - mean.unsqueeze(1), weight * step.unsqueeze(1)), dim=1)  # (P, B + 1, D)
         for (start, stop), scatter in zip(self._blocks, self._scatter, strict=True):
             scatter.baddbmm_(deviations[..., start:stop].mT, deviations[..., :stop])
         self.mean += step * (added / total)
@@ -93,7 +93,7 @@ class Moments:
         """
         features = self.mean.shape[1]
         rows = [nn.functional.pad(scatter[start:stop], (0, features - scatter.shape[2])) for scatter in self._scatter]
-        lower = cat(rows, dim=1) / self._freedom()
+        lower = cat(rows, dim=1) / self._freedom()  # (p, D, D)
         return lower.tril() + lower.tril(-1).mT
 
     def _freedom(self) -> int:
@@ -151,7 +151,7 @@ class Gaussian(nn.Module):
         here = slice(start, start + len(factors))
         self.diagonal[here] = factors.diagonal(dim1=1, dim2=2)
         rest = factors.tril(-1)
-        largest = rest.abs().amax(dim=2).clamp(min=torch.finfo(torch.float32).tiny)
+        largest = rest.abs().amax(dim=2).clamp(min=torch.finfo(torch.float32).tiny)  # (p, D)
         step = torch.ones_like(largest) if self.bits == EXACT_BITS else largest / _LARGEST_CODE
         codes = rest if self.bits == EXACT_BITS else (rest / step.unsqueeze(2)).round()
         self.step[here] = step
@@ -164,13 +164,13 @@ class Gaussian(nn.Module):
             return self._distances(embeddings.to(self.mean.dtype))
 
     def _distances(self, embeddings: Tensor) -> Tensor:
-        deviations = (embeddings - self.mean).permute(1, 2, 0)  # P, D, B
+        deviations = (embeddings - self.mean).permute(1, 2, 0)  # (P, D, B)
         products = [
             self.get_buffer(f"codes_{number}").float() @ deviations[:, :stop]
             for number, (_, stop) in enumerate(self.blocks)
         ]
-        whitened = self.diagonal.unsqueeze(2) * deviations + self.step.unsqueeze(2) * cat(products, dim=1)
-        distances: Tensor = whitened.square().sum(dim=1).sqrt().mT
+        whitened = self.diagonal.unsqueeze(2) * deviations + self.step.unsqueeze(2) * cat(products, dim=1)  # (P, D, B)
+        distances: Tensor = whitened.square().sum(dim=1).sqrt().mT  # (B, P)
         return distances
 
 

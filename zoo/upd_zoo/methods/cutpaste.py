@@ -116,17 +116,17 @@ def recall_damage(images: Tensor, crop: int) -> Damage:
 
 def _damage(numbers: Tensor, crop: int) -> Damage:
     """Return views of crops, made of numbers (B, 32) in [0, 1)."""
-    corner, cut, scar = numbers.tensor_split([2, 2 + _PATCH_NUMBERS], dim=1)
+    corner, cut, scar = numbers.tensor_split([2, 2 + _PATCH_NUMBERS], dim=1)  # (B, 2), (B, 15), (B, 15)
     return Damage(_place(corner, corner.new_tensor(crop), IMAGE_SIZE), _cut(cut, crop), _scar(scar, crop))
 
 
 def _cut(numbers: Tensor, side: int) -> Patch:
     """Return rectangles moved within views of `side` pixels."""
     shape, places, jitter = numbers.tensor_split([3, 7], dim=1)
-    area, coin, ratio = shape.unbind(1)
+    area, coin, ratio = shape.unbind(1)  # (B,) each
     area = _between(area, _AREA) * side**2
     ratio = torch.where(coin < 0.5, _between(ratio, _NARROW), _between(ratio, _WIDE))
-    size = torch.stack((area / ratio, area * ratio), dim=1).sqrt().floor()
+    size = torch.stack((area / ratio, area * ratio), dim=1).sqrt().floor()  # (B, 2)
     source, target = (_place(place, size, side) for place in places.chunk(2, dim=1))
     return Patch(size.long(), source, target, torch.zeros_like(area), jitter_of(jitter, _JITTER))
 
@@ -134,8 +134,8 @@ def _cut(numbers: Tensor, side: int) -> Patch:
 def _scar(numbers: Tensor, side: int) -> Patch:
     """Return strips moved and rotated within views of `side` pixels."""
     shape, places, jitter = numbers.tensor_split([3, 7], dim=1)
-    length, width, angle = shape.unbind(1)
-    size = torch.stack((_whole(length, _SCAR_LENGTH), _whole(width, _SCAR_WIDTH)), dim=1)
+    length, width, angle = shape.unbind(1)  # (B,) each
+    size = torch.stack((_whole(length, _SCAR_LENGTH), _whole(width, _SCAR_WIDTH)), dim=1)  # (B, 2)
     angle = _between(angle, (-_SCAR_ANGLE, _SCAR_ANGLE))
     source, target = places.chunk(2, dim=1)
     target = _place(target, rotated_box(size, angle), side)
@@ -158,15 +158,15 @@ def _place(numbers: Tensor, extent: Tensor, side: int) -> Tensor:
 
 def rotated_box(size: Tensor, angle: Tensor) -> Tensor:
     """Return height and width (B, 2) int64 of the box around rectangles of a size (B, 2), rotated by an angle (B,)."""
-    cosine, sine = angle.cos().abs().unsqueeze(1), angle.sin().abs().unsqueeze(1)
-    reach = size * cosine + size.flip(1) * sine
+    cosine, sine = angle.cos().abs().unsqueeze(1), angle.sin().abs().unsqueeze(1)  # (B, 1)
+    reach = size * cosine + size.flip(1) * sine  # (B, 2)
     return (((size + reach) / 2).ceil() - ((size - reach) / 2).floor()).long()
 
 
 def apply_patches(views: Tensor, patch: Patch) -> Tensor:
     """Return views (B, C, S, S) in [0, 1] with a part of each pasted over another, nearest pixels taken."""
     rows, columns, inside = _origin(patch, views.shape[-1], views.device)
-    place = (rows * views.shape[-1] + columns).flatten(1).unsqueeze(1).expand(-1, views.shape[1], -1)
+    place = (rows * views.shape[-1] + columns).flatten(1).unsqueeze(1).expand(-1, views.shape[1], -1)  # (B, C, S²)
     moved = views.flatten(2).gather(2, place).view(views.shape)
     return torch.where(inside, apply_jitter(moved, inside, patch.jitter), views)
 
@@ -177,11 +177,11 @@ def _origin(patch: Patch, side: int, device: torch.device) -> tuple[Tensor, Tens
     In float64, since pixels at the edges of a patch lie on its border up to rounding.
     """
     size, source, target = (each.to(device)[..., None, None] for each in (patch.size, patch.source, patch.target))
-    centre = target + rotated_box(patch.size, patch.angle).to(device)[..., None, None] / 2
-    cosine, sine = (each.to(device)[:, None, None] for each in (patch.angle.cos(), patch.angle.sin()))
+    centre = target + rotated_box(patch.size, patch.angle).to(device)[..., None, None] / 2  # (B, 2, 1, 1)
+    cosine, sine = (each.to(device)[:, None, None] for each in (patch.angle.cos(), patch.angle.sin()))  # (B, 1, 1)
     middle = torch.arange(side, dtype=torch.float64, device=device) + 0.5
-    down, right = middle[:, None] - centre[:, 0], middle - centre[:, 1]
-    row = (sine * right + cosine * down + size[:, 0] / 2).floor()
+    down, right = middle[:, None] - centre[:, 0], middle - centre[:, 1]  # (B, S, 1), (B, 1, S)
+    row = (sine * right + cosine * down + size[:, 0] / 2).floor()  # (B, S, S)
     column = (cosine * right - sine * down + size[:, 1] / 2).floor()
     inside = (row >= 0) & (row < size[:, 0]) & (column >= 0) & (column < size[:, 1])
     rows, columns = (row + source[:, 0]).clamp(0, side - 1), (column + source[:, 1]).clamp(0, side - 1)
@@ -191,7 +191,7 @@ def _origin(patch: Patch, side: int, device: torch.device) -> tuple[Tensor, Tens
 def apply_damage(images: Tensor, damage: Damage, crop: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the views (B, C, crop, crop) of images (B, C, H, W) in [0, 1]: untouched, cut-paste and scar."""
     number = torch.arange(len(images), device=images.device)
-    places = damage.corner.to(images.device).unsqueeze(2) + torch.arange(crop, device=images.device)
+    places = damage.corner.to(images.device).unsqueeze(2) + torch.arange(crop, device=images.device)  # (B, 2, crop)
     views = images[number[:, None, None], :, places[:, 0, :, None], places[:, 1, None, :]].permute(0, 3, 1, 2)
     return views, apply_patches(views, damage.cut), apply_patches(views, damage.scar)
 
@@ -224,9 +224,9 @@ class Classifier(nn.Module):
         return features
 
     def forward(self, views: Tensor) -> Tensor:
-        """Return what speaks for each damage, (B, 3), of views (B, 1 or 3, S, S)."""
-        answers: Tensor = self.head(self.embed(views))
-        return answers
+        """Return the logits of the three classes, (B, 3), of views (B, 1 or 3, S, S)."""
+        logits: Tensor = self.head(self.embed(views))
+        return logits
 
 
 def _awake(network: nn.Module) -> None:
@@ -263,9 +263,9 @@ class Windows(nn.Module):
 
     def cut(self, images: Tensor) -> Tensor:
         """Return the windows (B * side², C, window, window) of images (B, C, 128, 128), row by row."""
-        windows = images.index_select(2, self.places).index_select(3, self.places)
+        windows = images.index_select(2, self.places).index_select(3, self.places)  # (B, C, n·w, n·w)
         windows = windows.reshape(-1, images.shape[1], self.side, self.window, self.side, self.window)
-        return windows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        return windows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # (B, n, n, C, w, w) first
 
     def draw(self, numbers: Tensor) -> Tensor:
         """Return the map (B, 1, 128, 128) of numbers (B, side²)."""
@@ -275,7 +275,7 @@ class Windows(nn.Module):
 def _placement(centres: Tensor, side: int) -> Tensor:
     """Return the (side, N) matrix that interpolates linearly between evenly spaced centres, constant beyond them."""
     spacing = (centres[-1] - centres[0]) / max(len(centres) - 1, 1)
-    position = ((torch.arange(side) - centres[0]) / spacing).clamp(0, len(centres) - 1)
+    position = ((torch.arange(side) - centres[0]) / spacing).clamp(0, len(centres) - 1)  # (side,)
     return (1 - (position[:, None] - torch.arange(len(centres))).abs()).clamp(min=0)
 
 
@@ -382,17 +382,17 @@ class CutPaste(Method):
 
     def embed_windows(self, images: Tensor) -> Tensor:
         """Return the features (B, P, D) of the P windows of images, or (B * P, 1, D) where they share a density."""
-        features = self.pixel.embed(self.windows.cut(images))
+        features = self.pixel.embed(self.windows.cut(images))  # (B·P, D)
         return features.reshape(-1, self.densities, self.pixel.features)
 
     @override
     def anomaly_map(self, images: Tensor) -> Tensor:
-        distances: Tensor = self.pixel_density(self.embed_windows(images))
+        distances: Tensor = self.pixel_density(self.embed_windows(images))  # (B, P) or (B·P, 1)
         return self.windows.draw(distances.reshape(-1, self.windows.side**2))
 
     @override
     def score(self, images: Tensor, pooled: Tensor) -> Tensor:
-        distances: Tensor = self.image_density(self.embed_images(images))
+        distances: Tensor = self.image_density(self.embed_images(images))  # (B, 1)
         return distances.flatten()
 
     @override
@@ -403,6 +403,6 @@ class CutPaste(Method):
 
 def _cross_entropy(network: Classifier, views: tuple[Tensor, ...]) -> Tensor:
     """Return the mean cross-entropy of which view is which, all in one batch."""
-    answers = network(torch.cat(views))
-    kinds = torch.arange(len(views), device=answers.device).repeat_interleave(len(views[0]))
-    return F.cross_entropy(answers, kinds)
+    logits = network(torch.cat(views))  # (3 B, 3)
+    kinds = torch.arange(len(views), device=logits.device).repeat_interleave(len(views[0]))  # (3 B,)
+    return F.cross_entropy(logits, kinds)

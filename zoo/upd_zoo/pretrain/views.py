@@ -61,10 +61,11 @@ def apply_permutation(images: Tensor, permutation: Tensor) -> Tensor:
     """Return images (B, C, 128, 128) with halves swapped: top and bottom where k // 2 = 1, left and right where odd."""
     number, side = torch.arange(len(images), device=images.device), images.shape[-1]
     places = torch.arange(side, device=images.device)
-    swapped = permutation.to(images.device).unsqueeze(1)
-    rows = (places + swapped // 2 * (side // 2)) % side
+    swapped = permutation.to(images.device).unsqueeze(1)  # (B, 1)
+    rows = (places + swapped // 2 * (side // 2)) % side  # (B, 128)
     columns = (places + swapped % 2 * (side // 2)) % side
-    return images[number[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    swapped_images = images[number[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (B, 128, 128, C)
+    return swapped_images.permute(0, 3, 1, 2)
 
 
 def draw_view(count: int, smallest: float, generator: Generator | None = None) -> View:
@@ -77,7 +78,7 @@ def draw_view(count: int, smallest: float, generator: Generator | None = None) -
     """
     corner, size = _part(torch.rand(count, 2 * _ATTEMPTS + 2, generator=generator), smallest)
     numbers = torch.rand(count, 2 * CHANGES + 6, generator=generator)
-    jitter, chances, hole = numbers.tensor_split([2 * CHANGES, 2 * CHANGES + 3], dim=1)
+    jitter, chances, hole = numbers.tensor_split([2 * CHANGES, 2 * CHANGES + 3], dim=1)  # (B, 8), (B, 3), (B, 3)
     mirrored, jittered, grey = (chances < chances.new_tensor((_MIRRORED, _JITTERED, _GREY))).unbind(1)
     side, centre = 1 + (hole[:, 0] * _LARGEST_HOLE).long(), (hole[:, 1:] * IMAGE_SIZE).long()
     return View(corner, size, mirrored, jitter_of(jitter, _JITTER), jittered, grey, side, centre)
@@ -85,14 +86,14 @@ def draw_view(count: int, smallest: float, generator: Generator | None = None) -
 
 def _part(numbers: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
     """Return corner and size (B, 2) of parts made of numbers (B, 22) in [0, 1): the first of ten that fits."""
-    area, ratio, place = numbers.tensor_split([_ATTEMPTS, 2 * _ATTEMPTS], dim=1)
+    area, ratio, place = numbers.tensor_split([_ATTEMPTS, 2 * _ATTEMPTS], dim=1)  # (B, 10), (B, 10), (B, 2)
     area = (smallest + area * (1 - smallest)) * IMAGE_SIZE**2
     low, high = map(math.log, _RATIO)
     ratio = (low + ratio * (high - low)).exp()
     sizes = torch.stack(((area / ratio).sqrt(), (area * ratio).sqrt()), dim=2).round().long()  # (B, 10, 2)
-    sizes = torch.cat((sizes, torch.full_like(sizes[:, :1], IMAGE_SIZE)), dim=1)
-    first = (sizes <= IMAGE_SIZE).all(dim=2).int().argmax(dim=1)
-    size = sizes[torch.arange(len(sizes)), first]
+    sizes = torch.cat((sizes, torch.full_like(sizes[:, :1], IMAGE_SIZE)), dim=1)  # (B, 11, 2): at last the whole image
+    first = (sizes <= IMAGE_SIZE).all(dim=2).int().argmax(dim=1)  # (B,)
+    size = sizes[torch.arange(len(sizes)), first]  # (B, 2)
     return (place * (IMAGE_SIZE - size + 1)).long(), size
 
 
@@ -101,8 +102,8 @@ def apply_view(images: Tensor, view: View) -> Tensor:
     device = images.device
     rows, columns = (_sampling(view.corner[:, axis], view.size[:, axis]).to(images) for axis in (0, 1))
     columns = torch.where(view.mirrored.to(device)[:, None, None], columns.flip(1), columns)
-    shown = rows.unsqueeze(1) @ images @ columns.mT.unsqueeze(1)
-    chosen = view.jittered.nonzero().flatten()
+    shown = rows.unsqueeze(1) @ images @ columns.mT.unsqueeze(1)  # (B, C, 128, 128)
+    chosen = view.jittered.nonzero().flatten()  # (b,), those that are jittered
     whole = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device).expand(len(chosen), 1, *shown.shape[2:])
     jitter = Jitter(view.jitter.factors[chosen], view.jitter.order[chosen])
     shown[chosen.to(device)] = apply_jitter(shown[chosen.to(device)], whole, jitter)
@@ -114,15 +115,15 @@ def _sampling(first: Tensor, extent: Tensor) -> Tensor:
     """Return matrices (B, 128, 128) that enlarge `extent` pixels from `first` to a whole side, linearly."""
     places = torch.arange(IMAGE_SIZE)
     first, extent = first.unsqueeze(1), extent.unsqueeze(1)
-    within = ((places + 0.5) * extent / IMAGE_SIZE - 0.5).clamp(min=0)
-    source = first + torch.minimum(within, (extent - 1).float())
+    within = ((places + 0.5) * extent / IMAGE_SIZE - 0.5).clamp(min=0)  # (B, 128)
+    source = first + torch.minimum(within, (extent - 1).float())  # (B, 128)
     return (1 - (source.unsqueeze(2) - places).abs()).clamp(min=0)
 
 
 def _holes(view: View) -> Tensor:
     """Return the mask (B, 1, 128, 128) of pixels that lie in a hole."""
     places = torch.arange(IMAGE_SIZE)
-    start = view.centre - view.hole.unsqueeze(1) // 2
+    start = view.centre - view.hole.unsqueeze(1) // 2  # (B, 2)
     from_start = places - start.unsqueeze(2)  # (B, 2, 128)
     inside = (from_start >= 0) & (from_start < view.hole[:, None, None])
     return (inside[:, 0, :, None] & inside[:, 1, None, :]).unsqueeze(1)
