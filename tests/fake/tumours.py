@@ -9,7 +9,7 @@ from fake.heads import head
 
 
 class Patient(NamedTuple):
-    """A brain without skull in two contrasts, and where its tumour is.
+    """A skull-stripped brain in two contrasts, and where its tumour is.
 
     Attributes:
         t1: (X, Y, Z) float32, 0 outside the brain.

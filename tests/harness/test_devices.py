@@ -59,7 +59,7 @@ def test_without_a_usable_device_the_choice_falls_on_the_cpu_and_is_explained(
 ) -> None:
     answer = program("score", folder, "-m", artefact, "-o", "out", "--backend", backend, "--json", **driver)
     assert answer.code == 0, answer.err
-    assert "cuda:0 is there and cannot be used: " in answer.err
+    assert "cuda:0 exists but cannot be used: " in answer.err
     assert f"on cpu through {backend}" in answer.err
     assert answer.json["ok"] == 1, "what a library prints would be no JSON"
 
@@ -70,7 +70,7 @@ def test_a_device_that_was_asked_for_and_cannot_be_used_is_one_error(
 ) -> None:
     answer = program("score", folder, "-m", artefact, "-o", "out", "--backend", backend, "-d", "cuda", **driver)
     assert answer.is_one_error(2), answer.err
-    assert "cuda:0 is there and cannot be used: " in answer.err
+    assert "cuda:0 exists but cannot be used: " in answer.err
 
 
 def test_the_doctor_tells_what_each_runtime_can_use(program: Command, driver: dict[str, str]) -> None:
@@ -91,5 +91,5 @@ def test_training_falls_back_and_explains_it_too(driver: dict[str, str], tmp_pat
         timeout=120,
     )
     fallen, refused = done.stdout.splitlines()
-    assert fallen.startswith("cpu: cuda:0 is there and cannot be used: ")
+    assert fallen.startswith("cpu: cuda:0 exists but cannot be used: ")
     assert refused.startswith("No CUDA device can be used: ")

@@ -140,7 +140,7 @@ def without_seconds(rows: list[Row]) -> list[Row]:
 
 def test_what_is_no_brain_is_refused(mirror: Model, someone: Head, tmp_path: Path) -> None:
     save(tmp_path / "turned.nii.gz", np.where(someone.brain, someone.data, 0)[:, :, ::-1], someone.affine)
-    with pytest.raises(InputError, match=r"turned\.nii\.gz: no brain was found that is believed") as caught:
+    with pytest.raises(InputError, match=r"turned\.nii\.gz: no plausible brain was found") as caught:
         Heads.known_to(mirror.config).open(Input.of(tmp_path / "turned.nii.gz"), tmp_path)
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
 

@@ -439,7 +439,7 @@ def test_metrics_stand_beside_their_baselines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"test_set": "nih-cxr"}, "this test set has no pixel truth"),
+        ({"test_set": "nih-cxr"}, "this test set has no lesion masks"),
         ({"anomalous": 0}, "nothing in these images is anomalous"),
         ({"anomalous": 40}, "no image is healthy"),
     ],

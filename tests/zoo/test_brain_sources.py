@@ -167,7 +167,7 @@ def test_what_is_not_believed_is_named_and_drawn(tmp_path: Path, monkeypatch: py
     each = head()
     save(tmp_path / "IXI-T1" / f"{SUBJECTS[1]}-T1.nii.gz", each.data[:, :, ::-1], each.affine)
     (read,) = IXI.opened(Request(tmp_path, shelf=tmp_path / SHELF))(VALIDATION).values()
-    with pytest.raises(InputError, match="no brain was found that is believed") as caught:
+    with pytest.raises(InputError, match="no plausible brain was found") as caught:
         list(read())
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
     (picture,) = (tmp_path / SHELF / "ixi").iterdir()

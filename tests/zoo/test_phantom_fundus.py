@@ -1,4 +1,4 @@
-"""Synthetic fundus photographs: reproducible, laid out like an eye ground, with small lesions of the right colour."""
+"""Synthetic fundus photographs: reproducible, laid out like a fundus, with small lesions of the right colour."""
 
 from dataclasses import replace
 

@@ -31,7 +31,7 @@ def load(
         threads: CPU threads; None for one per core.
         precision: `float32`, or `bfloat16` for a faster and coarser network, through `torch` only.
         cache_dir: Where fetched files are kept.
-        offline: Use nothing but what is in the cache. Otherwise a hub that is out of reach is told by a warning.
+        offline: Use cached files only. Otherwise a hub that cannot be reached is reported by a warning.
         token: Access token of the Hugging Face Hub.
 
     Raises:

@@ -268,9 +268,9 @@ def _reason(metric: str, result: Mapping[str, Any]) -> str:
     """Say why a metric is not defined."""
     test_set = TEST_SETS.get(result["test_set"])
     if metric in ("ap_pixel", "dice") and test_set is not None and not test_set.has_masks:
-        return "this test set has no pixel truth"
+        return "this test set has no lesion masks"
     if result["anomalous"] == 0:
         return "nothing in these images is anomalous"
     if metric in ("ap_pixel", "dice"):
-        return "no pixel truth was found"
+        return "no lesion masks were found"
     return "no image is healthy" if result["anomalous"] == result["images"] else "not computed"

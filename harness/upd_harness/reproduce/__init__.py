@@ -51,7 +51,7 @@ def reproduce(item: str, data: Path, on_progress: Advance) -> Reproduction:
     """
     if item in OF_THE_STUDY and item not in ITEMS:
         raise UsageError(
-            f"this version makes no {item} of the study yet", ", ".join(ITEMS), "upd-zoo evaluate, for one model"
+            f"this version cannot make {item} of the study yet", ", ".join(ITEMS), "upd-zoo evaluate, for one model"
         )
     if item not in ITEMS:
         raise UsageError(f"nothing is called '{item}'", closest(item, ITEMS))

@@ -174,7 +174,7 @@ def _open_volume(path: Path, config: Config) -> VolumeCase:
 
 
 def case_of(volume: Volume, scale: Scale, name: str = "") -> VolumeCase:
-    """Return a volume of a brain without skull as a model takes it.
+    """Return a volume of a skull-stripped brain as a model takes it.
 
     Args:
         volume: The brain; its background constant and lowest.

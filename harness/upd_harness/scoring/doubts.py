@@ -1,4 +1,4 @@
-"""What speaks against a volume being what a model of brains knows: a straight brain without skull in a dark background.
+"""Reasons to doubt that a volume is what a brain model knows: a straight, skull-stripped brain on a dark background.
 
 Heads that are prepared are asked other questions, where brains are looked for.
 """
@@ -46,7 +46,7 @@ def _skull(volume: Volume, name: str) -> list[Caution]:
             InputErrorCode.IMPLAUSIBLE,
             f"{name}: its voxels have {sizes} mm by its header, which makes {litres:.2g} l of tissue",
             "a brain",
-            "set the unit of length in its header (xyzt_units) right",
+            "correct the unit of length in its header (xyzt_units)",
         )
     if litres < LARGEST:
         return []
@@ -54,7 +54,7 @@ def _skull(volume: Volume, name: str) -> list[Caution]:
         Caution(
             CautionCode.SKULL,
             f"It shows {litres:.1f} l above its background, where a brain has {SMALLEST} to {LARGEST}: the skull may "
-            "still be on, and the model has seen brains only. Add --prepare, which takes it off.",
+            "still be on, and the model has seen brains only. Add --prepare, which removes it.",
         )
     ]
 

@@ -40,7 +40,7 @@ class HeadCase:
         scan: The file's own grid.
         placement: How the file says where that lies.
         where: (4, 4) from the template's millimetres to the scan's.
-        found: What speaks for the brain, and what it was found with, for `results.jsonl`.
+        found: Plausibility of the brain, and what it was found with, for `results.jsonl`.
         cautions: What the user should know.
     """
 
@@ -112,7 +112,7 @@ class Heads:
 
         Args:
             config: What the model is.
-            template: T1 brain without skull; None for MNI152.
+            template: skull-stripped T1 brain; None for MNI152.
             extractor: Name or command of a program that finds brains; empty to find them here.
 
         Raises:
@@ -189,9 +189,9 @@ def _unguided(name: str) -> InputError:
     names = _t1_names(name)
     return InputError(
         InputErrorCode.MISSING,
-        f"{name}: the T1 scan of the same head is not there",
+        f"{name}: the T1 scan of the same head is missing",
         f"beside it, {' or '.join(names)}" if names else _NAMED,
-        "put it there, or take the skull off and score without --prepare",
+        "put it there, or strip the skull and score without --prepare",
     )
 
 

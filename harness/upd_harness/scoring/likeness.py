@@ -84,7 +84,7 @@ def doubts(name: str, images: Array, model: Model, *, levels: int, is_volume: bo
     return [Caution(CautionCode.UNLIKE, message)]
 
 
-_REMEDY: Final = "Its score says little: see that it is such an image, and prepared as they were."
+_REMEDY: Final = "Its score means little: check that it is such an image, prepared as they were."
 
 
 def _see(images: Array, model: Model, is_volume: bool) -> _Seen:
@@ -113,7 +113,7 @@ def _check_image(name: str, seen: _Seen, levels: int, *, without_background: boo
     elif without_background and tissue > _MOST_TISSUE:
         inverted = ", and it may be inverted" if seen.likeness_turned(Turn.INVERTED) > seen.likeness else ""
         problem = f"it has no dark background around a brain: {tissue:.0%} of it is brighter{inverted}"
-        accepted = "a slice of a brain without skull, 0 around it"
+        accepted = "a slice of a skull-stripped brain, 0 around it"
     elif levels < _LEAST_LEVELS and min(entropy, math.log2(levels)) < least:
         problem = f"it looks like a mask or a label map: its {levels} values hold {math.log2(levels):.1f} bits at most"
         accepted = f"an image, whose grey levels hold at least {_LEAST_ENTROPY:g}"
@@ -132,7 +132,7 @@ def _turns(seen: _Seen) -> Iterator[str]:
     if least >= _LEAST_LEAD and seen.likeness_turned(best) - seen.likeness > least / 2:
         looks, otherwise = _TURNED[best]
         yield (
-            f"it looks {looks}, for it is liker to their mean {otherwise} ({seen.likeness_turned(best):.2f}) "
+            f"it looks {looks}, for it is more like their mean {otherwise} ({seen.likeness_turned(best):.2f}) "
             f"than as it is ({seen.likeness:.2f})"
         )
 
@@ -155,7 +155,7 @@ def _outside(seen: _Seen) -> Iterator[str]:
         if not low <= value <= high:
             words = below if value < low else above
             lowest, highest = (shown.format(healthy.at(level)) for level in (0.0, 1.0))
-            yield f"it {words} ({shown.format(value)}, they {lowest} to {highest})"
+            yield f"it {words} ({shown.format(value)}, theirs {lowest} to {highest})"
 
 
 _WORDS: Final = {
@@ -164,7 +164,7 @@ _WORDS: Final = {
     "spread": ("has less contrast", "has more contrast", "{:.3f}"),
     "entropy": ("has fewer grey levels", "has more grey levels", "{:.1f} bits"),
     "texture": ("is smoother", "is noisier", "{:.2f}"),
-    "likeness": ("is laid out in another way", "is too like their mean", "{:.2f}"),
+    "likeness": ("is laid out differently", "is too close to their mean", "{:.2f}"),
 }
 
 

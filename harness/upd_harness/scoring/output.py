@@ -154,7 +154,7 @@ def _make_ready(output: Path, identity: Identity, mode: Mode, shard: Shard) -> N
         _check_identity(output, identity)
     elif any(_journals(output)):
         raise UsageError(
-            f"nothing says which run the results in {output} are of: an earlier version of upd-zoo wrote them",
+            f"the results in {output} do not say which run they belong to: an earlier version of upd-zoo wrote them",
             "results that name their run",
             "add --overwrite to start again",
         )
@@ -168,7 +168,7 @@ def _check_identity(output: Path, identity: Identity) -> None:
     differences = [*_differences(_read_identity(output / IDENTITY), identity)]
     if differences:
         raise UsageError(
-            f"the results in {output} are of another run: {'; '.join(differences)}",
+            f"the results in {output} belong to another run: {'; '.join(differences)}",
             "the same model, preparation and settings; device and threads may differ",
             "choose another output folder, or add --overwrite to start again",
         )
@@ -217,8 +217,8 @@ def _good_rows(output: Path, inputs: Mapping[str, Input], identity: Identity, sh
     earlier = [row for path in (_journals(output) if shard.is_whole else [journal]) for row in read_rows(path)]
     if earlier and not any(row["input"] in inputs for row in earlier):
         raise UsageError(
-            f"none of the {len(earlier)} results in {output} is of an input in this folder",
-            "the folder of inputs that they are of",
+            f"none of the {len(earlier)} results in {output} belongs to an input in this folder",
+            "the folder of inputs that they belong to",
             "choose another output folder, or add --overwrite to start again",
         )
     good = {

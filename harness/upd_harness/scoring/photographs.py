@@ -152,7 +152,7 @@ def _channels(stored: npt.NDArray[Any], channels: int, name: str) -> tuple[int, 
 def _cropped(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:
     """Return the caution for an image much of whose tissue lies outside what the model looks at.
 
-    Tissue is what is not as dark as the border around an eye ground.
+    Tissue is what is not as dark as the border around a fundus.
     """
     brightest = thinned(stored.transpose(1, 2, 0)).max(axis=2).astype(np.float32)
     tissue = brightest > _TISSUE * np.quantile(brightest, _BRIGHTEST)

@@ -146,7 +146,7 @@ class Scorer:
         except MemoryError:
             refusal = _out_of_memory(source)
         except OSError as error:
-            problem = f"{source.files[0].name}: it went away while it was read ({error.strerror})"
+            problem = f"{source.files[0].name}: it disappeared while it was being read ({error.strerror})"
             refusal = InputError(InputErrorCode.UNREADABLE, problem, "", "add --continue to try it again")
         return _Opened(source, None, None, refusal, time.monotonic() - began)
 
@@ -262,7 +262,7 @@ def _all_of(writing: deque[list[Future[Row]]]) -> Iterator[Row]:
 
 
 def _out_of_memory(source: Input) -> InputError:
-    problem = f"{source.files[0].name}: it needs more memory than there is"
+    problem = f"{source.files[0].name}: it needs more memory than is available"
     return InputError(InputErrorCode.TOO_LARGE, problem, "", "lower UPD_ZOO_MAX_INPUT_BYTES or add memory")
 
 

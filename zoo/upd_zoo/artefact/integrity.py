@@ -155,5 +155,5 @@ def check_one_name(folder: Path, manifest: Manifest) -> None:
         raise IntegrityError(
             f"{CONFIG} is that of '{found}'",
             f"one of '{manifest.id}', whose manifest lists it",
-            "tell who published it",
+            "report it to its publisher",
         )

@@ -7,7 +7,7 @@
        off, what the ball took from gyri comes back.
     4. The template is aligned again, with what was found.
 
-What is found is only believed if it looks like a brain: its volume, its overlap with the template, the likeness of
+What is found is only accepted if it looks like a brain: its volume, its overlap with the template, the likeness of
 both, and how far the template had to be stretched and turned. If it does not, balls of other sizes and other limits of
 darkness are tried, and the best is taken that is believed.
 
@@ -57,7 +57,7 @@ ATTEMPTS: Final = (Attempt(2, 1.0), Attempt(3, 1.0), Attempt(2, 1.2), Attempt(3,
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for a brain that was found.
+    """Plausibility of a brain that was found.
 
     Attributes:
         litres: Its volume.
@@ -96,7 +96,7 @@ class Found:
     Attributes:
         mask: (X, Y, Z) on the grid of the head.
         transform: (4, 4) from the head's millimetres to the template's.
-        evidence: What speaks for it.
+        evidence: Its plausibility.
         attempts: Attempts that were made.
     """
 
@@ -157,7 +157,7 @@ def _tried(head: Floats, grid: Grid, template: Template, attempt: Attempt, numbe
 
 
 def evidence_of(brain: Floats, mask: Bools, grid: Grid, template: Template, transform: Matrix) -> Evidence:
-    """Return what speaks for a brain (X, Y, Z), 0 outside its mask, and for where the template was found in it."""
+    """Return the plausibility of a brain (X, Y, Z), 0 outside its mask, and of where the template was found in it."""
     expected = resample_mask(template.mask, template.grid.affine, grid, transform)
     seen = resample(template.data, template.grid.affine, grid, transform)
     return Evidence(

@@ -185,9 +185,9 @@ def check_brain(name: str, evidence: Evidence) -> None:
     if doubts:
         raise InputError(
             InputErrorCode.IMPLAUSIBLE,
-            f"{name}: no brain was found that is believed: {', '.join(doubts)}",
-            "a whole head or a brain without skull in T1, its directions right in the header",
-            "look at its picture, or take the skull off with a program of your choice and prepare that",
+            f"{name}: no plausible brain was found: {', '.join(doubts)}",
+            "a whole head or a skull-stripped brain in T1, its directions correct in the header",
+            "look at its picture, or strip the skull with a program of your choice and prepare that",
         )
 
 

@@ -1,7 +1,7 @@
 """Data sets of brain scans: each scan is prepared once, kept on a shelf, and sliced from there.
 
     SHELF/<subject>-<key>.npz    slices, masks and numbers of a prepared scan
-    SHELF/<subject>-<key>.json   what speaks for the brain that was found, and the hashes of what it was made from
+    SHELF/<subject>-<key>.json   plausibility of the brain that was found, and the hashes of what it was made from
     SHELF/<subject>-<key>.png    what was found in a scan that is not believed, to look at
 
 The key is a hash of the scan's files, of the template, of the extractor, of the scale and of the version of the

@@ -1,7 +1,7 @@
 """The space that brains are brought into.
 
 The study's is SRI24, which its authors give out. Without it, it is the MNI152 average that nilearn has inside its
-package; both show a brain without skull, in T1.
+package; both show a skull-stripped brain, in T1.
 
 Source: Rohlfing et al., The SRI24 multichannel atlas of normal adult human brain structure, Human Brain Mapping 31
 (2010); Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, NeuroImage 54 (2011).
@@ -50,7 +50,7 @@ def load_template(path: Path | None = None) -> Template:
     """Return a template, read once per process.
 
     Args:
-        path: NIfTI file of a T1 brain without skull; None for MNI152.
+        path: NIfTI file of a skull-stripped T1 brain; None for MNI152.
 
     Raises:
         InputError: The file cannot be read, or shows a whole head or nothing.
@@ -65,7 +65,7 @@ def load_template(path: Path | None = None) -> Template:
         raise InputError(
             InputErrorCode.UNSUPPORTED,
             f"{file.name} shows {mask.sum() * grid.litres:.2f} l of tissue, {100 * share:.0f} % of its box",
-            "a T1 brain without skull, such as SRI24's T1_brain.nii",
+            "a skull-stripped T1 brain, such as SRI24's T1_brain.nii",
         )
     return Template(file.name, sha256_of(file), np.where(mask, volume.data, 0).astype(np.float32), mask, grid)
 

@@ -124,7 +124,7 @@ class Trainer:
         if device == "cuda" and reason:
             raise UsageError(f"no CUDA device can be used: {reason}", "auto or cpu", "see upd-zoo doctor")
         self.run, self.recipe, self.on_progress = run, recipe, on_progress
-        self.device_note = f"cuda:0 is there and cannot be used: {reason}" if reason else ""
+        self.device_note = f"cuda:0 exists but cannot be used: {reason}" if reason else ""
         """What a user should know of the choice of device, which is mostly nothing."""
         self.accelerator = Accelerator(cpu=device == "cpu" or bool(reason))
         if device != "auto" and self.accelerator.device.type != device:

@@ -244,7 +244,7 @@ def _bring(
         raise IntegrityError(
             f"{name} in the cache did not have the SHA-256 of its manifest, and was removed",
             "",
-            "pull the model again when its hub can be reached",
+            "pull the model again once its hub can be reached",
         ) from error
 
 
@@ -262,4 +262,4 @@ def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_p
                 if on_progress is not None:
                     on_progress(name, done, record.bytes)
         if done != record.bytes or digest.hexdigest() != record.sha256:
-            raise wrong_bytes(name, record, start, "tell who published it; nothing of it was kept")
+            raise wrong_bytes(name, record, start, "report it to its publisher; nothing of it was kept")

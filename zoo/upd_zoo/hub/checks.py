@@ -37,9 +37,9 @@ def selection(manifest: Manifest, model: ModelId, names: Iterable[str] | None) -
         NotFoundError: The manifest does not list one of `names`.
     """
     if manifest.id != model.canonical.name:
-        raise IntegrityError(f"the manifest of {model} is that of '{manifest.id}'", "", "tell who published it")
+        raise IntegrityError(f"the manifest of {model} is that of '{manifest.id}'", "", "report it to its publisher")
     if CONFIG not in manifest.files:
-        raise IntegrityError(f"the manifest of {model} lists no {CONFIG}", "", "tell who published it")
+        raise IntegrityError(f"the manifest of {model} lists no {CONFIG}", "", "report it to its publisher")
     wanted = dict.fromkeys([CONFIG, *(manifest.files if names is None else names)])
     wanted.pop(MANIFEST, None)
     for name in wanted:

@@ -144,7 +144,9 @@ class FolderHub(Hub):
     def _version(self, model: ModelId, source: Path) -> Version:
         if not source.is_dir():
             self.catalogue().get(model, self.location)
-            raise NotFoundError(f"{source.name} of {model.name} is in the catalogue of {self.location} and not there")
+            raise NotFoundError(
+                f"{source.name} of {model.name} is in the catalogue of {self.location} but missing there"
+            )
         with self._opened(source, MANIFEST) as reader:
             return Version.of(source.name, reader.read(MOST_RECORD_BYTES + 1))
 
@@ -170,9 +172,9 @@ class FolderHub(Hub):
     def _gone(self) -> UpdZooError:
         if self._offline:
             return OfflineError(
-                "what was asked for is not in the cache, and neither is its hub here",
+                "what was asked for is not in the cache, and its hub is not here either",
                 "",
-                f"pull it again when the folder {self.location} is there",
+                f"pull it again once the folder {self.location} is available",
             )
         return NotFoundError(f"the hub {self.location} is not there", "a folder, or hf://ORG")
 

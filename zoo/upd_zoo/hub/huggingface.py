@@ -205,7 +205,7 @@ class HuggingFaceHub(Hub):
             return Version.of(commit, content)
         except IntegrityError as error:
             raise IntegrityError(
-                f"{error.problem}, as {self.location} delivers it", error.accepted, "tell who published it"
+                f"{error.problem}, as {self.location} delivers it", error.accepted, "report it to its publisher"
             ) from None
 
     def _check_listed(self, model: ModelId) -> None:

@@ -100,7 +100,7 @@ class Transfer:
             fields = {key: value for answer in answers for key, value in answer.headers.items()}
         if content.lstrip()[:1] == b"<":
             raise OfflineError(
-                f"a web page came where {response.url.path} was asked for",
+                f"a web page came instead of {response.url.path}",
                 "",
                 "log in where this network asks for it, or check HF_ENDPOINT",
             )

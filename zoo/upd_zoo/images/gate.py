@@ -237,7 +237,7 @@ def _verdict(error: BaseException) -> tuple[InputErrorCode, str, str]:
         case OSError(errno=int(number)):
             return InputErrorCode.UNREADABLE, f"it cannot be read ({os.strerror(number)})", "check its permissions"
         case MemoryError():
-            return InputErrorCode.TOO_LARGE, "it needs more memory than there is", f"lower {_LIMIT} or add memory"
+            return InputErrorCode.TOO_LARGE, "it needs more memory than is available", f"lower {_LIMIT} or add memory"
         case EOFError():
             return InputErrorCode.TRUNCATED, "it ends too early", "copy or export the file again"
         case zlib.error():

@@ -67,7 +67,7 @@ def _decoded(jpeg: bytes, channels: int) -> npt.NDArray[Any]:
         return np.asarray(simplejpeg.decode_jpeg(jpeg, "GRAY" if channels == 1 else "RGB", strict=True))
     except ValueError as error:
         if "subsampling" in str(error):
-            raise unsupported("the resolution of its colours is of an unusual kind") from error
+            raise unsupported("its chroma subsampling is of an unsupported kind") from error
         raise corrupt("its pixels are damaged or end early") from error
 
 
@@ -114,13 +114,13 @@ def _read_frame(marker: int, segment: bytes) -> _Frame:
     """Return the frame header, after refusing what the decoder would not read as 8-bit grey or colour."""
     depth, height, width, channels = struct.unpack_from(">BHHB", segment, 4)
     if marker not in _READ_SOF or depth != 8:
-        raise unsupported(f"it is a JPEG of an unusual kind (frame {marker & 15}, {depth} bits)")
+        raise unsupported(f"it is an unsupported kind of JPEG (frame {marker & 15}, {depth} bits)")
     if channels not in (1, 3):
         raise unsupported(f"it has {channels} channels; four are CMYK")
     listed = [segment[at] for at in range(11, 11 + 3 * channels, 3)]
     factors = tuple((each >> 4, each & 15) for each in listed)
     if not height or not width or any(not 1 <= side <= 4 for factor in factors for side in factor):
-        raise corrupt("its frame header has no such size or resolution of colours")
+        raise corrupt("its frame header has an invalid size or chroma subsampling")
     return _Frame(marker == _PROGRESSIVE, height, width, factors)
 
 

@@ -143,7 +143,7 @@ def _whole_content(stream: BinaryIO, most_bytes: int) -> tuple[bytearray, Any, _
         problem = f"it holds {len(content)} of the {layout.end} bytes that its header promises"
         raise InputError(InputErrorCode.TRUNCATED, problem, _ACCEPTED, _EXPORT_AGAIN)
     if len(content) > layout.end:
-        raise _corrupt(f"it goes on after the {layout.end} bytes that its header promises")
+        raise _corrupt(f"it continues after the {layout.end} bytes that its header promises")
     return content, header, layout
 
 

@@ -72,7 +72,7 @@ def read_png(data: bytes, most_bytes: int) -> Samples:
     if header.colour == 3:
         values = _colours(values, chunks)
     elif b"tRNS" in chunks:
-        raise unsupported("one of its colours stands for transparency")
+        raise unsupported("one of its colours means transparency")
     turn, cautions = orientation(chunks.get(b"eXIf", []))
     has_alpha = header.colour in (4, 6) or (header.colour == 3 and values.shape[2] == 4)
     return Samples(values, has_alpha, turn, _bits_declared(header, chunks, values), cautions + trailing(data, end))
@@ -88,7 +88,7 @@ def _chunks(data: bytes) -> tuple[dict[bytes, list[memoryview]], int]:
         if end > len(data):
             raise truncated("it ends within a chunk")
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise corrupt("a chunk does not have its checksum")
+            raise corrupt("a chunk fails its checksum")
         if kind == b"IEND":
             return chunks, end
         chunks.setdefault(kind, []).append(view[at + 8 : end - 4])
@@ -101,12 +101,12 @@ def _header(chunks: dict[bytes, list[memoryview]]) -> _Header:
     if first != b"IHDR" or len(chunks[first]) != 1 or len(chunks[first][0]) != 13:
         raise corrupt("it does not begin with its one header")
     if any(kind[:1].isupper() and kind not in (b"PLTE", b"IDAT") for kind in others):
-        raise unsupported("it has a critical chunk that the standard does not know")
+        raise unsupported("it has a critical chunk that is not in the standard")
     header = _Header(*struct.unpack(">IIBBBBB", chunks[first][0]))
     if not (header.width and header.height) or header.depth not in _DEPTHS.get(header.colour, ()):
-        raise corrupt("its header has no such size, depth or colour type")
+        raise corrupt("its header has an invalid size, depth or colour type")
     if header.compression or header.filtering or header.interlaced > 1:
-        raise corrupt("its header has no such compression, filter or interlacing")
+        raise corrupt("its header has an invalid compression, filter or interlacing")
     return header
 
 

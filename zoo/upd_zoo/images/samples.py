@@ -43,7 +43,7 @@ def truncated(problem: str) -> InputError:
 
 def unsupported(problem: str) -> InputError:
     """Return the error for a whole file that holds something else than a grey or RGB image."""
-    return InputError(InputErrorCode.UNSUPPORTED, problem, ACCEPTED, "save the file again as one of these")
+    return InputError(InputErrorCode.UNSUPPORTED, problem, ACCEPTED, "save it again in one of these formats")
 
 
 def trailing(data: bytes, end: int) -> tuple[Caution, ...]:
@@ -108,6 +108,6 @@ def prove(deflated: bytes | memoryview, length: int) -> None:
 
 def _check_length(stream: Any, seen: int, least: int, most: int) -> None:
     if seen > most:
-        raise corrupt("its compressed pixels go on after the image's end")
+        raise corrupt("its compressed pixels continue after the image's end")
     if seen < least or not stream.eof:
         raise truncated("its compressed pixels end too early")

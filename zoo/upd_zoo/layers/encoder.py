@@ -124,7 +124,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise NotFoundError(f"the weights file {path} does not exist", "random, timm, or a safetensors file")
-    return read_tensors(path, "fetch or make the file again, or pass --weights random")
+    return read_tensors(path, "download or make the file again, or pass --weights random")
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

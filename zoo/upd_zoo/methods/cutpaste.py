@@ -329,7 +329,7 @@ class CutPaste(Method):
             if not 0 < pixels <= IMAGE_SIZE:
                 raise UsageError(f"{what} of {pixels} pixels do not fit into an image", f"1 to {IMAGE_SIZE}")
         if not 0 < share <= 1:
-            raise UsageError(f"a share of {share} of the images cannot be seen", "a number above 0, at most 1")
+            raise UsageError(f"{share} is no share of the images", "a number above 0, at most 1")
         self.crop, self.share, self.static, self.centred = crop, share, static, centred
         self.image = Classifier(network, head_depth, head_width, projection)
         self.pixel = Classifier(network, head_depth, head_width, projection)

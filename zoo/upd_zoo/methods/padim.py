@@ -93,7 +93,7 @@ class PaDiM(Method):
         if features < 1:
             raise UsageError(f"{features} features describe nothing", "at least 1")
         if not 0 < share <= 1:
-            raise UsageError(f"a share of {share} of the images cannot be seen", "a number above 0, at most 1")
+            raise UsageError(f"{share} is no share of the images", "a number above 0, at most 1")
         if backbone_bits not in (16, 32):
             raise UsageError(f"weights cannot be stored in {backbone_bits} bits", "16 or 32")
         self.share = share

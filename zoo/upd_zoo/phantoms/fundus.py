@@ -1,4 +1,4 @@
-"""Photographs of eye grounds that nobody has, with and without the lesions of diabetic retinopathy.
+"""Fundus photographs of eyes that do not exist, with and without the lesions of diabetic retinopathy.
 
 Colours are laid over each other as they lie in the eye: pigment and choroid, macula, optic disc, vessels, lesions; then
 come the camera's light, field and noise. `draw_*` takes a generator and returns parameters in unit coordinates;
@@ -149,10 +149,10 @@ def _column(red: float, green: float, blue: float) -> FloatArray:
 
 
 def render_fundus(anatomy: FundusAnatomy, lesions: Lesions | None = None, size: int = 128) -> FundusPhantom:
-    """Take the photograph of an eye ground, healthy or diseased.
+    """Take the photograph of a fundus, healthy or diseased.
 
     Args:
-        anatomy: The healthy eye ground and the camera.
+        anatomy: The healthy fundus and the camera.
         lesions: What is wrong with it, or None.
         size: Height and width in pixels.
 

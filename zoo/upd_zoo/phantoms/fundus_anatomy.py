@@ -1,4 +1,4 @@
-"""A healthy eye ground in unit coordinates, drawn at random, and the colours it has in a camera's field.
+"""A healthy fundus in unit coordinates, drawn at random, and the colours it has in a camera's field.
 
 Every eye is drawn as a right one: optic disc on the right of the image, macula to its left (temporal). The photograph
 of a left eye is mirrored when it is taken. Lengths are in units of the image's side.
@@ -118,7 +118,7 @@ class FundusAnatomy:
 
 
 def draw_fundus(rng: np.random.Generator) -> FundusAnatomy:
-    """Draw the anatomy of a healthy eye ground and the camera that takes it."""
+    """Draw the anatomy of a healthy fundus and the camera that takes it."""
     camera = draw_camera(rng)
     fairness = rng.beta(1.2, 2.0)
     disc, macula = draw_landmarks(rng, camera, fairness)
@@ -224,7 +224,7 @@ def illumination(camera: Camera, size: int) -> FloatArray:
 
 
 def retina(anatomy: FundusAnatomy, size: int) -> FloatArray:
-    """Return the colours of a healthy eye ground before light and field, (3, size, size)."""
+    """Return the colours of a healthy fundus before light and field, (3, size, size)."""
     colours = _background(anatomy, size)
     colours = _with_macula(colours, anatomy.macula)
     colours = _with_disc(colours, anatomy.disc)

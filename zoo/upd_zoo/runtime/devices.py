@@ -43,7 +43,7 @@ def resolve_device(device: str, why_not: Callable[[str], str]) -> tuple[str, str
     count = cuda_devices()
     if device == "auto":
         reason = why_not("cuda:0") if count else ""
-        note = f"cuda:0 is there and cannot be used: {reason}" if reason else ""
+        note = f"cuda:0 exists but cannot be used: {reason}" if reason else ""
         return ("cuda:0" if count and not reason else "cpu"), note
     kind, _, number = device.partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
@@ -53,7 +53,7 @@ def resolve_device(device: str, why_not: Callable[[str], str]) -> tuple[str, str
     named = f"cuda:{number or 0}"
     reason = why_not(named)
     if reason:
-        raise UsageError(f"{named} is there and cannot be used: {reason}", "auto or cpu", "see upd-zoo doctor")
+        raise UsageError(f"{named} exists but cannot be used: {reason}", "auto or cpu", "see upd-zoo doctor")
     return named, ""
 
 

@@ -85,7 +85,7 @@ def _refusal(path: Path, how: str) -> IntegrityError:
     return IntegrityError(
         f"{path.name} {how}",
         "the operators and records that the exporter writes",
-        "add --backend onnx, and tell who published the model",
+        "add --backend onnx, and report it to the model's publisher",
     )
 
 

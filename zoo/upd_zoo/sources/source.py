@@ -115,7 +115,7 @@ class Source(ABC):
             UsageError: One is set.
         """
         if request.template is not None or request.extractor:
-            raise UsageError(f"{self.title}: no brain is looked for", "", "leave out --template and --extractor")
+            raise UsageError(f"{self.title} needs no brain extraction", "", "leave out --template and --extractor")
 
     @abstractmethod
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
@@ -141,7 +141,7 @@ class SyntheticSource(Source):
     @override
     def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
         if request.root is not None:
-            raise UsageError(f"{self.title} are made here and read no folder", "", "leave out --root")
+            raise UsageError(f"{self.title} are drawn here and need no folder", "", "leave out --root")
         self.refuse_what_brains_take(request)
         if request.seed < 0:
             raise UsageError(f"the seed {request.seed} chooses no phantoms", "a whole number from 0")
