@@ -37,19 +37,13 @@ from bench_figures import BATCH, Figure, apart, config_of, model_of, resident, s
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_harness.report.run_record import utc_now, versions
 from upd_harness.report.text import table
-from upd_zoo.artefact.records import (
-    CONFIG,
-    ONNX,
-    TORCHSCRIPT,
-    Config,
-    PixelConvention,
-    read_record,
-    write_record,
-)
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CONFIG, ONNX, TORCHSCRIPT, Config, PixelConvention
 from upd_zoo.errors import ToleranceError, UpdZooError
 from upd_zoo.files import write_json
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue, Row
-from upd_zoo.runtime.model import Array, Model, onnx_predict
+from upd_zoo.runtime.model import Array, Model
+from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
 
 SCHEMA: Final = "upd-zoo/bench/1"

@@ -18,9 +18,10 @@ from torch import Tensor
 from bench_figures import BATCH, Figure, apart, config_of, resident, shortest
 from upd_zoo.detector import Detector
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
-from upd_zoo.method import registered
+from upd_zoo.registry import registered
 from upd_zoo.runtime.eager import as_predict
-from upd_zoo.runtime.model import Predict, onnx_predict
+from upd_zoo.runtime.model import Predict
+from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 _LEVELS = ["layer1", "layer2", "layer3"]

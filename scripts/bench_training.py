@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from bench_figures import DOMAIN, Figure, shortest
-from upd_zoo.fitting.trainer import LOG
+from upd_zoo.fitting.run import LOG
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.run import encoder_of, pretrain
 from upd_zoo.recipe import load_recipe

@@ -34,7 +34,8 @@ from sheet import Line, panel, sheet
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_harness.report.overlay import colour_range, overlay
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
 from upd_zoo.recipe import Recipe, load_recipe
@@ -191,7 +192,7 @@ def _export(model: ModelId, plan: Plan, folder: Path) -> None:
 
 def _evaluate(cell: Cell, plan: Plan, folder: Path) -> None:
     from upd_harness.evaluation.run import evaluate
-    from upd_zoo.runtime.model import load_folder
+    from upd_zoo.runtime.folder import load_folder
 
     model = load_folder(folder / "artefact", device="cpu", threads=plan.threads)
     for test_set in cell.tests():
@@ -359,7 +360,7 @@ def main(
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")] = False,
 ) -> int:
     """Compare methods on domains."""
-    from upd_zoo.method import registered
+    from upd_zoo.registry import registered
 
     plan = Plan(out, data_folder(data), profile, protocol, weights, steps, threads)
     cells = list(_cells(method or list(registered()), domain or PHANTOMS, seed or [0], backbone, start or [""]))

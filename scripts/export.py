@@ -11,7 +11,8 @@ import typer
 from upd_harness.cli.making import next_command
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
 from upd_harness.report.text import table
-from upd_zoo.artefact.records import CONFIG, Config, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.errors import NotFoundError
 from upd_zoo.export import export_artefact
 from upd_zoo.sources.preparation import data_folder, store_path

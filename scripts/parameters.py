@@ -16,8 +16,9 @@ import typer
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_text
-from upd_zoo.method import Method, create, registered
+from upd_zoo.method import Method
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create, registered
 from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
 
 TABLE = Path(__file__).resolve().parents[1] / "cards" / "parameters.md"

@@ -21,9 +21,10 @@ from torch import Tensor
 from sheet import Line, panel, sheet
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.files import replacing
-from upd_zoo.fitting.trainer import seed_everything
-from upd_zoo.method import Method, create, registered
+from upd_zoo.fitting.run import seed_everything
+from upd_zoo.method import Method
 from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.registry import create, registered
 from upd_zoo.sources.preparation import source_of
 from upd_zoo.sources.source import Part, Request, StoreName
 from upd_zoo.vocabulary import ModelId

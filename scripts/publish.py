@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
-from upd_zoo.artefact.records import CONFIG, Config, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.errors import UsageError
-from upd_zoo.hub import DEFAULT_HUB, Published, open_hub
+from upd_zoo.hub import open_hub
 from upd_zoo.hub.catalogue import PACKAGED, Catalogue
+from upd_zoo.hub.hub import DEFAULT_HUB, Published
 from upd_zoo.vocabulary import ModelId
 
 

@@ -15,8 +15,8 @@ import typer
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_text
-from upd_zoo.method import registered
 from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.registry import registered
 from upd_zoo.vocabulary import ModelId, Protocol
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "cards" / "settings.md"

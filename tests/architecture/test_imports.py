@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"upd_zoo": ROOT / "zoo", "upd_harness": ROOT / "harness"}
 MAKERS = (
-    *("method", "detector", "training", "fitting", "methods", "layers", "pretrain", "export"),
+    *("method", "registry", "detector", "training", "fitting", "methods", "layers", "pretrain", "export"),
     *("runtime.eager", "runtime.tensors"),
 )
 """Parts of upd_zoo that make models and need torch; everything else works without."""

@@ -13,7 +13,9 @@ import torch
 from contract.kinds import COLOUR, GREY, light_recipe
 from fake.stores import write_tiny_store
 from upd_zoo.artefact.records import Config
-from upd_zoo.fitting.trainer import LOG, Batches, Trainer, seed_everything
+from upd_zoo.fitting.batches import Batches
+from upd_zoo.fitting.run import LOG, seed_everything
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
 from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
 from upd_zoo.stores.store import Store

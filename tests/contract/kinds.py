@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from upd_zoo.method import create, registered
 from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.registry import create, registered
 from upd_zoo.vocabulary import ModelId, Protocol
 
 LIGHT_BACKBONE = "test_resnet"

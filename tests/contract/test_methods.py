@@ -12,8 +12,10 @@ from contract.kinds import GREY, METHODS, PAIRS
 from fake.stores import draw_image, draw_mask, plant
 from upd_zoo.detector import Detector
 from upd_zoo.errors import NotFoundError, UsageError
-from upd_zoo.fitting.trainer import seed_everything
-from upd_zoo.method import Method, Prediction, create, register, registered, trainable
+from upd_zoo.fitting.learner import trainable
+from upd_zoo.fitting.run import seed_everything
+from upd_zoo.method import Method, Prediction, register
+from upd_zoo.registry import create, registered
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
 every_method = pytest.mark.parametrize("name", METHODS)

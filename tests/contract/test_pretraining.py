@@ -12,12 +12,13 @@ import torch
 
 from contract.kinds import GREY, PRETRAINED, WITH_ENCODERS, light_recipe
 from fake.stores import draw_image
-from upd_zoo.artefact.integrity import verify
-from upd_zoo.artefact.records import CONFIG, WEIGHTS, Backbone, read_record
-from upd_zoo.fitting.trainer import LOG, seed_everything
+from upd_zoo.artefact.folder import verify
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, WEIGHTS, Backbone
+from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.layers.encoder import tensors_sha256
-from upd_zoo.method import create, registered
 from upd_zoo.pretrain.run import encoder_of
+from upd_zoo.registry import create, registered
 
 with_encoders = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in WITH_ENCODERS]

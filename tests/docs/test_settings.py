@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from upd_zoo.errors import ToleranceError
-from upd_zoo.method import registered
+from upd_zoo.registry import registered
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from upd_zoo.artefact.integrity import inventory
+from upd_zoo.artefact.folder import inventory
+from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import (
     CARD,
     CONFIG,
@@ -15,7 +16,6 @@ from upd_zoo.artefact.records import (
     Manifest,
     PixelConvention,
     Training,
-    write_record,
 )
 from upd_zoo.vocabulary import BRAIN_MRI, DOMAINS, Pretrain, Protocol, Scale
 

@@ -14,9 +14,11 @@ from fake.runs import brightness
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
 from upd_harness.cli.program import app
-from upd_zoo.artefact.records import CONFIG, Config, PixelConvention, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, Config, PixelConvention
 from upd_zoo.hub import open_hub
-from upd_zoo.runtime.model import Model, load_folder
+from upd_zoo.runtime.folder import load_folder
+from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Framing, ModelId
 

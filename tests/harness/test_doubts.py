@@ -13,7 +13,8 @@ from fake.heads import head as whole_head
 from fake.inputs import head, write_volume
 from upd_harness.scoring.cases import Case, open_case
 from upd_harness.scoring.inputs import Input
-from upd_zoo.artefact.records import CONFIG, Config, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.vocabulary import Scale

@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fake.stores import write_tiny_store
 from upd_harness.evaluation.run import Evaluation, check_room, evaluate
 from upd_harness.report.html import why_undefined
-from upd_zoo.artefact.records import RESULTS, Result, Space, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import RESULTS, Result, Space
 from upd_zoo.errors import UsageError
 from upd_zoo.runtime.model import Array, Model
 from upd_zoo.stores.store import Store

@@ -18,7 +18,7 @@ import typer
 from fake.program import Answer, Command
 from fake.stores import write_tiny_store
 from fake.trained import GREY, trained_artefact
-from upd_zoo.artefact.integrity import inventory
+from upd_zoo.artefact.folder import inventory
 from upd_zoo.artefact.records import CONFIG, TORCHSCRIPT, WEIGHTS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

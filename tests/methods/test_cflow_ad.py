@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from fake.stores import write_tiny_store
 from upd_zoo.errors import UsageError
-from upd_zoo.fitting.trainer import Batches, Trainer
-from upd_zoo.method import trainable
+from upd_zoo.fitting.batches import Batches
+from upd_zoo.fitting.learner import trainable
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.methods.cflow_ad import CFlowAD, Coupling, Decoder, positional_code
 from upd_zoo.recipe import load_recipe
 from upd_zoo.stores.store import Store

@@ -20,7 +20,6 @@ from upd_zoo.errors import UsageError
 from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.export.parity import compare
 from upd_zoo.layers.colour import Jitter, apply_jitter
-from upd_zoo.method import create
 from upd_zoo.methods.cutpaste import (
     Classifier,
     CutPaste,
@@ -33,8 +32,9 @@ from upd_zoo.methods.cutpaste import (
     rotated_box,
 )
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create
 from upd_zoo.runtime.eager import as_predict, load_script
-from upd_zoo.runtime.model import onnx_predict
+from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
 
 SMALL = {"network": "test_resnet", "head_depth": 1, "head_width": 8, "projection": 4, "stride": 48}

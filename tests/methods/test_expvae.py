@@ -13,12 +13,13 @@ from fake.stores import draw_image, write_tiny_store
 from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.export.formats import write_onnx, write_torchscript
-from upd_zoo.fitting.trainer import Batches, Trainer
-from upd_zoo.method import create
+from upd_zoo.fitting.batches import Batches
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.methods.expvae import ExpVAE
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create
 from upd_zoo.runtime.eager import load_script
-from upd_zoo.runtime.model import onnx_predict
+from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
 
 LATENT = 3

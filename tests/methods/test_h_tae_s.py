@@ -11,7 +11,6 @@ from scipy.ndimage import gaussian_filter
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from upd_zoo.method import create
 from upd_zoo.methods.h_tae_s import (
     HTAES,
     Attention,
@@ -24,6 +23,7 @@ from upd_zoo.methods.h_tae_s import (
     spread_neighbours,
 )
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create
 from upd_zoo.vocabulary import ModelId, Protocol
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from upd_zoo.errors import UsageError
-from upd_zoo.method import create
 from upd_zoo.methods.rd import RD, Bottleneck, OneClassBottleneck, Student
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create
 from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
 
 LIGHT = "test_resnet"

@@ -12,9 +12,9 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from upd_zoo.errors import UsageError
-from upd_zoo.method import create
 from upd_zoo.methods.vae import VAE
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create
 from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from upd_zoo.layers.gaussian import Moments
-from upd_zoo.method import create
+from upd_zoo.registry import create
 
 pytestmark = pytest.mark.slow
 BACKBONE = "wide_resnet50_2"

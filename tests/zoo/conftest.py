@@ -10,7 +10,8 @@ from pytest_httpserver import HTTPServer
 
 from fake.artefact import write_artefact
 from fake.hugging_face import FakeHub, point_library_at
-from upd_zoo.hub import Hub, open_hub
+from upd_zoo.hub import open_hub
+from upd_zoo.hub.hub import Hub
 
 
 @pytest.fixture

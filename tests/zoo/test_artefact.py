@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from fake.knowledge import APPEARANCE
 from upd_zoo.artefact.calibration import Calibration, Quantiles
-from upd_zoo.artefact.integrity import inventory
+from upd_zoo.artefact.folder import inventory
+from upd_zoo.artefact.record import MOST_RECORD_BYTES, Record, Setting, read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
     CONFIG,
     MANIFEST,
-    MOST_RECORD_BYTES,
     Backbone,
     Config,
     FileRecord,
@@ -26,13 +26,9 @@ from upd_zoo.artefact.records import (
     Parity,
     Phase,
     PixelConvention,
-    Record,
     Result,
-    Setting,
     Training,
     WeightsOrigin,
-    read_record,
-    write_record,
 )
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import write_json

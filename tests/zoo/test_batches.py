@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fake.stores import write_tiny_store
-from upd_zoo.fitting.trainer import Batches
+from upd_zoo.fitting.batches import Batches
 from upd_zoo.stores.store import Store
 
 

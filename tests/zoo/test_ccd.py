@@ -13,12 +13,14 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from fake.stores import write_tiny_store
-from upd_zoo.fitting.trainer import Batches, Trainer, seed_everything
+from upd_zoo.fitting.batches import Batches
+from upd_zoo.fitting.run import seed_everything
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.colour import luminance
-from upd_zoo.method import create
 from upd_zoo.pretrain.ccd import CCD, NormalisedLinear, info_nce, mixed
 from upd_zoo.pretrain.views import View, apply_permutation, apply_view, draw_permutation, draw_view
 from upd_zoo.recipe import load_recipe
+from upd_zoo.registry import create
 from upd_zoo.vocabulary import ModelId
 
 MANY = 3000

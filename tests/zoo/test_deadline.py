@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 import upd_zoo.runtime.model
 from upd_zoo.errors import UpdZooError
 from upd_zoo.runtime.deadline import Overdue, within
-from upd_zoo.runtime.model import in_time, onnx_predict
+from upd_zoo.runtime.model import in_time
+from upd_zoo.runtime.onnx import onnx_predict
 
 IMAGES = np.zeros((2, 1, 128, 128), np.float32)
 ENDLESS = np.iinfo(np.int64).max

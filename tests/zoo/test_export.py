@@ -21,7 +21,8 @@ import upd_zoo.export
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.integrity import inventory, verify
+from upd_zoo.artefact.folder import inventory, verify
+from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
     CARD,
@@ -35,8 +36,6 @@ from upd_zoo.artefact.records import (
     Manifest,
     Metrics,
     Result,
-    read_record,
-    write_record,
 )
 from upd_zoo.detector import Detector
 from upd_zoo.errors import IntegrityError, ToleranceError, UsageError
@@ -45,7 +44,9 @@ from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.files import sha256_of, write_json
 from upd_zoo.runtime.eager import load_detector, load_script
-from upd_zoo.runtime.model import FILES, Array, load_folder, onnx_predict
+from upd_zoo.runtime.folder import FILES, load_folder
+from upd_zoo.runtime.model import Array
+from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.stores.store import Store
 
 SECTIONS = (

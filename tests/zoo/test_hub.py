@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from fake.artefact import sign, sign_with_path, write_artefact
-from upd_zoo.artefact.integrity import inventory, verify
+from upd_zoo.artefact.folder import inventory, verify
 from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.hub import Hub, open_hub
+from upd_zoo.hub import open_hub
 from upd_zoo.hub.folder import FolderHub
+from upd_zoo.hub.hub import Hub
 from upd_zoo.hub.huggingface import HuggingFaceHub
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
 

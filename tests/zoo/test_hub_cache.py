@@ -16,10 +16,11 @@ from pytest_httpserver import HTTPServer
 
 from fake.artefact import write_artefact
 from fake.hugging_face import FakeHub, commit_of
-from upd_zoo.artefact.integrity import ASKED, expected, verify
+from upd_zoo.artefact.folder import ASKED, expected, verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
-from upd_zoo.hub import Hub, open_hub
+from upd_zoo.hub import open_hub
+from upd_zoo.hub.hub import Hub
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")

@@ -12,10 +12,11 @@ from werkzeug import Request, Response
 
 from fake.artefact import sign, sign_with_path, write_artefact
 from fake.hugging_face import FakeHub, commit_of
-from upd_zoo.artefact.integrity import verify
+from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
-from upd_zoo.hub import Hub, open_hub, transfer
+from upd_zoo.hub import open_hub, transfer
+from upd_zoo.hub.hub import Hub
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")

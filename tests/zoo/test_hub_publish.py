@@ -7,11 +7,12 @@ import pytest
 
 from fake.artefact import sign, write_artefact
 from fake.hugging_face import FakeHub
-from upd_zoo.artefact.integrity import verify
+from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX
 from upd_zoo.errors import NotFoundError, UsageError
-from upd_zoo.hub import DEFAULT_HUB, Hub, open_hub
+from upd_zoo.hub import open_hub
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
+from upd_zoo.hub.hub import DEFAULT_HUB, Hub
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")

@@ -6,18 +6,9 @@ from typing import Any
 import pytest
 
 from fake.artefact import sign, write_artefact
-from upd_zoo.artefact.integrity import ASKED, Asked, expected, inventory, verify
-from upd_zoo.artefact.records import (
-    CARD,
-    CONFIG,
-    MANIFEST,
-    ONNX,
-    TORCHSCRIPT,
-    WEIGHTS,
-    Manifest,
-    read_record,
-    write_record,
-)
+from upd_zoo.artefact.folder import ASKED, Asked, expected, inventory, verify
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError
 
 EVERY = [CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT]

@@ -11,7 +11,8 @@ import torch
 from fake.stores import draw_image
 from fake.trained import COLOUR, GREY, trained_artefact
 from upd_zoo.errors import UsageError
-from upd_zoo.runtime.model import FILES, Array, Model, load_folder
+from upd_zoo.runtime.folder import FILES, load_folder
+from upd_zoo.runtime.model import Array, Model
 
 IMAGES = np.stack([draw_image(1, np.random.default_rng(seed)) for seed in range(2)])
 

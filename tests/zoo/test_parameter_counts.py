@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from upd_zoo.method import registered
+from upd_zoo.registry import registered
 
 ROOT = Path(__file__).resolve().parents[2]
 USED = {

@@ -12,10 +12,12 @@ import torch
 
 from fake.artefact import sign
 from fake.stores import write_tiny_store
-from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manifest, read_record, write_record
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
+from upd_zoo.fitting.run import LOG
 from upd_zoo.fitting.schedule import rate_factor
-from upd_zoo.fitting.trainer import LOG, Progress
+from upd_zoo.fitting.trainer import Progress
 from upd_zoo.pretrain.run import BACKBONE, pretrain
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.stores.store import Store

@@ -13,8 +13,8 @@ import torch
 import upd_zoo
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.fitting.schedule import rate_factor
-from upd_zoo.method import registered
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_pretraining, load_recipe
+from upd_zoo.registry import registered
 from upd_zoo.vocabulary import DOMAINS, MODALITIES, ModelId, Pretrain, Protocol
 
 METHODS = sorted(registered())

@@ -13,6 +13,7 @@ import pytest
 from fake.artefact import write_artefact
 from fake.knowledge import APPEARANCE
 from upd_zoo.artefact.calibration import Calibration, Quantiles
+from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
     CONFIG,
@@ -23,8 +24,6 @@ from upd_zoo.artefact.records import (
     Parity,
     Result,
     WeightsOrigin,
-    read_record,
-    write_record,
 )
 from upd_zoo.schemas import SCHEMAS
 

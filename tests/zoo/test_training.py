@@ -19,12 +19,16 @@ from torch import Tensor
 from typing_extensions import override
 
 from fake.stores import write_tiny_store
-from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config, Phase, read_record, write_record
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config, Phase
 from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
+from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT
+from upd_zoo.fitting.learner import Turn
+from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.fitting.schedule import rate_factor
-from upd_zoo.fitting.trainer import LOG, Batches, Progress, Trainer, seed_everything
-from upd_zoo.method import Method, Turn
+from upd_zoo.fitting.trainer import Progress, Trainer
+from upd_zoo.method import Method
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.runtime.eager import load_detector
 from upd_zoo.stores.store import Store

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from upd_zoo.artefact.records import Config
 from upd_zoo.layers.foreground import above_minimum
-from upd_zoo.method import Method, Prediction, create
+from upd_zoo.method import Method, Prediction
+from upd_zoo.registry import create
 from upd_zoo.vocabulary import Foreground, ScoreRule
 
 

@@ -5,22 +5,19 @@ Whatever it fits, draws or looks up is a parameter or a buffer, so that its `sta
 method. Its map is a function of the image alone: nothing is sampled at test time, no image depends on its neighbours.
 """
 
-import importlib
-import pkgutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from upd_zoo.artefact.records import Setting
-from upd_zoo.errors import NotFoundError, UsageError, closest
+from upd_zoo.errors import UsageError
+from upd_zoo.fitting.learner import Learner
 from upd_zoo.layers.encoder import Encoder
 
 if TYPE_CHECKING:
-    from upd_zoo.fitting.trainer import Batches, Trainer
+    from upd_zoo.fitting.batches import Batches
+    from upd_zoo.fitting.trainer import Trainer
 
 
 class Prediction(NamedTuple):
@@ -33,35 +30,6 @@ class Prediction(NamedTuple):
 
     anomaly_map: Tensor
     score: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One update within a step of optimisation.
-
-    Attributes:
-        objective: Name of the method's function, images -> named losses, whose `loss` is descended.
-        part: Name of the submodule whose parameters move; the whole method where it is empty.
-    """
-
-    objective: str = "training_step"
-    part: str = ""
-
-
-class Learner(nn.Module, ABC):
-    """What learns from images by descending a loss."""
-
-    id: ClassVar[str]
-    """Identifier in model names, such as `cflow-ad`."""
-
-    @abstractmethod
-    def training_step(self, images: Tensor) -> dict[str, Tensor]:
-        """Return named losses of a batch (B, C, H, W) float32; `loss` is descended, the rest is logged."""
-
-    def forward(self, images: Tensor, objective: str = "training_step") -> dict[str, Tensor]:
-        """Return the named losses of one objective: what data-parallel wrappers call."""
-        losses: dict[str, Tensor] = getattr(self, objective)(images)
-        return losses
 
 
 class Method(Learner):
@@ -119,7 +87,8 @@ class Method(Learner):
         return {}
 
 
-_REGISTRY: dict[str, type[Method]] = {}
+METHODS: Final[dict[str, type[Method]]] = {}
+"""Those whose files were imported, by id; `upd_zoo.registry` imports them all."""
 MethodType = TypeVar("MethodType", bound=type[Method])
 
 
@@ -129,42 +98,7 @@ def register(method: MethodType) -> MethodType:
     Raises:
         UsageError: Another method has the same `id`.
     """
-    if method.id in _REGISTRY:
+    if method.id in METHODS:
         raise UsageError(f"two methods are called '{method.id}'", "one class per id")
-    _REGISTRY[method.id] = method
+    METHODS[method.id] = method
     return method
-
-
-@cache
-def registered() -> Mapping[str, type[Method]]:
-    """Return every method of `upd_zoo.methods` by its id."""
-    package = importlib.import_module("upd_zoo.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"upd_zoo.methods.{module.name}")
-    return dict(sorted(_REGISTRY.items()))
-
-
-def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Method:
-    """Return a new, untrained method.
-
-    Args:
-        method: Its id.
-        channels: 1 or 3.
-        settings: Arguments of its class.
-
-    Raises:
-        NotFoundError: No method has this id.
-        UsageError: The class does not take one of the settings.
-    """
-    methods = registered()
-    if method not in methods:
-        raise NotFoundError(f"no method is called '{method}'", closest(method, methods))
-    try:
-        return methods[method](channels, **settings)
-    except TypeError as error:
-        raise UsageError(f"{methods[method].title} cannot be made with {dict(settings)}: {error}") from error
-
-
-def trainable(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the parameters that training may change."""
-    return (parameter for parameter in module.parameters() if parameter.requires_grad)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
-from upd_zoo.artefact.records import Phase, Setting
+from upd_zoo.artefact.record import Setting
+from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.vocabulary import Domain, ModelId, Pretrain, Protocol, ScoreRule
 

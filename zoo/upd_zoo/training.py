@@ -8,14 +8,17 @@ from torch import Tensor
 from upd_zoo.artefact.records import WEIGHTS, Config, PixelConvention, Space
 from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
+from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import plain
-from upd_zoo.fitting.trainer import Batches, Progress, Trainer, open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.fitting.run import open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.fitting.trainer import Progress, Trainer
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
 from upd_zoo.layers.folding import unfold
-from upd_zoo.method import Method, registered
+from upd_zoo.method import Method
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.recipe import Recipe, profile_labels
+from upd_zoo.registry import registered
 from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ModelId, Pretrain

@@ -52,8 +52,9 @@ def fetch(
     force: bool = False,
 ) -> Any:
     """Return files of a model, pulled from its hub or verified in its folder."""
-    from upd_zoo.artefact.integrity import verify
-    from upd_zoo.hub import Pulled, open_hub
+    from upd_zoo.artefact.folder import verify
+    from upd_zoo.hub import open_hub
+    from upd_zoo.hub.hub import Pulled
     from upd_zoo.vocabulary import ModelId
 
     if is_folder(model):
@@ -80,7 +81,7 @@ def load(
     terminal: Terminal,
 ) -> Any:
     """Return a model ready to run, as `load_folder` does, having fetched what its backend needs."""
-    from upd_zoo.runtime.model import FILES, RECORDS, load_folder
+    from upd_zoo.runtime.folder import FILES, RECORDS, load_folder
 
     names = (*RECORDS, *FILES.get(backend, ()))
     pulled = fetch(model, names, hub, offline, token, cache_dir, terminal)

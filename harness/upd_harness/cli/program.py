@@ -110,8 +110,9 @@ def info(
 ) -> None:
     """Show what a model is, how it was made and what healthy images score."""
     from upd_zoo.artefact.calibration import Calibration
-    from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config, read_record
-    from upd_zoo.runtime.model import RECORDS
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config
+    from upd_zoo.runtime.folder import RECORDS
 
     pulled = fetch(named(model, revision), RECORDS, hub, offline, token, cache_dir, Terminal(as_json))
     config = read_record(pulled.folder / CONFIG, Config)
@@ -158,7 +159,7 @@ def pull(
 ) -> None:
     """Fetch a model, check the SHA-256 of every file, and print the folder it lies in."""
     from upd_zoo.artefact.records import CARD
-    from upd_zoo.runtime.model import FILES, RECORDS
+    from upd_zoo.runtime.folder import FILES, RECORDS
 
     if formats != "all" and formats not in FILES:
         raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
@@ -183,7 +184,7 @@ def verify(
 
     Of a folder that pull printed, what was asked for is checked.
     """
-    from upd_zoo.artefact.integrity import expected
+    from upd_zoo.artefact.folder import expected
 
     pulled = fetch(named(model, revision), None, hub, offline, token, cache_dir, Terminal(as_json))
     manifest = pulled.manifest

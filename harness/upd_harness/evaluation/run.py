@@ -20,7 +20,8 @@ from upd_harness.evaluation.metrics import ScoreTally, image_metrics
 from upd_harness.report.html import GalleryItem, write_evaluation_report
 from upd_harness.report.overlay import colour_range, thumbnail
 from upd_harness.report.run_record import describe_run, utc_now
-from upd_zoo.artefact.records import RESULTS, Config, Metrics, Result, Space, write_record
+from upd_zoo.artefact.record import write_record
+from upd_zoo.artefact.records import RESULTS, Config, Metrics, Result, Space
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
 from upd_zoo.images.foreground import inside

@@ -23,7 +23,8 @@ from upd_zoo.artefact.appearance import (
     turned,
     turns_of,
 )
-from upd_zoo.artefact.records import EXPORT_AGAIN, Fraction, Record
+from upd_zoo.artefact.record import Fraction, Record
+from upd_zoo.artefact.records import EXPORT_AGAIN
 
 
 def _rising(numbers: list[float]) -> list[float]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from upd_zoo.artefact.integrity import inventory
-from upd_zoo.artefact.records import MANIFEST, Manifest, Parity, write_record
+from upd_zoo.artefact.folder import inventory
+from upd_zoo.artefact.record import write_record
+from upd_zoo.artefact.records import MANIFEST, Manifest, Parity
 
 _VERSIONED = ("upd-zoo", "torch", "timm", "numpy", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 

@@ -23,7 +23,8 @@ from zipfile import BadZipFile
 import numpy as np
 from typing_extensions import override
 
-from upd_zoo.artefact.records import Setting, Space
+from upd_zoo.artefact.record import Setting
+from upd_zoo.artefact.records import Space
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.pictures import picture_of
 from upd_zoo.brains.scans import Scan, check_brain, prepare_scan, samples_of

@@ -7,20 +7,10 @@ import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 
-from upd_zoo.artefact.integrity import files_of
+from upd_zoo.artefact.folder import files_of
 from upd_zoo.artefact.provenance import write_manifest
-from upd_zoo.artefact.records import (
-    CALIBRATION,
-    CONFIG,
-    ONNX,
-    TORCHSCRIPT,
-    WEIGHTS,
-    Config,
-    Manifest,
-    Parity,
-    read_record,
-    write_record,
-)
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CALIBRATION, CONFIG, ONNX, TORCHSCRIPT, WEIGHTS, Config, Manifest, Parity
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds
 from upd_zoo.export.card import write_card
@@ -28,7 +18,8 @@ from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscr
 from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
 from upd_zoo.runtime.eager import as_predict, load_detector, load_script
-from upd_zoo.runtime.model import Predict, onnx_predict
+from upd_zoo.runtime.model import Predict
+from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS
 

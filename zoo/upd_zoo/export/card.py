@@ -7,7 +7,8 @@ import jinja2
 from huggingface_hub import ModelCard, ModelCardData
 
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.records import CARD, RESULTS, Config, Parity, Result, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CARD, RESULTS, Config, Parity, Result
 from upd_zoo.files import write_text
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS
 

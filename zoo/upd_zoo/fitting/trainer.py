@@ -1,56 +1,35 @@
-"""The trainer: the only optimisation loop, deterministic by seed and resumable after a kill.
+"""The trainer: the only optimisation loop, deterministic by seed and resumable after a kill."""
 
-A run is a folder:
-
-    config.json              what is trained, and how; a run is only ever continued under the same one
-    train.jsonl              one line per logged step; `waiting` is the part of `seconds` in which images were read,
-                             `device` and `threads` say what computed it
-    checkpoint.safetensors   everything needed to go on: weights, optimiser, random state, step
-    model.safetensors        the trained method; there only when training has ended
-
-What a pre-training leaves instead of the last is said by `upd_zoo.pretrain`.
-"""
-
-import json
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from upd_zoo.artefact.records import CONFIG, Backbone, Config, Phase, Record, Training, read_record, write_record
+from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import naming, to_json, write_text
+from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT, Checkpoint, Position, write_checkpoint
+from upd_zoo.fitting.learner import Learner, Turn, trainable
+from upd_zoo.fitting.run import LOG, whole_lines
 from upd_zoo.fitting.schedule import rate_factor
-from upd_zoo.method import Learner, Method, Turn, trainable
 from upd_zoo.recipe import Recipe
-from upd_zoo.runtime.devices import cuda_devices
-from upd_zoo.runtime.eager import why_no_torch
-from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import Framing, Scale
+from upd_zoo.runtime.devices import cuda_devices, why_no_torch
 
-LOG: Final = "train.jsonl"
 _LOGGED_STEPS = 200
 """About how many lines a log gets."""
 _CHECKPOINTS = 20
 """About how many times a run saves itself; a kill costs at most that share of it."""
-_DEVICE: Final = "training.device"
-_NAMED: Final = 4
-"""How many differences of two configurations an error names."""
 _DEVICES: Final = ("auto", "cpu", "cuda")
 _LAYOUT: Final = torch.channels_last
 """1.4 x faster than the default layout for the VAE and 1.2 x for RD on two cores."""
-
-
-Trained = TypeVar("Trained", Config, Backbone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +40,6 @@ class Progress:
     step: int
     steps: int
     losses: Mapping[str, float]
-
-
-class Batches:
-    """Endless shuffled batches of a store; which images make a batch depends on the seed and the step alone.
-
-    Every epoch is a new permutation; its last batch may be smaller, as in the study.
-
-    Args:
-        store: Healthy images.
-        batch_size: Images per batch over all processes.
-        seed: Decides the order.
-        centred: Whether to give pixels in [-1, 1] instead of [0, 1].
-    """
-
-    def __init__(self, store: Store, batch_size: int, seed: int, *, centred: bool) -> None:
-        self.store, self.batch_size, self.seed, self.centred = store, batch_size, seed, centred
-        self.per_epoch = -(-len(store) // batch_size)
-
-    def rows(self, step: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """Return the rows of the store that make the batch of a step."""
-        epoch, position = divmod(step, self.per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.store))
-        return order[position * self.batch_size : (position + 1) * self.batch_size]
-
-    def at(self, step: int, process: int = 0, processes: int = 1) -> Tensor:
-        """Return (B, C, 128, 128) float32, this process's share of the batch of a step."""
-        rows = np.sort(self.rows(step)[process::processes])
-        return self._pixels(self.store.images[rows])
-
-    def in_order(self, count: int) -> Iterator[Tensor]:
-        """Yield the first `count` images in the store's order, (B, C, 128, 128) float32."""
-        for start in range(0, count, self.batch_size):
-            yield self._pixels(self.store.images[start : min(start + self.batch_size, count)])
-
-    def sample(self, count: int) -> Tensor:
-        """Return `count` images, or all where there are fewer, spread evenly over the store, as `in_order` does."""
-        rows = np.linspace(0, len(self.store) - 1, min(count, len(self.store))).astype(np.int64)
-        return self._pixels(self.store.images[rows])
-
-    def _pixels(self, images: "np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]") -> Tensor:
-        pixels = torch.from_numpy(np.array(images))
-        return pixels * 2 - 1 if self.centred else pixels
 
 
 class Trainer:
@@ -188,7 +125,7 @@ class Trainer:
         self._save(method, optimisers, phase, budget.steps)
 
     def visit(
-        self, method: Method, batches: Batches, *, phase: str = "statistics", share: float = 1.0
+        self, method: Learner, batches: Batches, *, phase: str = "statistics", share: float = 1.0
     ) -> Iterator[Tensor]:
         """Yield every training image once, in the store's order; the method is in evaluation mode, without gradients.
 
@@ -255,7 +192,7 @@ class Trainer:
     def _forget_log_after(self, phase: str, step: int) -> None:
         """Keep of the log what lies before a step of a phase; a line that a kill cut short goes too."""
         if (self.run / LOG).is_file():
-            kept = [line for line in _whole_lines(self.run / LOG) if line["phase"] != phase or line["step"] <= step]
+            kept = [line for line in whole_lines(self.run / LOG) if line["phase"] != phase or line["step"] <= step]
             write_text(self.run / LOG, "".join(to_json(line, indent=None) + "\n" for line in kept))
 
 
@@ -275,14 +212,6 @@ class _Clock:
     def read(self) -> dict[str, float]:
         """Return both, as a line of the log has them."""
         return {"seconds": round(time.monotonic() - self._began, 3), "waiting": round(self._waited, 3)}
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
 
 
 def _optimiser(part: nn.Module, budget: Phase) -> torch.optim.Optimizer:
@@ -306,102 +235,3 @@ def _only(part: nn.Module, method: Learner) -> Iterator[None]:
     finally:
         for parameter in others:
             parameter.requires_grad_(True)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that a method may draw from.
-
-    Raises:
-        UsageError: It is negative, or beyond 32 bits.
-    """
-    if not 0 <= seed < 1 << 32:
-        raise UsageError(f"no generator takes the seed {seed}", "a whole number from 0, below 2 to the power of 32")
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def open_run(run: Path, *, resume: bool) -> None:
-    """Make the folder of a run, or make sure that one that is there is meant to go on.
-
-    Raises:
-        UsageError: It is a file, or is not empty and `resume` is off.
-    """
-    if run.is_file():
-        raise UsageError(f"the run folder {run} is a file", "a new folder")
-    if run.is_dir() and any(run.iterdir()) and not resume:
-        raise UsageError(f"the run folder {run} is not empty", "a new folder", "add --continue to go on with it")
-    run.mkdir(parents=True, exist_ok=True)
-
-
-def settle(run: Path, config: Trained) -> Trained:
-    """Return the configuration of a run, having written that of a new one, or held that of an old one against it.
-
-    A run may go on on another device; then the configuration names both.
-
-    Raises:
-        UsageError: The folder holds a run with another configuration; what differs is named.
-    """
-    if (run / CONFIG).is_file():
-        old: Trained = read_record(run / CONFIG, type(config))
-        devices = dict.fromkeys((*old.training.device.split(", "), config.training.device))
-        training = config.training.model_copy(update={"device": ", ".join(devices)})
-        config = config.model_copy(update={"training": training})
-        _check_the_same(run, old, config)
-        if old == config:
-            return old
-    write_record(run / CONFIG, config)
-    return config
-
-
-def _check_the_same(run: Path, old: Record, new: Record) -> None:
-    first, second = (dict(_fields(record.model_dump(mode="json"))) for record in (old, new))
-    names = [name for name in {**first, **second} if name != _DEVICE and first.get(name) != second.get(name)]
-    if names:
-        told = [f"{name} was {_told(first.get(name))} and is {_told(second.get(name))}" for name in names[:_NAMED]]
-        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        raise UsageError(
-            f"the run folder {run} holds a run with another configuration: {', '.join(told)}{more}",
-            "the same model, data, seed and recipe",
-            "ask for what it was, or use a new folder",
-        )
-
-
-def _fields(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of a nested record by their dotted names."""
-    for name, value in record.items():
-        if isinstance(value, dict) and value:
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _told(value: Any) -> str:
-    return "not set" if value is None else to_json(value, indent=None)
-
-
-def scale_of(recipe: Recipe, store: Store) -> Scale | None:
-    """Return how the scans of a store are scaled; None of photographs.
-
-    Raises:
-        UsageError: They are scans, and the store is of an older version that did not say.
-    """
-    if recipe.domain.modality.framing is not Framing.SQUARE_SLICES:
-        return None
-    if store.facts.scale is None:
-        raise UsageError(f"{store.facts.name} does not say how its scans are scaled", "", "prepare it again")
-    return store.facts.scale
-
-
-def training_of(recipe: Recipe, store: Store, seed: int, device: str) -> Training:
-    """Return the record of a training by a recipe on a store."""
-    return Training(
-        profile=recipe.profile,
-        seed=seed,
-        phases=recipe.phases,
-        batch_size=recipe.batch_size,
-        images=len(store),
-        subjects=store.facts.subjects,
-        store=store.sha256,
-        device=device,
-    )

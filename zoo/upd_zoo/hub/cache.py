@@ -20,23 +20,13 @@ from typing import Final, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from upd_zoo.artefact.integrity import ASKED, Asked, check_file, check_one_name, is_intact, wrong_bytes
-from upd_zoo.artefact.records import (
-    LFS_POINTER,
-    MANIFEST,
-    FileRecord,
-    Manifest,
-    Record,
-    RecordType,
-    Sha256,
-    parse_record,
-    read_record,
-    write_record,
-)
+from upd_zoo.artefact.folder import ASKED, Asked, check_file, check_one_name, is_intact, wrong_bytes
+from upd_zoo.artefact.record import LFS_POINTER, Record, RecordType, Sha256, parse_record, read_record, write_record
+from upd_zoo.artefact.records import MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import HALF_WRITTEN, replacing
-from upd_zoo.hub import Progress
 from upd_zoo.hub.checks import selection
+from upd_zoo.hub.hub import Progress
 from upd_zoo.vocabulary import ModelId
 
 Deliver = Callable[[str, FileRecord], Generator[bytes]]

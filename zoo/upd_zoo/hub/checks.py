@@ -4,19 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from upd_zoo.artefact.integrity import record_of, verify
-from upd_zoo.artefact.records import (
-    CONFIG,
-    MANIFEST,
-    MOST_RECORD_BYTES,
-    ONNX,
-    TORCHSCRIPT,
-    WEIGHTS,
-    Config,
-    FileRecord,
-    Manifest,
-    read_record,
-)
+from upd_zoo.artefact.folder import record_of, verify
+from upd_zoo.artefact.record import MOST_RECORD_BYTES, read_record
+from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub.catalogue import Row
 from upd_zoo.vocabulary import ModelId

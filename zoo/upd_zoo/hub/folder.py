@@ -16,14 +16,15 @@ from typing import BinaryIO, Final
 import platformdirs
 from filelock import FileLock
 
-from upd_zoo.artefact.integrity import check_file, files_of, is_intact
-from upd_zoo.artefact.records import CONFIG, MANIFEST, MOST_RECORD_BYTES, FileRecord, Manifest
+from upd_zoo.artefact.folder import check_file, files_of, is_intact
+from upd_zoo.artefact.record import MOST_RECORD_BYTES
+from upd_zoo.artefact.records import CONFIG, MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import replacing_folder
-from upd_zoo.hub import Hub, Progress, Published, Pulled
 from upd_zoo.hub.cache import Cache, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.checks import check_newer, publishable, read_manifest, row_of
+from upd_zoo.hub.hub import Hub, Progress, Published, Pulled
 from upd_zoo.vocabulary import ModelId
 
 _BLOCK: Final = 1 << 20

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
-from upd_zoo.hub import DEFAULT_HUB, Hub, Progress, Published, Pulled
 from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
 from upd_zoo.hub.catalogue import Catalogue, Row
+from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Progress, Published, Pulled
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import httpx2
 
-from upd_zoo.artefact.records import MOST_RECORD_BYTES
+from upd_zoo.artefact.record import MOST_RECORD_BYTES
 from upd_zoo.errors import IntegrityError, OfflineError, UsageError
 from upd_zoo.runtime.deadline import Overdue, within
 

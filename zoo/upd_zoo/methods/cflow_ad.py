@@ -46,7 +46,8 @@ from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.fitting.trainer import Batches, Trainer
+    from upd_zoo.fitting.batches import Batches
+    from upd_zoo.fitting.trainer import Trainer
 
 _CLAMP = 1.9
 """Largest |log scale| of a coupling block."""

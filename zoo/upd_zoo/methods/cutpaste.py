@@ -39,16 +39,18 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.errors import UsageError
+from upd_zoo.fitting.learner import Turn
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.colour import Jitter, apply_jitter, jitter_of
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import EXACT_BITS, ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import interpolation_matrix
-from upd_zoo.method import Method, Turn, register
+from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.fitting.trainer import Batches, Trainer
+    from upd_zoo.fitting.batches import Batches
+    from upd_zoo.fitting.trainer import Trainer
 
 _AREA = (0.02, 0.15)
 """Smallest and largest rectangle, as a share of the view."""

@@ -43,7 +43,8 @@ from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.fitting.trainer import Batches, Trainer
+    from upd_zoo.fitting.batches import Batches
+    from upd_zoo.fitting.trainer import Trainer
 
 _SIDE = IMAGE_SIZE // 4
 """Side of the attended layer, after two halvings."""

@@ -40,13 +40,15 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.errors import UsageError
+from upd_zoo.fitting.learner import Turn
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.similarity import SSIMResidual
-from upd_zoo.method import Method, Turn, register
+from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.fitting.trainer import Batches, Trainer
+    from upd_zoo.fitting.batches import Batches
+    from upd_zoo.fitting.trainer import Trainer
 
 _SIDE = 4
 """Pixels of the smallest maps, five halvings below 128."""

@@ -37,7 +37,8 @@ from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from upd_zoo.fitting.trainer import Batches, Trainer
+    from upd_zoo.fitting.batches import Batches
+    from upd_zoo.fitting.trainer import Trainer
 
 
 class HalfStoredConv2d(nn.Conv2d):

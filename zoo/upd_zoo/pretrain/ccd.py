@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from upd_zoo.method import Learner, trainable
+from upd_zoo.fitting.learner import Learner, trainable
 from upd_zoo.pretrain.views import PERMUTATIONS, apply_permutation, apply_view, draw_permutation, draw_view
 from upd_zoo.vocabulary import IMAGE_SIZE
 

@@ -7,15 +7,17 @@ from typing import Any, Final
 
 from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
-from upd_zoo.fitting.trainer import Batches, Progress, Trainer, open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.fitting.batches import Batches
+from upd_zoo.fitting.run import open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.fitting.trainer import Progress, Trainer
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
 from upd_zoo.layers.folding import unfold
-from upd_zoo.method import create
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.views import PERMUTATIONS
 from upd_zoo.pretrain.weights import write_backbone
 from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
+from upd_zoo.registry import create
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ModelId, Pretrain
 

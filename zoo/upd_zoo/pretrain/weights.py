@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from upd_zoo.artefact.integrity import files_of, verify
+from upd_zoo.artefact.folder import files_of, verify
 from upd_zoo.artefact.provenance import write_manifest
-from upd_zoo.artefact.records import CONFIG, WEIGHTS, Backbone, WeightsOrigin, read_record, write_record
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CONFIG, WEIGHTS, Backbone, WeightsOrigin
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import replacing_folder
 from upd_zoo.fitting.checkpoint import plain

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import io
+import warnings
 from collections.abc import Callable
 from typing import Final
 
@@ -85,3 +86,16 @@ def onnx_errors() -> tuple[type[Exception], ...]:
 
 def _first_line(text: str) -> str:
     return next((line.strip().rstrip(".") for line in text.splitlines() if line.strip()), "")
+
+
+def why_no_torch(device: str) -> str:
+    """Return why torch cannot use a CUDA device, in one line; nothing where it can."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the same is said by the error
+            torch.ones(1, device=device).add(1).item()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).partition("\n")[0].rstrip(".")
+    return ""

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from upd_zoo.artefact.records import CONFIG, TORCHSCRIPT, WEIGHTS, Config, read_record
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, TORCHSCRIPT, WEIGHTS, Config
 from upd_zoo.detector import Detector
 from upd_zoo.errors import IntegrityError
 from upd_zoo.runtime.model import Array, Predict, in_time
@@ -89,17 +90,6 @@ def eager_predict(folder: Path, device: str, threads: int | None, precision: str
 def scripted_predict(folder: Path, device: str, threads: int | None) -> Predict:
     """Return the TorchScript model of an artefact as a function of arrays."""
     return as_predict(load_script(folder / TORCHSCRIPT, device), device, threads)
-
-
-def why_no_torch(device: str) -> str:
-    """Return why torch cannot use a CUDA device, in one line; nothing where it can."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the same is said by the error
-            torch.ones(1, device=device).add(1).item()
-    except (RuntimeError, AssertionError) as error:
-        return str(error).partition("\n")[0].rstrip(".")
-    return ""
 
 
 def load_script(path: Path, device: str = "cpu") -> nn.Module:

@@ -1,16 +1,8 @@
-"""Running a model: ONNX Runtime, TorchScript or eager torch behind one callable, images -> (maps, scores).
+"""A model that runs: one callable, images -> (maps, scores), whatever runtime is behind it."""
 
-ONNX Runtime is the default and needs no torch. A graph may not name files of this machine as its weights: ONNX Runtime
-is told to look for them below the graph's own file, where nothing can lie.
-"""
-
-import contextlib
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -18,31 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.integrity import verify
-from upd_zoo.artefact.records import (
-    CALIBRATION,
-    CONFIG,
-    MANIFEST,
-    ONNX,
-    TORCHSCRIPT,
-    WEIGHTS,
-    Config,
-    PixelConvention,
-    read_record,
-)
-from upd_zoo.errors import IntegrityError, MissingExtraError, UpdZooError, UsageError
-from upd_zoo.files import sha256_of
+from upd_zoo.artefact.records import Config, PixelConvention
+from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.runtime.deadline import Overdue, within
-from upd_zoo.runtime.devices import onnx_errors, resolve_device, why_no_onnx
 
 Array = npt.NDArray[np.float32]
 Predict = Callable[[Array], tuple[Array, Array]]
 
-FILES: Final = {"onnx": (ONNX,), "torchscript": (TORCHSCRIPT,), "torch": (WEIGHTS,)}
-"""What each backend needs of an artefact, besides its records."""
-RECORDS: Final = (CONFIG, CALIBRATION)
-PRECISIONS: Final = ("float32", "bfloat16")
-"""In which numbers networks compute. Maps are always put together in float32, the promised precision."""
 BATCH_SECONDS: Final = 600.0
 IMAGE_SECONDS: Final = 60.0
 """How long a graph may take for one batch of images: the longer of the one, and of the other for each image.
@@ -122,102 +96,6 @@ def check_images(images: Array, convention: PixelConvention) -> None:
 _IN_RANGE: Final = "divide whole numbers by the largest of their type, 255 or 65535, in float32"
 
 
-def load_folder(
-    folder: Path,
-    backend: str = "onnx",
-    device: str = "auto",
-    threads: int | None = None,
-    precision: str = "float32",
-) -> Model:
-    """Return the model in an artefact's folder, after checking every file it uses against the manifest.
-
-    Args:
-        folder: The artefact.
-        backend: `onnx`, `torchscript` or `torch`.
-        device: `auto` (CUDA where it can be used), `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads; None for one per core.
-        precision: `float32`, or `bfloat16` for a faster and coarser network, through `torch` only.
-
-    Raises:
-        IntegrityError: A file is missing or changed, or cannot be run.
-        UsageError: There is no such backend, device or precision, or not with this backend.
-        MissingExtraError: The backend needs torch, which is not installed.
-    """
-    if backend not in FILES:
-        raise UsageError(f"no backend is called '{backend}'", ", ".join(FILES))
-    if precision not in PRECISIONS:
-        raise UsageError(f"no precision is called '{precision}'", ", ".join(PRECISIONS))
-    if precision != PRECISIONS[0] and backend != "torch":
-        raise UsageError(f"the graphs of {backend} compute in float32", "float32", "add --backend torch")
-    verify(folder, (*RECORDS, *FILES[backend]))
-    if backend != "onnx" and find_spec("torch") is None:
-        raise MissingExtraError(f"The backend {backend}", "train")
-    resolved, note = resolve_device(device, lambda named: why_not(backend, named))
-    if backend == "onnx":
-        predict = onnx_predict(folder / ONNX, resolved, threads)
-    else:
-        predict = _torch(folder, backend, resolved, threads, precision)
-    return Model(
-        config=read_record(folder / CONFIG, Config),
-        calibration=read_record(folder / CALIBRATION, Calibration),
-        manifest_sha256=sha256_of(folder / MANIFEST),
-        backend=backend,
-        device=resolved,
-        precision=precision,
-        predict=predict,
-        device_note=note,
-    )
-
-
-def why_not(backend: str, device: str) -> str:
-    """Return why a backend cannot use a CUDA device of this machine, in one line; nothing where it can."""
-    if backend == "onnx":
-        return why_no_onnx(device)
-    from upd_zoo.runtime.eager import why_no_torch
-
-    return why_no_torch(device)
-
-
-def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
-    """Return an ONNX file as a function of arrays.
-
-    Args:
-        path: The file; nothing but it is read.
-        device: `cpu` or `cuda:N`.
-        threads: CPU threads; None for one per core.
-
-    Raises:
-        IntegrityError: ONNX Runtime cannot load it.
-        UsageError: ONNX Runtime cannot use the device.
-    """
-    import onnxruntime as ort
-
-    ort.set_default_logger_severity(3)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device != "cpu":
-        with contextlib.redirect_stdout(io.StringIO()):  # which is for data
-            ort.preload_dlls()
-        # TF32 would move maps by more than the stated tolerance.
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.split(":")[1]), "use_tf32": 0}))
-    try:
-        session = ort.InferenceSession(path.read_bytes(), options, providers=providers)
-    except onnx_errors() as error:
-        raise IntegrityError(f"ONNX Runtime cannot load {path.name}: {error}", "a self-contained ONNX graph") from error
-    if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
-        raise UsageError(
-            f"ONNX Runtime cannot use {device}", "a CUDA and cuDNN that it finds", "use -d cpu, or --backend torch"
-        )
-
-    def run(images: Array, control: Any) -> tuple[Array, Array]:
-        anomaly_map, score = session.run(["anomaly_map", "score"], {"image": images}, control)
-        return anomaly_map, score
-
-    return in_time(run, onnx_errors(), ort.RunOptions)
-
-
 def in_time(
     run: Callable[[Array, Any], tuple[Array, Array]],
     failures: tuple[type[Exception], ...],
@@ -243,11 +121,3 @@ def in_time(
             raise UpdZooError(problem, "a graph that runs", "lower --batch-size, or try another --backend") from error
 
     return predict
-
-
-def _torch(folder: Path, backend: str, device: str, threads: int | None, precision: str) -> Predict:
-    from upd_zoo.runtime.eager import eager_predict, scripted_predict
-
-    if backend == "torch":
-        return eager_predict(folder, device, threads, precision)
-    return scripted_predict(folder, device, threads)

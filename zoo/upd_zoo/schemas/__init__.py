@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.records import Backbone, Config, Manifest, Record, Result
+from upd_zoo.artefact.record import Record
+from upd_zoo.artefact.records import Backbone, Config, Manifest, Result
 
 SCHEMAS: Final[Mapping[str, type[Record]]] = {
     "config": Config,

@@ -24,7 +24,7 @@ from typing import Final
 import platformdirs
 from threadpoolctl import threadpool_limits
 
-from upd_zoo.artefact.records import Setting
+from upd_zoo.artefact.record import Setting
 from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
 from upd_zoo.sources.atlas import ATLAS
 from upd_zoo.sources.brats import BRATS

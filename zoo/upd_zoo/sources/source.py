@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from upd_zoo.artefact.records import Setting
+from upd_zoo.artefact.record import Setting
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import SCALES, Framing, Protocol, Scale, get_domain

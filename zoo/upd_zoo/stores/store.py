@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from upd_zoo.artefact.records import Record, Setting, Sha256, read_record, write_record
+from upd_zoo.artefact.record import Record, Setting, Sha256, read_record, write_record
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
 from upd_zoo.files import replacing_folder
 from upd_zoo.vocabulary import IMAGE_SIZE, Scale

@@ -6,17 +6,8 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from upd_zoo.artefact.records import (
-    CONFIG,
-    LFS_POINTER,
-    MANIFEST,
-    FileRecord,
-    Manifest,
-    Record,
-    SafePath,
-    lfs_pointer,
-    read_record,
-)
+from upd_zoo.artefact.record import LFS_POINTER, Record, SafePath, lfs_pointer, read_record
+from upd_zoo.artefact.records import CONFIG, MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import sha256_of
 

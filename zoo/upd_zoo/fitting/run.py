@@ -1,0 +1,142 @@
+"""The folder of a run: how it is opened, what it was made from, and that it only ever goes on as what it was.
+
+    config.json              what is trained, and how; a run is only ever continued under the same one
+    train.jsonl              one line per logged step; `waiting` is the part of `seconds` in which images were read,
+                             `device` and `threads` say what computed it
+    checkpoint.safetensors   everything needed to go on: weights, optimiser, random state, step
+    model.safetensors        the trained method; there only when training has ended
+
+What a pre-training leaves instead of the last is said by `upd_zoo.pretrain`.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import torch
+
+from upd_zoo.artefact.record import Record, read_record, write_record
+from upd_zoo.artefact.records import CONFIG, Backbone, Config, Training
+from upd_zoo.errors import UsageError
+from upd_zoo.files import to_json
+from upd_zoo.recipe import Recipe
+from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import Framing, Scale
+
+LOG: Final = "train.jsonl"
+_DEVICE: Final = "training.device"
+_NAMED: Final = 4
+"""How many differences of two configurations an error names."""
+
+Trained = TypeVar("Trained", Config, Backbone)
+
+
+def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a log; one that a kill cut short is left out."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a method may draw from.
+
+    Raises:
+        UsageError: It is negative, or beyond 32 bits.
+    """
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"no generator takes the seed {seed}", "a whole number from 0, below 2 to the power of 32")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def open_run(run: Path, *, resume: bool) -> None:
+    """Make the folder of a run, or make sure that one that is there is meant to go on.
+
+    Raises:
+        UsageError: It is a file, or is not empty and `resume` is off.
+    """
+    if run.is_file():
+        raise UsageError(f"the run folder {run} is a file", "a new folder")
+    if run.is_dir() and any(run.iterdir()) and not resume:
+        raise UsageError(f"the run folder {run} is not empty", "a new folder", "add --continue to go on with it")
+    run.mkdir(parents=True, exist_ok=True)
+
+
+def settle(run: Path, config: Trained) -> Trained:
+    """Return the configuration of a run, having written that of a new one, or held that of an old one against it.
+
+    A run may go on on another device; then the configuration names both.
+
+    Raises:
+        UsageError: The folder holds a run with another configuration; what differs is named.
+    """
+    if (run / CONFIG).is_file():
+        old: Trained = read_record(run / CONFIG, type(config))
+        devices = dict.fromkeys((*old.training.device.split(", "), config.training.device))
+        training = config.training.model_copy(update={"device": ", ".join(devices)})
+        config = config.model_copy(update={"training": training})
+        _check_the_same(run, old, config)
+        if old == config:
+            return old
+    write_record(run / CONFIG, config)
+    return config
+
+
+def _check_the_same(run: Path, old: Record, new: Record) -> None:
+    first, second = (dict(_fields(record.model_dump(mode="json"))) for record in (old, new))
+    names = [name for name in {**first, **second} if name != _DEVICE and first.get(name) != second.get(name)]
+    if names:
+        told = [f"{name} was {_told(first.get(name))} and is {_told(second.get(name))}" for name in names[:_NAMED]]
+        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        raise UsageError(
+            f"the run folder {run} holds a run with another configuration: {', '.join(told)}{more}",
+            "the same model, data, seed and recipe",
+            "ask for what it was, or use a new folder",
+        )
+
+
+def _fields(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a nested record by their dotted names."""
+    for name, value in record.items():
+        if isinstance(value, dict) and value:
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _told(value: Any) -> str:
+    return "not set" if value is None else to_json(value, indent=None)
+
+
+def scale_of(recipe: Recipe, store: Store) -> Scale | None:
+    """Return how the scans of a store are scaled; None of photographs.
+
+    Raises:
+        UsageError: They are scans, and the store is of an older version that did not say.
+    """
+    if recipe.domain.modality.framing is not Framing.SQUARE_SLICES:
+        return None
+    if store.facts.scale is None:
+        raise UsageError(f"{store.facts.name} does not say how its scans are scaled", "", "prepare it again")
+    return store.facts.scale
+
+
+def training_of(recipe: Recipe, store: Store, seed: int, device: str) -> Training:
+    """Return the record of a training by a recipe on a store."""
+    return Training(
+        profile=recipe.profile,
+        seed=seed,
+        phases=recipe.phases,
+        batch_size=recipe.batch_size,
+        images=len(store),
+        subjects=store.facts.subjects,
+        store=store.sha256,
+        device=device,
+    )

@@ -1,0 +1,130 @@
+"""The interface of a hub, and what it hands out.
+
+Whatever comes out of `Hub.fetch` has the SHA-256 that the model's manifest states.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from upd_zoo.hub.catalogue import Catalogue, Row
+from upd_zoo.vocabulary import ModelId
+
+if TYPE_CHECKING:
+    from upd_zoo.artefact.records import Manifest
+
+DEFAULT_HUB: Final = "hf://upd-zoo"
+
+Progress = Callable[[str, int, int], None]
+"""Called with a file's relative path, how many of its bytes are there, and how many it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Verified files of one model.
+
+    Attributes:
+        folder: Holds the files asked for, `config.json` and `manifest.json`; others there are not vouched for.
+        revision: The exact version: a commit on the Hugging Face Hub, the revision's name in a folder.
+        manifest: What the files were verified against.
+        unasked: Why the hub could not be asked, where what an earlier call fetched stands in; else empty.
+    """
+
+    folder: Path
+    revision: str
+    manifest: "Manifest"
+    unasked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of a publication.
+
+    Attributes:
+        row: The model's row for a catalogue.
+        replaced: When the artefact was made that stood in its place; None where none did.
+        unchanged: Whether the same artefact stood there already, so that nothing was sent.
+    """
+
+    row: Row
+    replaced: str | None = None
+    unchanged: bool = False
+
+
+class Hub(ABC):
+    """A place that holds models.
+
+    Attributes:
+        location: How the hub is written: `hf://ORG` or a folder.
+    """
+
+    location: str
+
+    @property
+    @abstractmethod
+    def cache_folder(self) -> Path:
+        """Where fetched files are kept."""
+
+    @abstractmethod
+    def catalogue(self) -> Catalogue:
+        """Return what the hub holds.
+
+        Raises:
+            NotFoundError: There is no such hub.
+            OfflineError: The network is needed and not to be had.
+        """
+
+    @abstractmethod
+    def fetch(
+        self,
+        model: ModelId,
+        names: Iterable[str] | None = None,
+        on_progress: Progress | None = None,
+        *,
+        force: bool = False,
+    ) -> Pulled:
+        """Return a folder in which files of a model are present, each with the SHA-256 of the manifest.
+
+        What an earlier call left in the cache is used where its hash is right and fetched again where it is not.
+
+        Args:
+            model: The model, under any of its names.
+            names: Relative paths of the files wanted; None for every file of the manifest.
+            on_progress: Told how far each fetched file is.
+            force: Fetch everything asked for again, whatever is in the cache.
+
+        Raises:
+            NotFoundError: There is no such hub, model, revision or file.
+            IntegrityError: The hub's own bytes are wrong; none of them stay in the cache.
+            OfflineError: The network is needed and not to be had.
+            UpdZooError: The hub refuses access.
+        """
+
+    @abstractmethod
+    def audience(self, public: bool) -> str:
+        """Return who can see what is published here, as it goes on from "to be seen by".
+
+        Args:
+            public: Whether everybody shall.
+        """
+
+    @abstractmethod
+    def publish(self, folder: Path, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
+        """Put the artefact in `folder` on the hub, in place of an earlier one of the same model and revision.
+
+        Args:
+            folder: A whole artefact. Only what its manifest lists is published.
+            model: Name and revision to publish it under.
+            public: Whether everybody shall see it, where the hub can keep it from some.
+            force: Let it take the place of one that was made later.
+
+        Raises:
+            UsageError: The artefact is of another model, or older than the one in its place; or who would see it is
+                not who shall.
+            NotFoundError: `folder` is not an artefact.
+            IntegrityError: A file is missing or differs from the manifest; nothing was published.
+            OfflineError: The network is needed and not to be had.
+            UpdZooError: The hub refuses access.
+        """
