@@ -38,6 +38,7 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
+from upd_zoo.progress import Progress
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.sources.preparation import data_folder, store_path
 from upd_zoo.stores.store import Store
@@ -328,7 +329,7 @@ def _run_all(
         tasks = {pool.submit(work, cell, plan): cell for cell in cells}
         with terminal.bar(what) as advance:
             for done, task in enumerate(as_completed(tasks), start=1):
-                advance(done, len(cells))
+                advance(Progress("", done, len(cells)))
                 cell, error = tasks[task], task.exception()
                 if isinstance(error, (UpdZooError, RuntimeError, MemoryError)):
                     failed.append(cell)

@@ -37,8 +37,9 @@ def main(
     validation = Store(stores["validation"])
     training = Store(stores["train"]) if (stores["train"] / FACTS).is_file() else None
     terminal = Terminal()
-    with when_interrupted("nothing was written; an older artefact stands as it was"):
-        manifest = export_artefact(run, validation, out, lambda stage: terminal.say(f"{config.id}: {stage}"), training)
+    kept = "nothing was written; an older artefact stands as it was"
+    with when_interrupted(kept), terminal.bar(f"exporting {config.id}") as advance:
+        manifest = export_artefact(run, validation, out, advance, training)
     rows = [
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}")
         for row in manifest.parity

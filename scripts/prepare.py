@@ -16,15 +16,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
-from upd_harness.cli.terminal import reports_errors, when_interrupted
+from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
 from upd_zoo.brains.shelf import BrainSource
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing
-from upd_zoo.sources.preparation import SHELF, Preparation, Progress, data_folder, prepare, source_of
-from upd_zoo.sources.source import StoreName
+from upd_zoo.sources.preparation import SHELF, Preparation, data_folder, prepare, source_of
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
 
@@ -49,7 +46,8 @@ def main(
     """Fill the train and validation stores of a domain and the stores of its test sets."""
     target = get_domain(domain) if domain in DOMAINS else get_test_set(domain)
     folder = data_folder(data)
-    with when_interrupted("stores that are whole are kept; the same command makes the others"), _bars() as bars:
+    kept = "stores that are whole are kept; the same command makes the others"
+    with when_interrupted(kept), Terminal().bar("preparing") as advance:
         done = prepare(
             target,
             folder,
@@ -61,7 +59,7 @@ def main(
             extractor=extractor,
             jobs=jobs,
             force=force,
-            on_progress=_Shown(bars).show,
+            on_progress=advance,
         )
     sheet = _draw(target.id, folder, done, template)
     for facts in done.stores:
@@ -89,24 +87,6 @@ def _draw(target: str, data: Path, done: Preparation, template: Path | None) -> 
         stores = [Store(data / facts.name) for facts in done.stores]
         contact_sheet(stores, load_template(template), pictures).save(temporary, "PNG")
     return path
-
-
-def _bars() -> Bars:
-    return Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=_TALK)
-
-
-class _Shown:
-    """One bar for each store."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars = bars
-        self.tasks: dict[StoreName, TaskID] = {}
-
-    def show(self, progress: Progress) -> None:
-        """Show how far a store is."""
-        if progress.store not in self.tasks:
-            self.tasks[progress.store] = self.bars.add_task(str(progress.store), total=progress.inputs)
-        self.bars.update(self.tasks[progress.store], completed=progress.done)
 
 
 if __name__ == "__main__":

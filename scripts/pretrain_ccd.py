@@ -58,7 +58,7 @@ def main(
             weights=weights,
             resume=resume,
             on_begin=lambda backbone, note: begin(terminal, backbone.id, backbone.training, note),
-            on_progress=lambda progress: advance(progress.step, progress.steps),
+            on_progress=advance,
         )
     train = ["python", "scripts/train.py", f"{name.name}-ccd", "--weights", out / BACKBONE]
     terminal.say(

@@ -52,7 +52,7 @@ def main(
             weights=weights,
             resume=resume,
             on_begin=lambda config, note: begin(terminal, name.name, config.training, note),
-            on_progress=lambda progress: advance(progress.step, progress.steps),
+            on_progress=advance,
         )
     export = ["python", "scripts/export.py", out, "--out", f"out/artefacts/{name.name}"]
     terminal.say(next_command(*export, *(["--data", data] if data else [])))

@@ -80,8 +80,8 @@ from pathlib import Path
 from upd_harness.scoring.folder import Settings, score_folder
 from upd_zoo.runtime.model import load_folder
 artefact, inputs, output, after = sys.argv[1:]
-def die(done, total, name):
-    if done == int(after):
+def die(progress):
+    if progress.done == int(after):
         os.kill(os.getpid(), signal.SIGKILL)
 score_folder(load_folder(Path(artefact), device="cpu", threads=1), Path(inputs), Path(output),
              Settings(batch_size=4), on_progress=die)

@@ -11,6 +11,7 @@ from fake.program import Command
 from fake.stores import draw_samples
 from upd_harness.checks.stores import as_document, as_text, balance, check, stores_to_check
 from upd_zoo.errors import NotFoundError, ToleranceError, UsageError
+from upd_zoo.progress import Progress
 from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import DOMAINS
 
@@ -108,9 +109,10 @@ def test_a_view_that_tells_the_diseased_is_found(tmp_path: Path, parts: tuple[li
 
 def test_progress_counts_every_image(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:
     stores = [write(tmp_path, name, each) for name, each in zip(("idrid/train", "idrid/test"), parts, strict=True)]
-    seen: list[tuple[int, int]] = []
-    check(stores, lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (4 * SUBJECTS, 4 * SUBJECTS)
+    seen: list[Progress] = []
+    check(stores, seen.append)
+    assert (seen[-1].done, seen[-1].total) == (4 * SUBJECTS, 4 * SUBJECTS)
+    assert {each.what for each in seen} == {"idrid/train", "idrid/test"}
 
 
 def test_a_store_of_the_other_protocol_is_pointed_to(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:

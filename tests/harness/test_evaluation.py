@@ -15,6 +15,7 @@ from upd_harness.report.html import why_undefined
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import RESULTS, Result, Space
 from upd_zoo.errors import UsageError
+from upd_zoo.progress import Progress
 from upd_zoo.runtime.model import Array, Model
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Scale, get_test_set
@@ -170,9 +171,9 @@ def test_scans_that_are_scaled_otherwise_are_refused(
 
 
 def test_progress_ends_with_every_image(clever: Model, tested_store: Store, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    evaluate(clever, PHANTOM, tested_store, tmp_path / "out", batch_size=5, on_progress=lambda *step: told.append(step))
-    assert told == [(5, 12), (10, 12), (12, 12)]
+    told: list[Progress] = []
+    evaluate(clever, PHANTOM, tested_store, tmp_path / "out", batch_size=5, on_progress=told.append)
+    assert [(step.done, step.total) for step in told] == [(5, 12), (10, 12), (12, 12)]
 
 
 @pytest.mark.parametrize(

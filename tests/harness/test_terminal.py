@@ -1,6 +1,7 @@
 """What the program says: nothing from outside steers a terminal, and work without one tells how far it is."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from upd_harness.cli.terminal import INTERRUPTED, Terminal, reports_errors, when_interrupted
 from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
+from upd_zoo.progress import Progress
 
 HOSTILE = "a\x1b[2J\x9b31m\u202egnp\r\udcff"
 
@@ -64,7 +66,7 @@ def test_work_in_a_pipe_says_now_and_then_how_far_it_is(
     with Terminal().bar("scoring") as advance:
         for done in range(1, 601):
             now[0] += 0.5
-            advance(done, 600)
+            advance(Progress("", done, 600))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "scoring: 4 of 600 after 2 s"
     assert 5 <= len(lines) <= 12
@@ -78,5 +80,17 @@ def test_nothing_is_said_of_progress_where_it_is_not_wanted(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with terminal.bar("scoring") as advance:
         now[0] = 1000.0
-        advance(1, 2)
+        advance(Progress("", 1, 2))
     assert capsys.readouterr().err == ""
+
+
+def test_a_bar_names_its_part_and_keeps_room_for_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    with Terminal().bar("training") as advance:
+        advance(Progress("main", 3, 8, "[red]folder/of/a/hospital/with/a/long/name/scan.nii.gz"))
+    shown = capsys.readouterr().err
+    for part in ("training, main", "3/8", "[red]folder", "…", "scan.nii.gz", "━"):
+        assert part in shown

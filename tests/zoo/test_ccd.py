@@ -1,6 +1,7 @@
 """CCD: its views against torch's own resizing, its losses against their formulas, and what it teaches a network."""
 
 import importlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from fake.stores import write_tiny_store
 from upd_zoo.fitting.batches import Batches
-from upd_zoo.fitting.run import seed_everything
+from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.colour import luminance
 from upd_zoo.pretrain.ccd import CCD, NormalisedLinear, info_nce, mixed
@@ -186,12 +187,11 @@ def trained(learner: CCD, folder: Path, steps: int) -> list[float]:
     recipe = load_recipe(ModelId("vae", None, "phantom-t2"), profile="tiny", steps=steps, batch_size=8)
     optimiser = {"name": "SGD", "lr": 0.03, "momentum": 0.9, "weight_decay": 3e-4}
     recipe.phases["main"] = recipe.phases["main"].model_copy(update={"optimiser": optimiser})
-    losses: list[float] = []
     (folder / "run").mkdir()
-    trainer = Trainer(folder / "run", recipe, "cpu", lambda progress: losses.append(progress.losses["change"]))
+    trainer = Trainer(folder / "run", recipe, "cpu")
     seed_everything(0)
     trainer.minimise(learner, Batches(store, 8, 0, centred=False))
-    return losses
+    return [json.loads(line)["losses"]["change"] for line in (folder / "run" / LOG).read_text().splitlines()]
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from upd_zoo.hub import open_hub
 from upd_zoo.hub.folder import FolderHub
 from upd_zoo.hub.hub import Hub
 from upd_zoo.hub.huggingface import HuggingFaceHub
+from upd_zoo.progress import Progress
 from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
 
 MODEL = ModelId.parse("vae-phantom-t1")
@@ -91,20 +92,20 @@ def test_a_pull_copies_every_file_of_the_manifest(folder_hub: Hub, artefact: Pat
 
 
 def test_a_partial_pull_is_completed_later_and_copies_nothing_twice(folder_hub: Hub) -> None:
-    copied: list[tuple[str, int, int]] = []
-    first = folder_hub.fetch(MODEL, [ONNX], lambda *step: copied.append(step))
+    copied: list[Progress] = []
+    first = folder_hub.fetch(MODEL, [ONNX], copied.append)
     assert set(inventory(first.folder)) == {CONFIG, ONNX}
-    assert (ONNX, 5, 5) in copied
+    assert Progress(ONNX, 5, 5) in copied
     copied.clear()
-    second = folder_hub.fetch(MODEL, [ONNX, WEIGHTS, MANIFEST], lambda *step: copied.append(step))
+    second = folder_hub.fetch(MODEL, [ONNX, WEIGHTS, MANIFEST], copied.append)
     assert second.folder == first.folder
-    assert copied == [(WEIGHTS, 8, 8)]
+    assert copied == [Progress(WEIGHTS, 8, 8)]
 
 
 def test_force_copies_again(folder_hub: Hub) -> None:
     folder_hub.fetch(MODEL)
     copied: list[str] = []
-    folder_hub.fetch(MODEL, [ONNX], lambda name, done, total: copied.append(name), force=True)
+    folder_hub.fetch(MODEL, [ONNX], lambda progress: copied.append(progress.what), force=True)
     assert copied == [MANIFEST, CONFIG, ONNX]
 
 
@@ -231,12 +232,14 @@ def test_two_pulls_at_once_copy_once(folder_hub: Hub, artefact: Path) -> None:
     started, release = threading.Event(), threading.Event()
     copied: list[str] = []
 
-    def first_progress(name: str, done: int, total: int) -> None:
+    def first_progress(_: Progress) -> None:
         started.set()
         assert release.wait(10)
 
     first = threading.Thread(target=folder_hub.fetch, args=(MODEL, None, first_progress))
-    second = threading.Thread(target=folder_hub.fetch, args=(MODEL, None, lambda name, *_: copied.append(name)))
+    second = threading.Thread(
+        target=folder_hub.fetch, args=(MODEL, None, lambda progress: copied.append(progress.what))
+    )
     first.start()
     assert started.wait(10)
     second.start()

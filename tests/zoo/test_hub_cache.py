@@ -191,8 +191,8 @@ import os, signal, sys
 from pathlib import Path
 from upd_zoo.hub import open_hub
 from upd_zoo.vocabulary import ModelId
-def die(name, done, total):
-    if name.endswith("model.onnx"):
+def die(progress):
+    if progress.what.endswith("model.onnx"):
         os.kill(os.getpid(), signal.SIGKILL)
 open_hub(sys.argv[1], Path(sys.argv[2])).fetch(ModelId.parse("vae-phantom-t1"), on_progress=die)
 """

@@ -15,6 +15,7 @@ from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.hub import Hub
+from upd_zoo.progress import Progress
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
@@ -28,12 +29,12 @@ def holds(folder: Path, content: bytes) -> bool:
 
 
 def test_a_pull_brings_every_file_of_one_commit(remote: Hub, fake: FakeHub, cache: Path) -> None:
-    steps: list[tuple[str, int, int]] = []
-    pulled = remote.fetch(ALIAS, on_progress=lambda *step: steps.append(step))
+    steps: list[Progress] = []
+    pulled = remote.fetch(ALIAS, on_progress=steps.append)
     assert verify(pulled.folder) == pulled.manifest
     assert pulled.revision == commit_of(fake.repositories["vae-phantom-t1"]["main"])
     assert pulled.folder.is_relative_to(cache)
-    assert [step for step in steps if step[0] == ONNX] == [(ONNX, 5, 5)]
+    assert [step for step in steps if step.what == ONNX] == [Progress(ONNX, 5, 5)]
 
 
 def test_a_partial_pull_from_the_network_brings_only_what_was_asked(remote: Hub, fake: FakeHub) -> None:
@@ -60,7 +61,7 @@ def test_a_model_published_again_is_pulled_again(remote: Hub, fake: FakeHub, tmp
 def test_a_publication_during_a_pull_does_not_mix_the_versions(remote: Hub, fake: FakeHub, tmp_path: Path) -> None:
     better = write_artefact(tmp_path / "better", onnx=b"better")
 
-    def publish_meanwhile(name: str, done: int, total: int) -> None:
+    def publish_meanwhile(_: Progress) -> None:
         files = fake.repositories["vae-phantom-t1"]
         files.setdefault("before", files["main"])  # an old commit stays to be had
         fake.put(better)

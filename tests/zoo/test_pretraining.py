@@ -17,8 +17,8 @@ from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manife
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.fitting.run import LOG
 from upd_zoo.fitting.schedule import rate_factor
-from upd_zoo.fitting.trainer import Progress
 from upd_zoo.pretrain.run import BACKBONE, pretrain
+from upd_zoo.progress import Progress
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.stores.store import Store
 from upd_zoo.training import prepare_method
@@ -81,7 +81,7 @@ def test_a_finished_run_has_a_network_with_a_manifest_of_its_own(finished: Path)
 
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been(store: Store, finished: Path, tmp_path: Path) -> None:
     def stop(progress: Progress) -> None:
-        if progress.step == STEPS // 2:
+        if progress.done == STEPS // 2:
             raise AbortError
 
     run = tmp_path / "run"

@@ -14,10 +14,10 @@ from fake.idrid import IMAGES_B, TRAINING, write_idrid
 from upd_zoo.errors import InputError, InputErrorCode, IntegrityError, NotFoundError, UsageError
 from upd_zoo.images.framing import frame
 from upd_zoo.phantoms.chest import Finding, chest_phantom
+from upd_zoo.progress import Progress
 from upd_zoo.sources.phantoms import PHANTOMS, Sizes
 from upd_zoo.sources.preparation import (
     SOURCES,
-    Progress,
     data_folder,
     prepare,
     source_of,
@@ -202,9 +202,9 @@ def test_progress_reaches_the_end_of_every_store_made_or_left_alone(tmp_path: Pa
     for _ in range(2):
         seen: list[Progress] = []
         prepare(FUNDUS, tmp_path, subjects=2, on_progress=seen.append)
-        ends = {progress.store: (progress.done, progress.inputs) for progress in seen}
-        assert [str(store) for store in ends] == [f"phantom-fundus/{part}" for part in Part]
-        assert all(done == inputs > 0 for done, inputs in ends.values())
+        ends = {progress.what: (progress.done, progress.total) for progress in seen}
+        assert list(ends) == [f"phantom-fundus/{part}" for part in Part]
+        assert all(done == total > 0 for done, total in ends.values())
 
 
 # Registry, places and refusals

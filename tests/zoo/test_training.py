@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,9 @@ from upd_zoo.fitting.checkpoint import CHECKPOINT
 from upd_zoo.fitting.learner import Turn
 from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.fitting.schedule import rate_factor
-from upd_zoo.fitting.trainer import Progress, Trainer
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.runtime.eager import load_detector
 from upd_zoo.stores.store import Store
@@ -50,7 +50,7 @@ import os, signal, sys
 from pathlib import Path
 import test_training as test
 def die(progress):
-    if progress.step == test.KILLED_AFTER:
+    if progress.done == test.KILLED_AFTER:
         os.kill(os.getpid(), signal.SIGKILL)
 test.torch.set_num_threads(int(sys.argv[3]))
 test.train(test.MODEL, test.RECIPE, test.Store(Path(sys.argv[1])), Path(sys.argv[2]), device="cpu", on_progress=die)
@@ -81,9 +81,9 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def stop_after(step: int, phase: str = "main") -> Callable[[Progress], None]:
+def stop_after(step: int, phase: str = "main") -> Report:
     def stop(progress: Progress) -> None:
-        if (progress.phase, progress.step) == (phase, step):
+        if (progress.what, progress.done) == (phase, step):
             raise AbortError
 
     return stop
@@ -144,10 +144,11 @@ def test_training_lowers_the_loss(finished: Path) -> None:
 def test_every_step_is_reported(store: Store, run: Path) -> None:
     seen: list[Progress] = []
     run_training(store, run, with_steps(RECIPE, 4), on_progress=seen.append)
-    assert [(progress.phase, progress.step, progress.steps) for progress in seen] == [
+    assert [(progress.what, progress.done, progress.total) for progress in seen] == [
         ("main", step, 4) for step in (1, 2, 3, 4)
     ]
-    assert [dict(progress.losses) for progress in seen] == [line["losses"] for line in log_of(run)]
+    for progress, line in zip(seen, log_of(run), strict=True):
+        assert progress.note == ", ".join(f"{name} {value:.3g}" for name, value in line["losses"].items())
 
 
 def test_the_weights_are_those_of_a_detector(store: Store, finished: Path) -> None:
@@ -335,9 +336,7 @@ class TwoPhases(Method):
         return images
 
 
-def fit_in_phases(
-    store: Store, run: Path, on_progress: Callable[[Progress], None] | None = None, steps: int = 6
-) -> TwoPhases:
+def fit_in_phases(store: Store, run: Path, on_progress: Report = silent, steps: int = 6) -> TwoPhases:
     run.mkdir(exist_ok=True)
     seed_everything(0)
     method = TwoPhases(1)
@@ -412,9 +411,7 @@ class TwoSides(Method):
         return images
 
 
-def take_turns(
-    store: Store, run: Path, on_progress: Callable[[Progress], None] | None = None
-) -> tuple[TwoSides, dict[str, Tensor]]:
+def take_turns(store: Store, run: Path, on_progress: Report = silent) -> tuple[TwoSides, dict[str, Tensor]]:
     run.mkdir(exist_ok=True)
     seed_everything(0)
     method = TwoSides(1)
@@ -476,7 +473,7 @@ def test_a_visit_shows_every_image_once_and_in_order(store: Store, run: Path, sh
     method, trainer = TwoSides(1), Trainer(run, RECIPE, "cpu", seen.append)
     images = list(trainer.visit(method, Batches(store, 3, 0, centred=True), share=share))
     assert torch.equal(torch.cat(images), torch.from_numpy(np.array(store.images[:count])) * 2 - 1)
-    assert [(progress.phase, progress.step, progress.steps) for progress in seen][-1] == ("statistics", count, count)
+    assert [(progress.what, progress.done, progress.total) for progress in seen][-1] == ("statistics", count, count)
     assert max(len(batch) for batch in images) <= 3
 
 

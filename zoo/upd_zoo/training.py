@@ -11,12 +11,13 @@ from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import plain
 from upd_zoo.fitting.run import open_run, scale_of, seed_everything, settle, training_of
-from upd_zoo.fitting.trainer import Progress, Trainer
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
 from upd_zoo.layers.folding import unfold
 from upd_zoo.method import Method
 from upd_zoo.pretrain.weights import start_from
+from upd_zoo.progress import Report, silent
 from upd_zoo.recipe import Recipe, profile_labels
 from upd_zoo.registry import registered
 from upd_zoo.runtime.tensors import write_tensors
@@ -38,7 +39,7 @@ def train(
     weights: str | None = None,
     resume: bool = False,
     on_begin: Callable[[Config, str], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Report = silent,
 ) -> Config:
     """Train one model.
 
@@ -53,7 +54,7 @@ def train(
             None for what the recipe says.
         resume: Whether to go on with what is in `run`.
         on_begin: Called before the first step with the configuration and, mostly empty, a word on the device.
-        on_progress: Called after every step.
+        on_progress: Told of every step.
 
     Returns:
         The configuration, as it stands in `run`.

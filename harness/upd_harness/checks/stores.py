@@ -16,6 +16,7 @@ import numpy.typing as npt
 from upd_harness.checks.progress import in_turn
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
+from upd_zoo.progress import Report, silent
 from upd_zoo.sources.preparation import store_name
 from upd_zoo.sources.source import Part
 from upd_zoo.stores.store import FACTS, Store
@@ -112,22 +113,18 @@ def _stores_there(data: Path, domain: Domain, protocol: Protocol) -> list[Path]:
     return [data / str(name) for name in names if (data / str(name) / FACTS).is_file()]
 
 
-def check(stores: Sequence[Store], on_progress: Callable[[int, int], None] | None = None) -> list[Finding]:
+def check(stores: Sequence[Store], on_progress: Report = silent) -> list[Finding]:
     """Return everything that was found in stores that are used together, train first.
 
     Args:
         stores: Of one domain.
-        on_progress: Called with the images that were read and their number.
+        on_progress: Told how many images were read of all stores.
     """
-    looks = [_look(store, report) for store, report in in_turn(stores, on_progress or _ignore)]
+    looks = [_look(store, report) for store, report in in_turn(stores, on_progress)]
     findings = [finding for pair in combinations(looks, 2) for finding in (*_shared(*pair), *_repeated(*pair))]
     for look in looks:
         findings += [*_empty(look), *_bright(look), *_turned(look), *_confounded(look.store)]
     return findings
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """Stand in for a caller that does not ask for progress."""
 
 
 def _look(store: Store, report: Callable[[int], None]) -> _Look:

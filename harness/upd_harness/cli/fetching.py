@@ -60,9 +60,7 @@ def fetch(
     if is_folder(model):
         return Pulled(Path(model), _LOCAL, verify(Path(model), names))
     with when_interrupted(_AFTER_A_PULL), terminal.bar(f"pulling {model}") as advance:
-        pulled = open_hub(hub, cache_dir, offline, token).fetch(
-            ModelId.parse(model), names, lambda _name, done, total: advance(done, total), force=force
-        )
+        pulled = open_hub(hub, cache_dir, offline, token).fetch(ModelId.parse(model), names, advance, force=force)
     if pulled.unasked:
         terminal.say(f"{pulled.unasked}; what was pulled of {model} before is used: {pulled.revision}")
     return pulled

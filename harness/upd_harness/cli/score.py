@@ -103,9 +103,7 @@ def score(
     else:
         kept = "what is finished is kept; --continue goes on with it"
         with when_interrupted(kept), terminal.bar("scoring") as advance:
-            summary = score_folder(
-                loaded, inputs, output, settings, on_progress=lambda done, total, _: advance(done, total), **told
-            )
+            summary = score_folder(loaded, inputs, output, settings, on_progress=advance, **told)
     terminal.data(asdict(summary) | {"report": str(summary.report)}, as_text(summary))
     return InputError.exit_code if summary.failed else 0
 

@@ -12,6 +12,7 @@ from typing import Any, Final, ParamSpec
 
 from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
+from upd_zoo.progress import Progress, Report, silent
 
 Arguments = ParamSpec("Arguments")
 INTERRUPTED: Final = 130
@@ -19,6 +20,8 @@ _FIRST_LINE: Final = 2.0
 """Seconds after which work without a terminal says how far it is; then twice as many each time."""
 _LONGEST_SILENCE: Final = 60.0
 _LAYOUT: Final = "\n\t"
+_NOTE: Final = 24
+"""Characters of a note beside a bar: a longer one would leave no bar on a narrow terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +53,54 @@ class Terminal:
             sys.stderr.write(legible(text, _LAYOUT) + "\n")
 
     @contextmanager
-    def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Give a function (done, total) that shows progress."""
+    def bar(self, work: str) -> Iterator[Report]:
+        """Give a function that shows how far a piece of work is."""
         if self.quiet or not self.progress:
-            yield lambda _done, _total: None
+            yield silent
             return
         if not sys.stderr.isatty():
-            yield self._lines(what)
+            yield self._lines(work)
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(what, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+        text = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[note]}", markup=False)
+        columns = (text[0], BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), text[1])
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(work, total=None, note="")
 
-    def _lines(self, what: str) -> Callable[[int, int], None]:
-        """Return a function (done, total) that says a line now and then, ever less often."""
+            def show(now: Progress) -> None:
+                described = legible(_named(work, now))
+                bar.update(
+                    task, completed=now.done, total=now.total, description=described, note=_short(legible(now.note))
+                )
+
+            yield show
+
+    def _lines(self, work: str) -> Report:
+        """Return a function that says a line now and then, ever less often."""
         began = time.monotonic()
         due = _FIRST_LINE
 
-        def advance(done: int, total: int) -> None:
+        def show(now: Progress) -> None:
             nonlocal due
             passed = time.monotonic() - began
             if passed >= due:
                 due = passed + min(passed, _LONGEST_SILENCE)
-                self.say(f"{what}: {done} of {total} after {passed:.0f} s")
+                self.say(f"{_named(work, now)}: {now.done} of {now.total} after {passed:.0f} s")
 
-        return advance
+        return show
+
+
+def _named(work: str, now: Progress) -> str:
+    """Return what is at work, and with which part of it."""
+    return f"{work}, {now.what}" if now.what else work
+
+
+def _short(note: str) -> str:
+    """Return a note, without its middle where it is long."""
+    return note if len(note) <= _NOTE else f"{note[: _NOTE // 2 - 1]}…{note[-_NOTE // 2 :]}"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ Source: sections V-E and VI of the study; the random row and its meaning, cards/
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from upd_zoo.artefact.records import RESULTS, Config, Metrics, Result, Space
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
 from upd_zoo.images.foreground import inside
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.model import Array, Model
 from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import DOMAINS, ScoreRule, TestSet
@@ -97,7 +98,7 @@ def evaluate(
     revision: str = "main",
     batch_size: int = _BATCH,
     arguments: dict[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Report = silent,
 ) -> Evaluation:
     """Score a test set and write what it amounts to.
 
@@ -109,7 +110,7 @@ def evaluate(
         revision: Which revision of the model.
         batch_size: Images per call of the network.
         arguments: What the user asked for, kept in `run.json`.
-        on_progress: Told images done and in all.
+        on_progress: Told how many images are done.
 
     Raises:
         UsageError: The model takes images of another kind, or brains in another space or scaled otherwise.
@@ -169,9 +170,7 @@ def _is_evaluation(output: Path) -> bool:
     return isinstance(document, dict) and document.get("command") == "evaluate"
 
 
-def _gather(
-    model: Model, store: Store, batch_size: int, on_progress: Callable[[int, int], None] | None
-) -> dict[str, Contender]:
+def _gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> dict[str, Contender]:
     contenders = {name: Contender() for name in ("model", "random", "intensity", "darkness")}
     generator = np.random.default_rng(_SEED)
     for start in range(0, len(store), batch_size):
@@ -185,8 +184,7 @@ def _gather(
         contenders["random"].update(*_by_the_rules(noise, images, model.config), masks)
         contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
         contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
-        if on_progress is not None:
-            on_progress(rows.stop, len(store))
+        on_progress(Progress("", rows.stop, len(store)))
     return contenders
 
 

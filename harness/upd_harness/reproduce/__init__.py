@@ -15,9 +15,9 @@ from upd_harness.reproduce.result import Reproduction
 from upd_harness.reproduce.table_i import reproduce_table_i
 from upd_zoo.errors import UsageError, closest
 from upd_zoo.files import replacing, write_json, write_text
+from upd_zoo.progress import Report, silent
 
-Advance = Callable[[int, int], None]
-ITEMS: Final[Mapping[str, Callable[[Path, Advance], Reproduction]]] = {
+ITEMS: Final[Mapping[str, Callable[[Path, Report], Reproduction]]] = {
     "table-i": reproduce_table_i,
     "fig-1": reproduce_fig_1,
 }
@@ -36,13 +36,13 @@ OF_THE_STUDY: Final = (
 """What the study printed; of these, `ITEMS` can be made."""
 
 
-def reproduce(item: str, data: Path, on_progress: Advance) -> Reproduction:
+def reproduce(item: str, data: Path, on_progress: Report = silent) -> Reproduction:
     """Return a table or figure of the study from prepared stores.
 
     Args:
         item: Such as `table-i`.
         data: Folder of the prepared stores.
-        on_progress: Called with what is done and what there is to do.
+        on_progress: Told how much is done.
 
     Raises:
         UsageError: There is no such table or figure, or not yet.

@@ -23,6 +23,7 @@ from upd_harness.report.text import table
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import MissingExtraError, NotFoundError
 from upd_zoo.images.foreground import inside
+from upd_zoo.progress import Report
 from upd_zoo.sources.preparation import store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Foreground, Protocol, TestSet, get_domain
@@ -68,7 +69,7 @@ class Panel:
         return float((self.lesions[known] > self.rest[known]).mean()) if known.any() else None
 
 
-def reproduce_fig_1(data: Path, on_progress: Callable[[int, int], None]) -> Reproduction:
+def reproduce_fig_1(data: Path, on_progress: Report) -> Reproduction:
     """Return Figure 1 from the test sets with masks that are prepared.
 
     Raises:

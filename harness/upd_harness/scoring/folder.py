@@ -15,7 +15,7 @@ network rounds differently in batches of another size: their scores agree to flo
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -41,10 +41,8 @@ from upd_harness.scoring.scorer import Scorer
 from upd_zoo import __version__
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import sha256_of, write_json
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.model import Model
-
-Progress = Callable[[int, int, str], None]
-"""Called with inputs done, inputs in all, and the name of the last one."""
 
 FIRST: Final = 5
 """Failures that a summary names."""
@@ -132,7 +130,7 @@ def score_folder(
     *,
     revision: str = "main",
     arguments: dict[str, Any] | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Report = silent,
 ) -> Summary:
     """Score every image below a folder.
 
@@ -240,9 +238,7 @@ def _part(run: dict[str, Any]) -> dict[str, Any]:
     return {name: run[name] for name in ("shard", "device", "started", "seconds", "counts")}
 
 
-def _score(
-    scorer: Scorer, journal: Path, groups: list[list[Input]], finished: set[str], on_progress: Progress | None
-) -> None:
+def _score(scorer: Scorer, journal: Path, groups: list[list[Input]], finished: set[str], on_progress: Report) -> None:
     """Score what is not finished, appending each row to the journal as it is done."""
     waiting = [group for group in groups if not finished.issuperset(each.name for each in group)]
     total = sum(map(len, groups))
@@ -255,8 +251,7 @@ def _score(
                 with writing_to(scorer.output):
                     write_row(stream, row)
             done += 1
-            if on_progress is not None:
-                on_progress(done, total, row["input"])
+            on_progress(Progress("", done, total, row["input"]))
 
 
 def _conclude(output: Path, shard: Shard, run: dict[str, Any], inputs: Iterable[Input], reused: int) -> Summary:

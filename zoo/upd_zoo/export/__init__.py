@@ -4,7 +4,6 @@ Every format is read back from its file and compared with the model in memory be
 """
 
 import importlib.metadata
-from collections.abc import Callable
 from pathlib import Path
 
 from upd_zoo.artefact.folder import files_of
@@ -17,18 +16,21 @@ from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.eager import as_predict, load_detector, load_script
 from upd_zoo.runtime.model import Predict
 from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS
 
+_STAGES = 5
+
 
 def export_artefact(
     run: Path,
     validation: Store,
     folder: Path,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Report = silent,
     training: Store | None = None,
 ) -> Manifest:
     """Make the artefact of a finished run.
@@ -37,7 +39,7 @@ def export_artefact(
         run: Folder that `upd_zoo.training.train` filled.
         validation: Healthy images of the domain that the run was not trained on.
         folder: Where the artefact will be; an older one of the same model there is replaced.
-        on_progress: Called with the name of each stage as it begins.
+        on_progress: Told of each stage as it begins.
         training: The images that the run was trained on, where they are at hand, to tell whether any are the same.
 
     Returns:
@@ -50,7 +52,6 @@ def export_artefact(
         ToleranceError: A format differs from the eager model by more than the tolerance, or healthy scores are such
             that a threshold would flag nothing.
     """
-    say = on_progress or _silent
     config = read_record(run / CONFIG, Config)
     _check_other_images(config, validation, training)
     if validation.facts.channels != config.input.channels:
@@ -62,17 +63,17 @@ def export_artefact(
     channels = config.input.channels
     with replacing_folder(folder, files_of(folder, config.id)) as temporary:
         write_record(temporary / CONFIG, config)
-        say("safetensors")
+        on_progress(Progress("safetensors", 0, _STAGES))
         write_safetensors(detector, temporary / WEIGHTS)
-        say("TorchScript")
+        on_progress(Progress("TorchScript", 1, _STAGES))
         write_torchscript(detector, temporary / TORCHSCRIPT, channels)
-        say("ONNX")
+        on_progress(Progress("ONNX", 2, _STAGES))
         write_onnx(detector, temporary / ONNX, channels)
-        say("parity")
+        on_progress(Progress("parity", 3, _STAGES))
         formats = _read_back(temporary)
         parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)
         _check_parity(parity)
-        say("calibration")
+        on_progress(Progress("calibration", 4, _STAGES))
         calibration = calibrate(formats["onnx"], validation, config.foreground)
         check_thresholds(calibration)
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
@@ -98,10 +99,6 @@ def _check_other_images(config: Config, validation: Store, training: Store | Non
             "healthy images of other subjects",
             "prepare the domain again into another folder, and train anew",
         )
-
-
-def _silent(stage: str) -> None:  # noqa: ARG001 - nobody listens
-    return
 
 
 def _read_back(folder: Path) -> dict[str, Predict]:

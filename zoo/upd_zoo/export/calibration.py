@@ -1,7 +1,5 @@
 """What healthy images that the model has not learnt from score and look like: the yardstick of every later one."""
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -26,16 +24,13 @@ _TIED = 1e-6
 """Difference, as a share of the map's range, up to which two values are taken for one: that of float32's rounding."""
 
 
-def calibrate(
-    predict: Predict, store: Store, foreground: Foreground, on_progress: Callable[[int, int], None] | None = None
-) -> Calibration:
+def calibrate(predict: Predict, store: Store, foreground: Foreground) -> Calibration:
     """Return the distribution of scores, map values and looks over a store of healthy images.
 
     Args:
         predict: The model.
         store: Healthy images that it was not trained on.
         foreground: Which pixels can be anomalous; the others are left out of the map's quantiles.
-        on_progress: Called with images done and images in all.
     """
     keep_every = -(-len(store) // _MAP_IMAGES)
     scores = np.empty(len(store), np.float64)
@@ -49,8 +44,6 @@ def calibrate(
         shown = inside(images, foreground)
         for row in range(-start % keep_every, len(images), keep_every):
             values.append(maps[row, 0][shown[row]])
-        if on_progress is not None:
-            on_progress(start + len(images), len(store))
     highest: dict[str, float] = {}
     for subject, score in zip(store.subjects, scores, strict=True):
         highest[subject] = max(score, highest.get(subject, -np.inf))

@@ -1,9 +1,8 @@
 """The trainer: the only optimisation loop, deterministic by seed and resumable after a kill."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from upd_zoo.fitting.checkpoint import CHECKPOINT, Checkpoint, Position, write_c
 from upd_zoo.fitting.learner import Learner, Turn, trainable
 from upd_zoo.fitting.run import LOG, whole_lines
 from upd_zoo.fitting.schedule import rate_factor
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.recipe import Recipe
 from upd_zoo.runtime.devices import cuda_devices, why_no_torch
 
@@ -32,16 +32,6 @@ _LAYOUT: Final = torch.channels_last
 """1.4 x faster than the default layout for the VAE and 1.2 x for RD on two cores."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far training is."""
-
-    phase: str
-    step: int
-    steps: int
-    losses: Mapping[str, float]
-
-
 class Trainer:
     """Runs optimisation loops for a method, on whatever devices accelerate finds.
 
@@ -49,12 +39,10 @@ class Trainer:
         run: Folder of the run.
         recipe: Steps and optimiser.
         device: `auto`, `cpu` or `cuda`.
-        on_progress: Called after every step.
+        on_progress: Told of every step, with its losses.
     """
 
-    def __init__(
-        self, run: Path, recipe: Recipe, device: str = "auto", on_progress: Callable[[Progress], None] | None = None
-    ) -> None:
+    def __init__(self, run: Path, recipe: Recipe, device: str = "auto", on_progress: Report = silent) -> None:
         if device not in _DEVICES:
             raise UsageError(f"no device is called '{device}'", ", ".join(_DEVICES))
         reason = why_no_torch("cuda:0") if device == "cuda" or (device == "auto" and cuda_devices()) else ""
@@ -117,8 +105,8 @@ class Trainer:
                     losses |= self._descend(wrapped, turn, optimiser, images, step)
             if (step + 1) % log_every == 0 or step + 1 == budget.steps:
                 self._log(phase, step + 1, losses, clock)
-            if self.on_progress is not None:
-                self.on_progress(Progress(phase, step + 1, budget.steps, losses))
+            shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+            self.on_progress(Progress(phase, step + 1, budget.steps, shown))
             if (step + 1) % save_every == 0 and step + 1 < budget.steps:
                 self._save(method, optimisers, phase, step + 1)
         self.finished.append(phase)
@@ -145,8 +133,7 @@ class Trainer:
             with torch.no_grad():
                 yield images.to(self.device)
             seen += len(images)
-            if self.on_progress is not None:
-                self.on_progress(Progress(phase, seen, count, {}))
+            self.on_progress(Progress(phase, seen, count))
 
     def _descend(self, wrapped: Any, turn: Turn, optimiser: Any, images: Tensor, step: int) -> dict[str, float]:
         optimiser.zero_grad(set_to_none=True)

@@ -26,7 +26,7 @@ from upd_zoo.artefact.records import MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import HALF_WRITTEN, replacing
 from upd_zoo.hub.checks import selection
-from upd_zoo.hub.hub import Progress
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.vocabulary import ModelId
 
 Deliver = Callable[[str, FileRecord], Generator[bytes]]
@@ -94,7 +94,7 @@ class Cache:
         version: Version,
         names: Iterable[str] | None,
         deliver: Deliver,
-        on_progress: Progress | None = None,
+        on_progress: Report = silent,
         force: bool = False,
     ) -> Path:
         """Return the folder of a version, in which the files asked for have the hashes of its manifest.
@@ -216,7 +216,7 @@ def _note(folder: Path, asked: Iterable[str]) -> None:
 
 
 def _bring(
-    target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Progress | None, again: bool = True
+    target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Report, again: bool = True
 ) -> None:
     """Have one file delivered whole, or leave no trace of it; wrong bytes may be an accident, so once more."""
     damaged = target.is_file() and not is_intact(target.parent, target.name, record)
@@ -238,7 +238,7 @@ def _bring(
         ) from error
 
 
-def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Progress | None) -> None:
+def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Report) -> None:
     digest, done, start = hashlib.sha256(), 0, b""
     with replacing(target) as temporary:
         with temporary.open("wb") as writer, closing(deliver(name, record)) as blocks:
@@ -249,7 +249,6 @@ def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_p
                 writer.write(block)
                 digest.update(block)
                 start = start or block[: len(LFS_POINTER)]
-                if on_progress is not None:
-                    on_progress(name, done, record.bytes)
+                on_progress(Progress(name, done, record.bytes))
         if done != record.bytes or digest.hexdigest() != record.sha256:
             raise wrong_bytes(name, record, start, "report it to its publisher; nothing of it was kept")

@@ -24,7 +24,8 @@ from upd_zoo.files import replacing_folder
 from upd_zoo.hub.cache import Cache, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.checks import check_newer, publishable, read_manifest, row_of
-from upd_zoo.hub.hub import Hub, Progress, Published, Pulled
+from upd_zoo.hub.hub import Hub, Published, Pulled
+from upd_zoo.progress import Report, silent
 from upd_zoo.vocabulary import ModelId
 
 _BLOCK: Final = 1 << 20
@@ -63,7 +64,7 @@ class FolderHub(Hub):
         self,
         model: ModelId,
         names: Iterable[str] | None = None,
-        on_progress: Progress | None = None,
+        on_progress: Report = silent,
         *,
         force: bool = False,
     ) -> Pulled:

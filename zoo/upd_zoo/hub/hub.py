@@ -4,21 +4,19 @@ Whatever comes out of `Hub.fetch` has the SHA-256 that the model's manifest stat
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from upd_zoo.hub.catalogue import Catalogue, Row
+from upd_zoo.progress import Report, silent
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.records import Manifest
 
 DEFAULT_HUB: Final = "hf://upd-zoo"
-
-Progress = Callable[[str, int, int], None]
-"""Called with a file's relative path, how many of its bytes are there, and how many it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Hub(ABC):
         self,
         model: ModelId,
         names: Iterable[str] | None = None,
-        on_progress: Progress | None = None,
+        on_progress: Report = silent,
         *,
         force: bool = False,
     ) -> Pulled:
@@ -92,7 +90,7 @@ class Hub(ABC):
         Args:
             model: The model, under any of its names.
             names: Relative paths of the files wanted; None for every file of the manifest.
-            on_progress: Told how far each fetched file is.
+            on_progress: Told how many bytes of each fetched file are there.
             force: Fetch everything asked for again, whatever is in the cache.
 
         Raises:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
 from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
 from upd_zoo.hub.catalogue import Catalogue, Row
-from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Progress, Published, Pulled
+from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Published, Pulled
+from upd_zoo.progress import Report, silent
 from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class HuggingFaceHub(Hub):
         self,
         model: ModelId,
         names: Iterable[str] | None = None,
-        on_progress: Progress | None = None,
+        on_progress: Report = silent,
         *,
         force: bool = False,
     ) -> Pulled:

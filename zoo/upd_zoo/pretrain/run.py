@@ -9,13 +9,14 @@ from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.run import open_run, scale_of, seed_everything, settle, training_of
-from upd_zoo.fitting.trainer import Progress, Trainer
+from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
 from upd_zoo.layers.folding import unfold
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.views import PERMUTATIONS
 from upd_zoo.pretrain.weights import write_backbone
+from upd_zoo.progress import Report, silent
 from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
 from upd_zoo.registry import create
 from upd_zoo.stores.store import Store
@@ -37,7 +38,7 @@ def pretrain(
     weights: str | None = None,
     resume: bool = False,
     on_begin: Callable[[Backbone, str], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Report = silent,
 ) -> Backbone:
     """Pre-train the network that a method starts from.
 
@@ -52,7 +53,7 @@ def pretrain(
         weights: What to start from: `random`, `timm` or a safetensors file; None for what the method starts from.
         resume: Whether to go on with what is in `run`.
         on_begin: Called before the first step with the record and, mostly empty, a word on the device.
-        on_progress: Called after every step.
+        on_progress: Told of every step.
 
     Returns:
         The record of the network, as it stands in the folder.

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from upd_zoo.artefact.record import Setting
 from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.sources.atlas import ATLAS
 from upd_zoo.sources.brats import BRATS
 from upd_zoo.sources.camcan import CAMCAN
@@ -61,15 +62,6 @@ SHELF: Final = "shelf"
 """Folder, beside the stores, where what took long to prepare is kept."""
 DATA_VARIABLE: Final = "UPD_ZOO_DATA"
 STUDY_LABEL: Final = "the study's own split"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far one store is."""
-
-    store: StoreName
-    done: int
-    inputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +173,7 @@ def prepare(
     extractor: str = "",
     jobs: int = 1,
     force: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Report = silent,
 ) -> Preparation:
     """Fill the stores of a domain or of a test set.
 
@@ -199,7 +191,7 @@ def prepare(
         extractor: Program that finds brains in whole heads: `hd-bet`, or a command; see `upd_zoo.brains.external`.
         jobs: Inputs read at the same time, in processes of their own.
         force: Whether to make again what stands.
-        on_progress: Called after every input.
+        on_progress: Told of every input.
 
     Raises:
         UsageError: The source takes no such option, or lacks one.
@@ -211,7 +203,6 @@ def prepare(
     source = source_of(target.id)
     request = Request(root, seed, subjects, template, extractor, data / SHELF)
     inputs_of = source.opened(request)
-    report = on_progress or _say_nothing
     facts: list[Facts] = []
     failures: list[Failure] = []
     for name in stores_of(target, protocol):
@@ -219,18 +210,14 @@ def prepare(
         provenance = _provenance(source, name, request, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)
         if standing is None:
-            samples = _in_their_part(_samples(name, inputs, jobs, failures, report), _taken(data, source, name))
+            samples = _in_their_part(_samples(name, inputs, jobs, failures, on_progress), _taken(data, source, name))
             standing = _write(store_path(data, *name), name, samples, source, provenance)
         else:
-            report(Progress(name, len(inputs), len(inputs)))
+            on_progress(Progress(str(name), len(inputs), len(inputs)))
         if isinstance(source, DownloadedSource):
             extend_list(_list_of(data, name), Store(data / str(name)).subjects)
         facts.append(standing)
     return Preparation(tuple(facts), tuple(failures))
-
-
-def _say_nothing(_: Progress) -> None:
-    """Stand in for a caller that does not ask for progress."""
 
 
 def _provenance(source: Source, name: StoreName, request: Request, inputs: int) -> dict[str, Setting]:
@@ -284,9 +271,7 @@ def _in_their_part(samples: Iterator[Sample], taken: dict[str, StoreName]) -> It
         yield sample
 
 
-def _samples(
-    name: StoreName, inputs: Inputs, jobs: int, failures: list[Failure], report: Callable[[Progress], None]
-) -> Iterator[Sample]:
+def _samples(name: StoreName, inputs: Inputs, jobs: int, failures: list[Failure], report: Report) -> Iterator[Sample]:
     """Yield the samples of all inputs, in order; what fails is added to `failures`."""
     unusable: list[Failure] = []
     outcomes = map(_outcome, inputs.values()) if jobs == 1 else side_by_side(_outcome, inputs.values(), jobs)
@@ -295,7 +280,7 @@ def _samples(
             unusable.append(Failure(name, file, outcome))
         else:
             yield from (replace(sample, source=file) for sample in outcome)
-        report(Progress(name, done, len(inputs)))
+        report(Progress(str(name), done, len(inputs), file))
     if unusable and len(unusable) == len(inputs):
         first = unusable[0].error
         raise InputError(first.code, f"None of {len(inputs)} inputs of {name} can be used. {first}") from first
