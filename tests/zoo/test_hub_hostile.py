@@ -145,6 +145,7 @@ def test_a_list_in_which_every_entry_is_nonsense_lists_nothing(remote: Hub, fake
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.4)
+    monkeypatch.setattr(transfer, "_ANSWER", 1.0)
     monkeypatch.setattr(transfer, "_WHOLE_CALL", 1.0)
 
 

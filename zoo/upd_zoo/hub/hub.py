@@ -65,6 +65,11 @@ class Hub(ABC):
     def cache_folder(self) -> Path:
         """Where fetched files are kept."""
 
+    @property
+    def patience(self) -> float:
+        """How many seconds it takes at most to learn that the hub is out of reach; 0 where that is known at once."""
+        return 0.0
+
     @abstractmethod
     def catalogue(self) -> Catalogue:
         """Return what the hub holds.

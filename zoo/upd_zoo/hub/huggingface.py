@@ -66,6 +66,13 @@ class HuggingFaceHub(Hub):
         """The one that was given, or `upd-zoo` in that of the Hub's library."""
         return self._cache_dir or Path(_settings().HF_HUB_CACHE) / LIBRARY
 
+    @property
+    def patience(self) -> float:
+        """What a manifest or a list may take; nothing where the network is switched off."""
+        from upd_zoo.hub.transfer import patience
+
+        return 0.0 if self._offline else patience()
+
     def catalogue(self) -> Catalogue:
         """Return the packaged catalogue for the default hub; elsewhere, what the names of the repositories say."""
         if self.location == DEFAULT_HUB:

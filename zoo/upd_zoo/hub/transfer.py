@@ -6,6 +6,7 @@ the words of the protocol (endpoint, token, addresses) and with publishing.
 """
 
 import json
+import os
 import re
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -19,8 +20,11 @@ from upd_zoo.artefact.record import MOST_RECORD_BYTES
 from upd_zoo.errors import IntegrityError, OfflineError, UsageError
 from upd_zoo.runtime.deadline import Overdue, within
 
+_ANSWER: Final = 7.0
+"""Seconds in which a hub must have given a manifest or a list, whole; `HF_HUB_ETAG_TIMEOUT` is taken in its place. Who
+is told that a hub is out of reach has waited less than ten, the start of the program included."""
 _WHOLE_CALL: Final = 60.0
-"""Seconds that a call may take which transfers next to nothing; the Hub's own limit holds for each of its steps."""
+"""Seconds that a call may take which transfers next to nothing, once a hub is known to answer."""
 _SLOWEST: Final = 10_000.0
 """Bytes per second that a transfer must reach on average: at this pace a model of 100 MB takes three hours."""
 _TRIES: Final = 3
@@ -89,7 +93,14 @@ class Transfer:
             OfflineError: It answers too slowly, or is not a hub.
             IntegrityError: The answer is too long.
         """
-        deadline = deadline or time.monotonic() + _WHOLE_CALL
+        deadline = deadline or time.monotonic() + patience()
+        try:
+            # The limits of a client hold for each step: a server that drips would hold it for ever.
+            return within(max(0.0, deadline - time.monotonic()), lambda: self._document(url, most, deadline))
+        except Overdue:
+            raise _too_slow() from None
+
+    def _document(self, url: str, most: int, deadline: float) -> tuple[bytes, Mapping[str, str]]:
         content = b""
         with self._answer(url, deadline) as response:
             for block in _in_time(response, deadline):
@@ -117,7 +128,7 @@ class Transfer:
             OfflineError: It answers too slowly, or is not a hub.
             IntegrityError: The answer is not a list, or too long.
         """
-        deadline = time.monotonic() + _WHOLE_CALL
+        deadline = time.monotonic() + patience()
         found: list[Any] = []
         url: str | None = self.endpoint + address
         for _ in range(_MOST_PAGES):
@@ -163,7 +174,6 @@ class Transfer:
         headers = {"Range": f"bytes={first}-"} if first else {}
         request = self._client.build_request("GET", url, headers=headers)
         try:
-            # The limits of a client hold for each step: a server that drips its header would hold it for ever.
             remaining = max(0.0, deadline - time.monotonic())
             response = within(remaining, lambda: self._client.send(request, stream=True))
         except Overdue:
@@ -184,6 +194,13 @@ class Transfer:
             if 'rel="next"' in relation and address.strip().startswith(f"<{self.endpoint}/"):
                 return address.strip()[1:]
         return None
+
+
+def patience() -> float:
+    """Return how many seconds a hub may take to give a manifest or a list before it is taken to be out of reach."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if "HF_HUB_ETAG_TIMEOUT" in os.environ else _ANSWER
 
 
 def refusal_of(response: httpx2.Response, words: str | None = None) -> Refusal:
@@ -238,7 +255,8 @@ def _in_time(response: httpx2.Response, deadline: float) -> Iterator[bytes]:
 
 
 def _too_slow() -> OfflineError:
-    return OfflineError("the hub answers too slowly", "", "try again later, or pull from a folder with --hub FOLDER")
+    remedy = "try again later, give it more seconds by HF_HUB_ETAG_TIMEOUT, or pull from a folder with --hub FOLDER"
+    return OfflineError("the hub answers too slowly", "", remedy)
 
 
 def _parsed(content: bytes, kind: type[Answered]) -> Answered:
