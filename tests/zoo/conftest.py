@@ -1,7 +1,8 @@
 """Hubs that several tests ask: a Hugging Face Hub that is a local server, and who is told to use it."""
 
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -46,3 +47,11 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         raise httpx2.ConnectError("Connection refused", request=request)
 
     return lambda: monkeypatch.setattr(httpx2.HTTPTransport, "handle_request", refuse)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, as those of the test run are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -6,9 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pytest_httpserver import HTTPServer
 
 from fake.artefact import write_artefact
 from fake.hugging_face import FakeHub, commit_of
+from fake.people import as_nobody
 from upd_zoo.artefact.folder import ASKED, expected, verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
@@ -25,7 +24,6 @@ from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 SEED = ModelId.parse("vae-phantom-t1@seed-1")
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -102,27 +100,6 @@ def test_files_that_two_hubs_share_are_fetched_once(hub_folder: Path, remote: Hu
 
 
 # Whose it is
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Give up the rights of the superuser, whom no permission binds."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def shared_folder() -> Iterator[Path]:
-    """A folder that everybody may enter, as those of the test run are not."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def everything_below(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,8 @@ from huggingface_hub import constants
 from fake.hugging_face import point_library_at
 from fake.servers import BEHAVIOURS, closed_port, serving
 from upd_zoo.errors import OfflineError
-from upd_zoo.hub import Hub, open_hub, transfer
+from upd_zoo.hub import open_hub, transfer
+from upd_zoo.hub.hub import Hub
 from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")

@@ -31,7 +31,7 @@ from upd_zoo.vocabulary import ModelId
 
 Deliver = Callable[[str, FileRecord], Generator[bytes]]
 """Given a file's path and record, yields its bytes as the hub has them, which may be any."""
-_UNWRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+UNWRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Cache:
                     left.unlink(missing_ok=True)
                 yield
         except OSError as error:
-            if error.errno not in _UNWRITABLE:
+            if error.errno not in UNWRITABLE:
                 raise
             raise UpdZooError(
                 f"the cache {self.root} does not hold {folder.parent.name} whole, and cannot be written",
@@ -190,7 +190,7 @@ def _wherever_possible() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if error.errno not in UNWRITABLE:
             raise
 
 
