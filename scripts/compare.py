@@ -365,7 +365,7 @@ def main(
 
     plan = Plan(out, data_folder(data), profile, protocol, weights, steps, threads)
     cells = list(_cells(method or list(registered()), domain or PHANTOMS, seed or [0], backbone, start or [""]))
-    terminal = Terminal(progress=not no_progress)
+    terminal = Terminal(no_progress=no_progress)
     failed = [] if only_tables else _make_all(cells, plan, jobs, terminal)
     found = results_of(cells, out)
     for test_set in found:

@@ -44,7 +44,7 @@ def main(
     name = replace(ModelId.parse(model), ccd=False)
     base = load_recipe(name, protocol, profile)
     store = Store(store_path(data_folder(data), name.domain.id, "train", protocol))
-    terminal = Terminal(progress=not no_progress)
+    terminal = Terminal(no_progress=no_progress)
     kept = "what was learnt up to the last checkpoint is kept; --continue goes on with it"
     with when_interrupted(kept), terminal.bar(f"pre-training for {name}") as advance:
         backbone = pretrain(

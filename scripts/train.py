@@ -39,7 +39,7 @@ def main(
     name = ModelId.parse(model)
     recipe = load_recipe(name, protocol, profile, steps, batch_size)
     store = Store(store_path(data_folder(data), name.domain.id, "train", protocol))
-    terminal = Terminal(progress=not no_progress)
+    terminal = Terminal(no_progress=no_progress)
     kept = "what was learnt up to the last checkpoint is kept; --continue goes on with it"
     with when_interrupted(kept), terminal.bar(f"training {name}") as advance:
         config = train(

@@ -90,7 +90,7 @@ def test_an_empty_hub_lists_nothing_and_says_so(upd_zoo: Command, tmp_path: Path
     text, data = (upd_zoo("list", "--hub", tmp_path / "empty", *option) for option in ([], ["--json"]))
     assert (text.code, text.out, data.json) == (0, "", [])
     assert "empty holds no model yet" in text.err
-    assert "--hub out/demo/hub" in text.err
+    assert "upd-zoo train makes one, upd-zoo publish puts it there" in text.err
     assert "empty holds no such model" in upd_zoo("list", "--hub", tmp_path / "empty", "--method", "vae").err
 
 

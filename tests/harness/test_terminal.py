@@ -72,7 +72,7 @@ def test_work_in_a_pipe_says_now_and_then_how_far_it_is(
     assert 5 <= len(lines) <= 12
 
 
-@pytest.mark.parametrize("terminal", [Terminal(quiet=True), Terminal(progress=False)])
+@pytest.mark.parametrize("terminal", [Terminal(quiet=True), Terminal(no_progress=True)])
 def test_nothing_is_said_of_progress_where_it_is_not_wanted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: Terminal
 ) -> None:

@@ -3,22 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
+from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
-from upd_zoo.errors import UsageError
-
-
-def named(model: str, revision: str | None) -> str:
-    """Return the name of a model with the revision that was asked for, by the one way or the other.
-
-    Raises:
-        UsageError: It was asked for by both.
-    """
-    if revision is None:
-        return model
-    if "@" in model:
-        raise UsageError(f"{model} names a revision, and so does --revision", "one of the two")
-    return f"{model}@{revision}"
-
 
 _LOCAL: Final = "local"
 _AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
@@ -41,49 +27,28 @@ def revision_of(name: str) -> str:
     return _LOCAL if is_folder(name) else name.partition("@")[2] or "main"
 
 
-def fetch(
-    model: str,
-    names: Any,
-    hub: str | None,
-    offline: bool,
-    token: str | None,
-    cache_dir: Path | None,
-    terminal: Terminal,
-    force: bool = False,
-) -> Any:
+def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -> Any:
     """Return files of a model, pulled from its hub or verified in its folder."""
     from upd_zoo.artefact.folder import verify
-    from upd_zoo.hub import open_hub
     from upd_zoo.hub.hub import Pulled
     from upd_zoo.vocabulary import ModelId
 
+    model = origin.name
     if is_folder(model):
         return Pulled(Path(model), _LOCAL, verify(Path(model), names))
     with when_interrupted(_AFTER_A_PULL), terminal.bar(f"pulling {model}") as advance:
-        pulled = open_hub(hub, cache_dir, offline, token).fetch(ModelId.parse(model), names, advance, force=force)
+        pulled = origin.open().fetch(ModelId.parse(model), names, advance, force=force)
     if pulled.unasked:
         terminal.say(f"{pulled.unasked}; what was pulled of {model} before is used: {pulled.revision}")
     return pulled
 
 
-def load(
-    model: str,
-    hub: str | None,
-    backend: str,
-    device: str,
-    threads: int | None,
-    precision: str,
-    offline: bool,
-    token: str | None,
-    cache_dir: Path | None,
-    terminal: Terminal,
-) -> Any:
+def load(origin: Origin, running: Running, terminal: Terminal) -> Any:
     """Return a model ready to run, as `load_folder` does, having fetched what its backend needs."""
     from upd_zoo.runtime.folder import FILES, RECORDS, load_folder
 
-    names = (*RECORDS, *FILES.get(backend, ()))
-    pulled = fetch(model, names, hub, offline, token, cache_dir, terminal)
-    return load_folder(pulled.folder, backend, device, threads, precision)
+    pulled = fetch(origin, (*RECORDS, *FILES.get(running.backend, ())), terminal)
+    return load_folder(pulled.folder, running.backend, running.device, running.threads, running.precision)
 
 
 def announce(model: Any, terminal: Terminal) -> None:

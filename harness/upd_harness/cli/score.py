@@ -1,111 +1,143 @@
 """The command `upd-zoo score`."""
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from upd_harness.cli.fetching import announce, as_argument, load, named, revision_of
-from upd_harness.cli.options import (
-    Backend,
-    BatchSize,
-    CacheDir,
-    Device,
-    HubOption,
-    Json,
-    ModelOption,
-    NoProgress,
-    Offline,
-    Precision,
-    Quiet,
-    Revision,
-    Threads,
-    Token,
-)
-from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
+from upd_harness.cli.fetching import announce, as_argument, load, revision_of
+from upd_harness.cli.options import ChosenOrigin, Output, Running, command
+from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import legible
 from upd_zoo.errors import InputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:  # importing what scores takes longer than --help may
     from upd_harness.scoring.folder import Summary
+    from upd_harness.scoring.heads import Heads
     from upd_harness.scoring.parts import Shard
+    from upd_zoo.artefact.records import Config
 
 
-@reports_errors
-def score(
-    inputs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, searched recursively; or one image.")],
-    model: ModelOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
-    revision: Revision = None,
-    hub: HubOption = None,
-    device: Device = "auto",
-    backend: Backend = "onnx",
-    precision: Precision = "float32",
-    batch_size: BatchSize = 16,
-    threads: Threads = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
-    prepare: Annotated[bool, typer.Option("--prepare", help="Find the brain in whole heads first.")] = False,
-    template: Annotated[Path | None, typer.Option("--template", help="Its space, if not MNI152.")] = None,
-    extractor: Annotated[str, typer.Option("--extractor", help="hd-bet, or a command, to find brains.")] = "",
-    resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False,
-    num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Split the inputs over so many runs.")] = 1,
-    part_id: Annotated[
-        str, typer.Option("--part-id", help="Which of them this is, from 0; all puts them together.")
-    ] = "0",
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which inputs of a folder a run takes.
+
+    Attributes:
+        include: Patterns of which one must match; none for all.
+        exclude: Patterns of which none may.
+        num_parts: Over how many runs the inputs are split.
+        part_id: Which of them this is, from 0; or what puts all together.
+    """
+
     include: Annotated[
         list[str] | None, typer.Option("--include", help="Only inputs that match; may be given again.")
-    ] = None,
+    ] = None
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", help="No inputs that match; may be given again.")
-    ] = None,
-    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write whole paths into the results.")] = False,
-    offline: Offline = False,
-    token: Token = None,
-    cache_dir: CacheDir = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    no_progress: NoProgress = False,
+    ] = None
+    num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Number of parts of the run.")] = 1
+    part_id: Annotated[
+        str, typer.Option("--part-id", help="Index of this part, from 0; all puts the parts together.")
+    ] = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparing:
+    """How brains are found in whole heads.
+
+    Attributes:
+        prepare: Whether they are.
+        template: In whose space the model works, if not MNI152's.
+        extractor: The program that finds them; empty for what is built in.
+    """
+
+    prepare: Annotated[bool, typer.Option("--prepare", help="Find the brain in whole heads first.")] = False
+    template: Annotated[Path | None, typer.Option("--template", help="Its space, if not MNI152.")] = None
+    extractor: Annotated[str, typer.Option("--extractor", help="hd-bet, or a command, to find brains.")] = ""
+
+    def heads(self, config: "Config") -> "Heads | None":
+        """Return what prepares heads for a model; None for nothing."""
+        from upd_harness.scoring.heads import Heads
+
+        return Heads.known_to(config, self.template, self.extractor) if self.prepare else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """What is written, and what becomes of what is there.
+
+    Attributes:
+        output: Folder of the results.
+        resume: Whether the run that is there goes on.
+        overwrite: Whether it makes room for another.
+        keep_paths: Whether the results tell whole paths.
+    """
+
+    output: Output
+    resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False
+    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write whole paths into the results.")] = False
+
+    @property
+    def mode(self) -> Literal["new", "continue", "overwrite"]:
+        """What becomes of what is there."""
+        return "continue" if self.resume else "overwrite" if self.overwrite else "new"
+
+
+@command
+def score(
+    inputs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, searched recursively; or one image.")],
+    origin: ChosenOrigin,
+    writing: Writing,
+    running: Running,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
+    *,
+    wanted: Wanted,
+    preparing: Preparing,
+    terminal: Terminal,
 ) -> int:
     """Score a folder of images: maps in each image's own space, a table and a report."""
     from dataclasses import asdict
 
     from upd_harness.scoring.folder import Settings, merge_parts, score_folder
-    from upd_harness.scoring.heads import Heads
     from upd_harness.scoring.parts import Shard
 
-    if resume and overwrite:
-        raise UsageError("--continue and --overwrite exclude each other", "one of the two")
-    if not prepare and (template or extractor):
-        raise UsageError("nothing is prepared with --template or --extractor alone", "both with --prepare")
-    shard = _shard(part_id, num_parts, again=resume or overwrite)
-    mode: Final = "continue" if resume else "overwrite" if overwrite else "new"
-    terminal = Terminal(as_json, quiet, not no_progress)
-    name = named(model, revision)
+    _check(writing, preparing)
+    shard = _shard(wanted.part_id, wanted.num_parts, again=writing.mode != "new")
+    name = origin.name
     if not inputs.exists():
         raise NotFoundError(f"the input {inputs} does not exist", "a folder of images, or one image")
-    loaded = load(name, hub, backend, device, threads, precision, offline, token, cache_dir, terminal)
+    loaded = load(origin, running, terminal)
     announce(loaded, terminal)
-    heads = Heads.known_to(loaded.config, template, extractor) if prepare else None
-    settings = Settings(batch_size, workers, mode, shard or Shard(), heads, tuple(include or ()), tuple(exclude or ()))
-    arguments: dict[str, Any] = {
-        "inputs": inputs,
-        "model": as_argument(model),
-        "output": output,
-        "batch_size": batch_size,
-    }
-    arguments |= {"workers": workers, "threads": threads, "continue": resume, "overwrite": overwrite}
-    arguments |= {"prepare": prepare, "template": template, "include": include, "exclude": exclude}
-    told: dict[str, Any] = {"revision": revision_of(name), "arguments": _whole(arguments) if keep_paths else arguments}
+    heads, patterns = preparing.heads(loaded.config), (tuple(wanted.include or ()), tuple(wanted.exclude or ()))
+    settings = Settings(running.batch_size, workers, writing.mode, shard or Shard(), heads, *patterns)
+    arguments: dict[str, Any] = {"inputs": inputs, "model": as_argument(origin.model), "output": writing.output}
+    arguments |= {"batch_size": running.batch_size, "workers": workers, "threads": running.threads}
+    arguments |= {"continue": writing.resume, "overwrite": writing.overwrite}
+    arguments |= {"prepare": preparing.prepare, "template": preparing.template}
+    arguments |= {"include": wanted.include, "exclude": wanted.exclude}
+    arguments = _whole(arguments) if writing.keep_paths else arguments
+    told: dict[str, Any] = {"revision": revision_of(name), "arguments": arguments}
     if shard is None:
-        summary = merge_parts(loaded, inputs, output, num_parts, settings, **told)
+        summary = merge_parts(loaded, inputs, writing.output, wanted.num_parts, settings, **told)
     else:
-        kept = "what is finished is kept; --continue goes on with it"
-        with when_interrupted(kept), terminal.bar("scoring") as advance:
-            summary = score_folder(loaded, inputs, output, settings, on_progress=advance, **told)
+        with when_interrupted(_KEPT), terminal.bar("scoring") as advance:
+            summary = score_folder(loaded, inputs, writing.output, settings, on_progress=advance, **told)
     terminal.data(asdict(summary) | {"report": str(summary.report)}, as_text(summary))
     return InputError.exit_code if summary.failed else 0
+
+
+_KEPT: Final = "what is finished is kept; --continue goes on with it"
+
+
+def _check(writing: Writing, preparing: Preparing) -> None:
+    """Refuse options that exclude each other, and those that do nothing alone."""
+    if writing.resume and writing.overwrite:
+        raise UsageError("--continue and --overwrite exclude each other", "one of the two")
+    if not preparing.prepare and (preparing.template or preparing.extractor):
+        raise UsageError("nothing is prepared with --template or --extractor alone", "both with --prepare")
 
 
 def _shard(part: str, parts: int, *, again: bool) -> "Shard | None":

@@ -5,10 +5,13 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec
+from typing import Annotated, Any, Final, ParamSpec
+
+import typer
 
 from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
@@ -28,15 +31,19 @@ _NOTE: Final = 24
 class Terminal:
     """How talkative a command is.
 
+    It is the group of options that every command takes.
+
     Attributes:
         as_json: Whether stdout carries JSON instead of text.
         quiet: Whether nothing but data and errors is said.
-        progress: Whether progress is shown: as a bar on a terminal, as a line now and then elsewhere.
+        verbose: Whether errors tell where they arose.
+        no_progress: Whether no progress is shown; else it is a bar on a terminal, a line now and then elsewhere.
     """
 
-    as_json: bool = False
-    quiet: bool = False
-    progress: bool = True
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but data and errors.")] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell of errors where they arose.")] = False
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False
 
     def data(self, value: Any, text: str) -> None:
         """Write the answer of a command: `value` as JSON, or `text`."""
@@ -52,10 +59,17 @@ class Terminal:
         if not self.quiet:
             sys.stderr.write(legible(text, _LAYOUT) + "\n")
 
+    def fail(self, text: str, code: int) -> int:
+        """Write the error that is being handled, and return its exit code."""
+        if self.verbose:
+            sys.stderr.write(legible(traceback.format_exc(), _LAYOUT))
+        sys.stderr.write(f"error: {legible(text)}\n")
+        return code
+
     @contextmanager
     def bar(self, work: str) -> Iterator[Report]:
         """Give a function that shows how far a piece of work is."""
-        if self.quiet or not self.progress:
+        if self.quiet or self.no_progress:
             yield silent
             return
         if not sys.stderr.isatty():
@@ -112,30 +126,34 @@ def when_interrupted(truth: str) -> Iterator[None]:
         raise KeyboardInterrupt(truth) from None
 
 
-def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Arguments, None]:
-    """Turn the errors that upd-zoo raises on purpose into one line and an exit code; a bug keeps its traceback.
+def finish(work: Callable[[], int | None], terminal: Terminal) -> None:
+    """Do the work of a command; tell the errors that upd-zoo raises on purpose in a line, and end with an exit code.
 
-    So do those of the operating system, such as a full disk: they are nobody's bug.
+    So are those of the operating system told, such as a full disk: they are nobody's bug. A bug keeps its traceback.
     """
+    try:
+        code = work()
+    except UpdZooError as error:
+        code = terminal.fail(str(error), error.exit_code)
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(": ".join(("interrupted", *interrupt.args)) + "\n")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `upd-zoo list | head` does; the rest is nobody's.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        code = terminal.fail(f"{where}{error.strerror or error}.", UpdZooError.exit_code)
+    if code:
+        raise SystemExit(code)
+
+
+def reports_errors(command: Callable[Arguments, int | None]) -> Callable[Arguments, None]:
+    """Let `finish` do the work of a command that has no options for what it says."""
 
     @functools.wraps(command)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        try:
-            code = command(*args, **kwargs)
-        except UpdZooError as error:
-            sys.stderr.write(f"error: {legible(str(error))}\n")
-            code = error.exit_code
-        except KeyboardInterrupt as interrupt:
-            sys.stderr.write(": ".join(("interrupted", *interrupt.args)) + "\n")
-            code = INTERRUPTED
-        except BrokenPipeError:
-            # The reader of our output has gone, as `upd-zoo list | head` does; the rest is nobody's.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            sys.stderr.write(f"error: {legible(f'{where}{error.strerror or error}')}.\n")
-            code = UpdZooError.exit_code
-        raise SystemExit(code or 0)
+        finish(functools.partial(command, *args, **kwargs), Terminal())
 
     return wrapped

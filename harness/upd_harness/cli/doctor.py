@@ -1,0 +1,47 @@
+"""The commands `upd-zoo doctor` and `upd-zoo doctor data`."""
+
+from typing import Annotated
+
+import typer
+
+from upd_harness.cli.options import CacheDir, Data, HubOption, command
+from upd_harness.cli.terminal import Terminal
+from upd_zoo.errors import ToleranceError
+from upd_zoo.vocabulary import Protocol
+
+doctor = typer.Typer(rich_markup_mode=None, help="Show what this machine has, or what is wrong with prepared stores.")
+
+
+@doctor.callback(invoke_without_command=True)
+@command
+def examine_machine(
+    context: typer.Context, hub: HubOption = None, cache_dir: CacheDir = None, *, terminal: Terminal
+) -> None:
+    """Show what this machine has: versions, devices, hub, cache and data folders."""
+    if context.invoked_subcommand is not None:
+        return
+    from upd_harness.checks.machine import examine
+
+    facts = examine(hub, cache_dir)
+    terminal.data(facts, "\n".join(f"{name:24}{value}" for name, value in facts.items()))
+
+
+@doctor.command("data")
+@command
+def examine_data(
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as idrid; its test sets are looked at too.")],
+    data: Data = None,
+    protocol: Annotated[Protocol, typer.Option("--protocol", help="study or sound.")] = Protocol.SOUND,
+    *,
+    terminal: Terminal,
+) -> int:
+    """Look for shared subjects, repeated, empty, bright or turned images and confounded tests; exit code 8 if any."""
+    from upd_harness.checks.stores import as_document, as_text, check, stores_to_check
+    from upd_zoo.sources.preparation import data_folder
+    from upd_zoo.vocabulary import get_domain
+
+    stores = stores_to_check(data_folder(data), get_domain(domain), protocol)
+    with terminal.bar("checking") as advance:
+        findings = check(stores, advance)
+    terminal.data(as_document(stores, findings), as_text(stores, findings))
+    return ToleranceError.exit_code if findings else 0

@@ -1,0 +1,83 @@
+"""The command `upd-zoo evaluate`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from upd_harness.cli.fetching import announce, as_argument, is_folder, load, revision_of
+from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, command
+from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_harness.report.text import table
+from upd_zoo.errors import UsageError
+
+if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
+    from upd_harness.evaluation.run import Evaluation
+
+
+@command
+def evaluate(
+    origin: ChosenOrigin,
+    output: Output,
+    test_set: Annotated[str | None, typer.Option("--test-set", help="Which; else the one that MODEL names.")] = None,
+    data: Data = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
+    *,
+    running: Running,
+    terminal: Terminal,
+) -> None:
+    """Measure a model on a prepared test set, beside trivial baselines."""
+    from upd_harness.evaluation.run import check_room
+    from upd_harness.evaluation.run import evaluate as run_evaluation
+    from upd_harness.report.html import not_clearly_better, why_undefined
+    from upd_zoo.sources.preparation import data_folder, store_path
+    from upd_zoo.stores.store import Store
+    from upd_zoo.vocabulary import ModelId, get_test_set
+
+    name = origin.name
+    if test_set is None and is_folder(name):
+        raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "add --test-set phantom-t2")
+    chosen = get_test_set(test_set or ModelId.parse(name).target)
+    check_room(output, overwrite=overwrite)
+    loaded = load(origin, running, terminal)
+    store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol))
+    announce(loaded, terminal)
+    told: dict[str, Any] = {"model": as_argument(origin.model), "test_set": chosen.id, "output": output}
+    told |= {"batch_size": running.batch_size}
+    with when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
+        evaluation = run_evaluation(
+            loaded,
+            chosen,
+            store,
+            output,
+            revision=revision_of(name),
+            batch_size=running.batch_size,
+            arguments=told,
+            on_progress=advance,
+        )
+    document = evaluation.result.model_dump(mode="json", by_alias=True)
+    for reason in why_undefined(document):
+        terminal.say(reason)
+    terminal.data(document, as_text(evaluation, chosen.title, not_clearly_better(document)))
+
+
+_KEPT: Final = "nothing was written; an earlier evaluation stands as it was"
+
+
+def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str]) -> str:
+    """Return for people what was measured on a test set of this title, and in which figures the model is poor."""
+    result = evaluation.result
+    rows = [
+        (name, *(_figure(value) for value in (found.ap_image, found.auroc, found.ap_pixel, found.dice)))
+        for name, found in ({"model": result.metrics} | result.baselines).items()
+    ]
+    head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
+    head += f"  [{', '.join(result.labels)}]\n\n" if result.labels else "\n\n"
+    text = head + table(("", "AP_i", "AUROC", "AP_p", "best Dice"), rows)
+    if poor:
+        text += f"\n\nNot clearly better than a baseline: {', '.join(poor)}"
+    return f"{text}\n\n{evaluation.report}"
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

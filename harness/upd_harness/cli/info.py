@@ -1,0 +1,51 @@
+"""The command `upd-zoo info`."""
+
+from typing import TYPE_CHECKING
+
+from upd_harness.cli.fetching import fetch
+from upd_harness.cli.options import Origin, command
+from upd_harness.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from upd_zoo.artefact.calibration import Calibration
+    from upd_zoo.artefact.records import Config, Manifest
+
+
+@command
+def info(origin: Origin, terminal: Terminal) -> None:
+    """Show what a model is, how it was made and what healthy images score."""
+    from upd_zoo.artefact.calibration import Calibration
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config
+    from upd_zoo.runtime.folder import RECORDS
+
+    pulled = fetch(origin, RECORDS, terminal)
+    config = read_record(pulled.folder / CONFIG, Config)
+    calibration = read_record(pulled.folder / CALIBRATION, Calibration)
+    facts = _facts(pulled.revision, config, calibration, pulled.manifest)
+    records = {"config": config, "calibration": calibration, "manifest": pulled.manifest}
+    documents = {name: record.model_dump(mode="json", by_alias=True) for name, record in records.items()}
+    terminal.data(documents, "\n".join(f"{name:18}{value}" for name, value in facts.items()))
+
+
+def _facts(revision: str, config: "Config", calibration: "Calibration", manifest: "Manifest") -> dict[str, str]:
+    """Return what people want to know of a model."""
+    return {
+        "model": config.id,
+        "revision": revision,
+        "labels": ", ".join(config.labels) or "none",
+        "method": f"{config.title}, protocol {config.protocol}",
+        "domain": config.domain,
+        "input": f"{config.input.channels} x {config.input.height} x {config.input.width}, [0, 1], {config.framing}",
+        "training": f"{config.training.steps} steps of {config.training.batch_size}, seed {config.training.seed}",
+        "trained on": f"{config.training.images} images of {config.training.subjects} subjects",
+        "calibrated on": f"{calibration.image_scores.count} images of {calibration.subject_scores.count} subjects",
+        "image threshold": f"{calibration.image_threshold:.6g}",
+        "subject threshold": f"{calibration.subject_threshold:.6g}",
+        "made": f"{manifest.created}, commit {manifest.source_commit or 'unknown'}",
+        "files": ", ".join(f"{name} ({_size(record.bytes)})" for name, record in manifest.files.items()),
+    }
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

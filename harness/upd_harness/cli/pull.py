@@ -1,0 +1,29 @@
+"""The command `upd-zoo pull`."""
+
+from typing import Annotated
+
+import typer
+
+from upd_harness.cli.fetching import fetch
+from upd_harness.cli.options import Origin, command
+from upd_harness.cli.terminal import Terminal
+from upd_zoo.errors import UsageError
+
+
+@command
+def pull(
+    origin: Origin,
+    formats: Annotated[str, typer.Option("--format", help="onnx, torchscript, torch or all.")] = "onnx",
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is already here.")] = False,
+    *,
+    terminal: Terminal,
+) -> None:
+    """Fetch a model, check the SHA-256 of every file, and print the folder it lies in."""
+    from upd_zoo.artefact.records import CARD
+    from upd_zoo.runtime.folder import FILES, RECORDS
+
+    if formats != "all" and formats not in FILES:
+        raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
+    names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
+    pulled = fetch(origin, names, terminal, force)
+    terminal.data({"folder": str(pulled.folder), "revision": pulled.revision}, str(pulled.folder))
