@@ -1,7 +1,7 @@
 """Brain extraction: which voxels of a whole head are brain, without weights and without a download.
 
     1. The head is evened out (N4), and its voxels fall into three classes by brightness; bone, air and fluid are dark.
-    2. Of what is not dark, a ball is taken away all around, until brain and scalp hang together no more; the largest
+    2. Of what is not dark, a ball is taken away all around, until brain and scalp come apart; the largest
        part that is left is grown back. This is a rough brain.
     3. A template is aligned with it, which knows where a brain ends that the rough one does not: the spinal cord is cut
        off, what the ball took from gyri comes back.

@@ -1,6 +1,6 @@
 """AMCons: a variational autoencoder whose activations are spread evenly (attention).
 
-Learnt: to code a healthy image x in 32 numbers z and to draw it again, while every pixel of it excites the first
+Learnt: to encode a healthy image x in 32 numbers z and to reconstruct it, while every pixel of it excites the first
 residual stage alike:
 
     L = Σ BCE(x̂, x) + w · ½ Σ (μ² + σ² − 1 − log σ²) − α H( softmax_p a(p) ),    z = μ + σ ε,  ε ~ N(0, I),

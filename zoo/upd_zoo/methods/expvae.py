@@ -1,6 +1,6 @@
 """ExpVAE: a variational autoencoder that is asked which pixels its code comes from (attention).
 
-Learnt: to code a healthy image x in 32 numbers z and to draw it again,
+Learnt: to encode a healthy image x in 32 numbers z and to reconstruct it,
 
     L = BCE(x̂, x) + w · ½ Σ (μ² + σ² − 1 − log σ²),    z = μ + σ ε,  ε ~ N(0, I).
 

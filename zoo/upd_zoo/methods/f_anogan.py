@@ -5,7 +5,7 @@ First a critic D and a generator G learn what healthy images x look like (Wasser
     L_D = mean D(G(z)) − mean D(x) + λ · mean (‖∇D(x̃)‖₂ − 1)²,    L_G = −mean D(G(z)),    z ~ N(0, I),
 
 with x̃ = α x + (1 − α) G(z), one α ~ U(0, 1) per image; one update each per step. Then both are fixed and an encoder E
-learns which z draws an image again. With f the features that D reads its answer from,
+learns which z reconstructs an image. With f the features that D reads its answer from,
 
     L_E = mean (x − x̂)² + κ · mean (f(x) − f(x̂))²,    x̂ = G(E(x)).
 

@@ -1,11 +1,11 @@
 """FAE: a structural feature autoencoder (feature modelling).
 
 A backbone φ, trained on photographs, describes an image by its three shallowest levels, laid over each other at stride
-4; an autoencoder learns to draw the features of healthy images again,
+4; an autoencoder learns to reconstruct the features of healthy images,
 
     L = 1 − mean SSIM( φ(x), φ̂(x) ),    window 5 x 5, σ = 1.5, constants of dynamic range 1, each channel by itself,
 
-where the features, which end in a ReLU, are not bounded and not scaled. What has not been seen is drawn badly, so
+where the features, which end in a ReLU, are neither bounded nor scaled. What has not been seen is reconstructed badly:
 
     map = upsample( mean over channels of  1 − SSIM( φ(x), φ̂(x) ) )  ∈ [0, 2].
 
@@ -65,7 +65,7 @@ class FAE(Method):
 
     Args:
         channels: Channels of the images.
-        backbone: timm name of the network whose levels of strides 2, 4 and 8 are drawn again.
+        backbone: timm name of the network whose levels of strides 2, 4 and 8 are reconstructed.
         widths: Channels of the autoencoder after each halving.
         dropout: Share of channels dropped after each halving and doubling, in training.
         adapt_batch_norm: Whether training re-estimates the backbone's running statistics on its own images.

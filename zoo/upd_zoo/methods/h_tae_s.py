@@ -1,6 +1,6 @@
 """H-TAE-S: a hierarchical transformer autoencoder with skip connections (image reconstruction).
 
-Learnt: to draw a healthy image x again, from tokens that attend to each other at four sizes,
+Learnt: to reconstruct a healthy image x, from tokens that attend to each other at four sizes,
 
     L = mean |x − x̂|,    attention(Q, K, V) = softmax( Q Kᵀ / √d ) V  over all tokens of an image, in several heads.
 

@@ -1,4 +1,4 @@
-"""r-VAE: a VAE that restores an image step by step instead of drawing it anew (image reconstruction).
+"""r-VAE: a VAE that restores an image step by step instead of reconstructing it at once (image reconstruction).
 
 Learnt: what the VAE learns; a finished VAE is a finished r-VAE. An image x is then moved, from y = x on, to where the
 VAE's own loss E is smaller, while its change y − x stays smooth:

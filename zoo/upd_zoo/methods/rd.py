@@ -1,7 +1,7 @@
 """RD: reverse distillation (feature modelling).
 
 A frozen teacher E, trained on photographs, describes an image at three levels; a one-class bottleneck squeezes the
-three into one code, and a student D, a mirrored teacher, learns to draw the levels again from it. For healthy images:
+three into one code, and a student D, a mirrored teacher, learns to reconstruct the levels from it. For healthy images:
 
     L = Σ_l  mean over images of  1 − cos( vec E_l, vec D_l )
 

@@ -1,6 +1,6 @@
 """VAE: a variational autoencoder with a dense bottleneck (image reconstruction).
 
-Learnt: to code a healthy image x in a few numbers z and to draw it again,
+Learnt: to encode a healthy image x in a few numbers z and to reconstruct it,
 
     L = mean (x − x̂)² + w · mean ½ (μ² + σ² − 1 − log σ²),    z = μ + σ ε,  ε ~ N(0, I),
 

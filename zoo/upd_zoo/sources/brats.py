@@ -1,4 +1,4 @@
-"""BraTS 2020: gliomas from many hospitals, four contrasts, skull taken off, in the space of SRI24.
+"""BraTS 2020: gliomas from many hospitals, four contrasts, skull-stripped, in the space of SRI24.
 
     BraTS20_Training_001/BraTS20_Training_001_{t1,t1ce,t2,flair,seg}.nii      also .nii.gz, at any depth
 

@@ -1,4 +1,4 @@
-"""Medical Segmentation Decathlon, Task01: gliomas of BraTS 2016 and 2017, four contrasts in one file, skull taken off.
+"""Medical Segmentation Decathlon, Task01: gliomas of BraTS 2016 and 2017, four contrasts in one file, skull-stripped.
 
     imagesTr/BRATS_001.nii.gz    (240, 240, 155, 4): FLAIR, T1, T1 with contrast agent, T2
     labelsTr/BRATS_001.nii.gz    0 healthy, 1 oedema, 2 and 3 tumour
