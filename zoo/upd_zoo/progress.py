@@ -1,4 +1,4 @@
-"""How far a piece of work is: one record for everything that takes long, and what hears it where nobody listens."""
+"""How far a piece of work is: one record for everything that takes long, and a listener that ignores it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

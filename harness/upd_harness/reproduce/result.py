@@ -11,7 +11,7 @@ SCHEMA: Final = "upd-zoo/reproduction/1"
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """A table or figure of the study, made again.
+    """A table or figure of the study, reproduced.
 
     Attributes:
         item: Its name, such as `fig-1`.

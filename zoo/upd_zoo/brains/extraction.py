@@ -74,7 +74,7 @@ class Evidence:
     turn: float
 
     def doubts(self) -> list[str]:
-        """Return what is not believed of it.
+        """Return the reasons to doubt it.
 
         150 heads of healthy adults, and patients without skull, had overlaps from 0.957 and likenesses from 0.40; two
         heads upside down or back to front, 0.937 to 0.953 and 0.23 to 0.34. Left and right cannot be told apart.
@@ -107,7 +107,7 @@ class Found:
 
 
 def extract(head: Floats, grid: Grid, template: Template) -> Found:
-    """Return the brain in a whole head in T1, the first that is believed, or else the one that is doubted least.
+    """Return the brain in a whole head in T1, the first that is plausible, or else the most plausible.
 
     Args:
         head: (X, Y, Z), at 2 mm or nearly so.

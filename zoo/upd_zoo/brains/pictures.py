@@ -1,4 +1,4 @@
-"""Pictures of prepared brains, to look at: three cuts of each, and of what was not believed what was found in it."""
+"""Pictures of prepared brains, to look at: three cuts of each, and what was found in scans without a plausible brain."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -119,7 +119,7 @@ def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None
 def _put(
     place: Path, scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale
 ) -> list[Sample]:
-    """Prepare a scan and put it on the shelf; of one that is not believed, a picture."""
+    """Prepare a scan and put it on the shelf; of one without a plausible brain, a picture."""
     began = time.monotonic()
     brain = prepare_scan(scan, root, template, extractor)
     place.parent.mkdir(parents=True, exist_ok=True)

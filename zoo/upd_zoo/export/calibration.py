@@ -64,7 +64,7 @@ def calibrate(predict: Predict, store: Store, foreground: Foreground) -> Calibra
 
 
 def calibration_labels(calibration: Calibration) -> list[str]:
-    """Return what a reader of any percentile or threshold must be told of it: how few subjects it stands on."""
+    """Return what a reader of any percentile or threshold must be told of it: how few subjects it rests on."""
     subjects = calibration.subject_scores.count
     return [f"calibrated on {subjects} healthy subject{'s' * (subjects != 1)}"] if subjects < _FEW else []
 

@@ -25,7 +25,7 @@ _AGAIN: Final = "start again in a new folder"
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a training stands.
+    """How far a training has come.
 
     Attributes:
         phase: The phase that was last saved.

@@ -69,7 +69,7 @@ class Trainer:
     def minimise(
         self, method: Learner, batches: Batches, *, phase: str = "main", turns: Sequence[Turn] = (Turn(),)
     ) -> None:
-        """Descend the losses of a phase for its recipe's steps; goes on where a checkpoint stands.
+        """Minimise the losses of a phase for its recipe's steps; goes on where a checkpoint stands.
 
         Args:
             method: Changed in place.

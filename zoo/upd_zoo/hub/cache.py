@@ -167,7 +167,7 @@ class Cache:
 
     @contextmanager
     def _written(self, folder: Path) -> Iterator[None]:
-        """Let nobody else write to a folder, and clear away what a process left half written that was killed."""
+        """Keep others from writing to a folder, and clear away what a killed process left half written."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):

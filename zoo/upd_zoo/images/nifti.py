@@ -58,7 +58,7 @@ class Volume:
 
     @property
     def placement(self) -> Placement:
-        """What the header of an image on the same grid has to say of where it lies."""
+        """What the header of an image on the same grid says about where it lies."""
         return self.stored or Placement.in_millimetres(self.affine)
 
 

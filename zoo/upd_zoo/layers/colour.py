@@ -34,7 +34,7 @@ def jitter_of(numbers: Tensor, limits: tuple[float, float, float, float]) -> Jit
 
 
 def apply_jitter(pixels: Tensor, inside: Tensor, jitter: Jitter) -> Tensor:
-    """Return pixels (B, C, H, W) in [0, 1] with other colours; contrast turns about the mean of what lies `inside`.
+    """Return pixels (B, C, H, W) in [0, 1] with changed colours; contrast about the mean of what is `inside`.
 
     Grey pixels have neither saturation nor hue.
     """

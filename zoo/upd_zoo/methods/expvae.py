@@ -1,4 +1,4 @@
-"""ExpVAE: a variational autoencoder that is asked which pixels its code comes from (attention).
+"""ExpVAE: a variational autoencoder that shows which pixels its code comes from (attention).
 
 Learnt: to encode a healthy image x in 32 numbers z and to reconstruct it,
 

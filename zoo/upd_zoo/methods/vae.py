@@ -106,7 +106,7 @@ class VAE(Method):
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the image (B, C, 128, 128) that z (B, latent) stands for; no output activation."""
+        """Return the image (B, C, 128, 128) that z (B, latent) decodes to; no output activation."""
         image: Tensor = self.decoder(self.from_latent(z).unflatten(1, (-1, _SIDE, _SIDE)))
         return image
 

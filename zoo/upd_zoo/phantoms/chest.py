@@ -1,4 +1,4 @@
-"""Frontal chest radiographs that nobody had to stand for, with and without the study's three findings.
+"""Synthetic frontal chest radiographs, with and without the study's three findings.
 
 An image is made as a radiograph is: tissue thickness is added up along the beam (body, heart, vessels, bone; the lungs
 take away), and a film curve 1 - exp(-exposure x thickness) turns it into grey. `draw_*` takes a generator and returns
