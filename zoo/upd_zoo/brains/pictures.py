@@ -1,4 +1,4 @@
-"""Pictures of prepared brains, to look at: three cuts of each, and what was found in scans without a plausible brain."""
+"""Pictures of prepared brains: three cuts of each, and what was found in scans without a plausible brain."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
