@@ -298,7 +298,8 @@ def phantoms(subjects: int) -> list[Figure]:
 
 def _drawn(name: str, domain: str, subjects: int) -> Figure:
     from upd_zoo.sources.phantoms import PHANTOMS
-    from upd_zoo.sources.source import Part, Request, StoreName
+    from upd_zoo.sources.source import Request
+    from upd_zoo.stores.places import Part, StoreName
 
     inputs = PHANTOMS.opened(Request(subjects=subjects + 1))(StoreName(domain, Part.TRAIN))
     first, *others = inputs.values()

@@ -14,9 +14,10 @@ import numpy as np
 from upd_zoo.artefact.appearance import coarse, figures_of
 from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
 from upd_zoo.artefact.records import Config, PixelConvention, Training
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.runtime.model import Model, Predict
-from upd_zoo.vocabulary import IMAGE_SIZE, SCALES, ModelId, Pretrain
+from upd_zoo.vocabulary import IMAGE_SIZE, SCALES, Pretrain
 
 DOMAIN: Final = "phantom-t2"
 BATCH: Final = 16

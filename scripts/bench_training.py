@@ -9,14 +9,15 @@ import torch
 
 from bench_figures import DOMAIN, Figure, shortest
 from upd_zoo.fitting.run import LOG
+from upd_zoo.names import ModelId
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.run import encoder_of, pretrain
 from upd_zoo.recipe import load_recipe
-from upd_zoo.sources.preparation import prepare, store_path
-from upd_zoo.sources.source import Part
+from upd_zoo.sources.preparation import prepare
+from upd_zoo.stores.places import Part, store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.training import train
-from upd_zoo.vocabulary import ModelId, get_domain
+from upd_zoo.vocabulary import get_domain
 
 _MOST_WAITING: Final = 0.1
 _PRETRAINED: Final = ("fae", "vae")

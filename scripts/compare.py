@@ -38,11 +38,12 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
 from upd_zoo.recipe import Recipe, load_recipe
-from upd_zoo.sources.preparation import data_folder, store_path
+from upd_zoo.stores.places import data_folder, store_path
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import TEST_SETS, ModelId, Protocol, TestSet, get_domain
+from upd_zoo.vocabulary import TEST_SETS, Protocol, TestSet, get_domain
 
 Array = npt.NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.errors import NotFoundError
 from upd_zoo.export import export_artefact
-from upd_zoo.sources.preparation import data_folder, store_path
+from upd_zoo.stores.places import data_folder, store_path
 from upd_zoo.stores.store import FACTS, Store
 
 _PARTS = ("train", "validation")

@@ -17,9 +17,10 @@ from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_text
 from upd_zoo.method import Method
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create, registered
-from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
+from upd_zoo.vocabulary import DOMAINS, Protocol
 
 TABLE = Path(__file__).resolve().parents[1] / "cards" / "parameters.md"
 STUDY_DOMAINS = ("camcan-t2", "camcan-t1", "chexpert", "ddr")

@@ -23,11 +23,12 @@ from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.files import replacing
 from upd_zoo.fitting.run import seed_everything
 from upd_zoo.method import Method
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.registry import create, registered
-from upd_zoo.sources.preparation import source_of
-from upd_zoo.sources.source import Part, Request, StoreName
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.sources.listed import source_of
+from upd_zoo.sources.source import Request
+from upd_zoo.stores.places import Part, StoreName
 
 PICTURES: Final = Path(__file__).resolve().parents[1] / "cards" / "pictures"
 DOMAINS: Final = ("phantom-t2", "phantom-cxr", "phantom-fundus")

@@ -18,10 +18,12 @@ import typer
 from rich.console import Console
 
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
-from upd_zoo.brains.shelf import BrainSource
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing
-from upd_zoo.sources.preparation import SHELF, Preparation, data_folder, prepare, source_of
+from upd_zoo.sources.listed import source_of
+from upd_zoo.sources.of_brains import BrainSource
+from upd_zoo.sources.preparation import SHELF, Preparation, prepare
+from upd_zoo.stores.places import data_folder
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
 

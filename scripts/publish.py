@@ -16,7 +16,7 @@ from upd_zoo.errors import UsageError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.catalogue import PACKAGED, Catalogue
 from upd_zoo.hub.hub import DEFAULT_HUB, Published
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 
 @reports_errors

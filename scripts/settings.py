@@ -15,9 +15,10 @@ import typer
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_text
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.registry import registered
-from upd_zoo.vocabulary import ModelId, Protocol
+from upd_zoo.vocabulary import Protocol
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "cards" / "settings.md"
 DOMAINS: Final = {"camcan-t2": "brain T2", "camcan-t1": "brain T1", "chexpert": "chest X-ray", "ddr": "fundus"}

@@ -13,11 +13,12 @@ import typer
 
 from upd_harness.cli.making import begin, next_command
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import FULL_PROFILE, load_recipe
-from upd_zoo.sources.preparation import data_folder, store_path
+from upd_zoo.stores.places import data_folder, store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.training import train
-from upd_zoo.vocabulary import ModelId, Protocol
+from upd_zoo.vocabulary import Protocol
 
 
 @reports_errors

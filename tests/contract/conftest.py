@@ -17,10 +17,10 @@ from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
+from upd_zoo.names import ModelId
 from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
 from upd_zoo.stores.store import Store
 from upd_zoo.training import prepare_method
-from upd_zoo.vocabulary import ModelId
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.registry import create, registered
-from upd_zoo.vocabulary import ModelId, Protocol
+from upd_zoo.vocabulary import Protocol
 
 LIGHT_BACKBONE = "test_resnet"
 """timm's smallest network with strides 4, 8 and 16."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from upd_harness.reproduce import ITEMS
-from upd_zoo.sources.preparation import SOURCES
+from upd_zoo.sources.listed import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cards", "harness", "scripts", "tests", "zoo")

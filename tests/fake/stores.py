@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.sources.source import Part, StoreName
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import IMAGE_SIZE
 

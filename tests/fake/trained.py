@@ -9,9 +9,9 @@ from filelock import FileLock
 
 from fake.stores import write_tiny_store
 from upd_zoo.export import export_artefact
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.training import train
-from upd_zoo.vocabulary import ModelId
 
 GREY, COLOUR = "vae-phantom-t2", "vae-phantom-fundus"
 _SETTINGS = {"width": 4, "bottleneck": 4, "latent": 8, "dynamic_range": 32.0}

@@ -17,10 +17,11 @@ from upd_harness.cli.program import app
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, Config, PixelConvention
 from upd_zoo.hub import open_hub
+from upd_zoo.names import ModelId
 from upd_zoo.runtime.folder import load_folder
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import Framing, ModelId
+from upd_zoo.vocabulary import Framing
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ import sys, pathlib
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.errors import UsageError
 from upd_zoo.recipe import load_recipe
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 recipe = load_recipe(ModelId.parse("vae-phantom-t2"), profile="quick")
 trainer = Trainer(pathlib.Path("run"), recipe, "auto")
 print(trainer.device.type, trainer.device_note, sep=": ")

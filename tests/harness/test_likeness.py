@@ -18,7 +18,7 @@ from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.runtime.model import Model
 from upd_zoo.sources.phantoms import PHANTOMS
-from upd_zoo.sources.source import Part, StoreName
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Framing
 
 Array = npt.NDArray[np.float32]

@@ -15,8 +15,8 @@ from upd_harness.reproduce import ITEMS, OF_THE_STUDY, reproduce, write_reproduc
 from upd_harness.reproduce.fig_1 import BLOCK, measure
 from upd_harness.reproduce.result import published
 from upd_zoo.errors import MissingExtraError, NotFoundError, UsageError
-from upd_zoo.sources.preparation import prepare, store_name
-from upd_zoo.sources.source import Part
+from upd_zoo.sources.preparation import prepare
+from upd_zoo.stores.places import Part, store_name
 from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol
 

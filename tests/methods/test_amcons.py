@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from fake.stores import draw_image
 from upd_zoo.methods.amcons import AMCons, ResidualBlock, entropy
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
-from upd_zoo.vocabulary import ModelId, Protocol, ScoreRule
+from upd_zoo.vocabulary import Protocol, ScoreRule
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -16,9 +16,10 @@ from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.learner import trainable
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.methods.cflow_ad import CFlowAD, Coupling, Decoder, positional_code
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
+from upd_zoo.vocabulary import DOMAINS, Protocol
 
 LIGHT = "test_resnet"
 SWITCHES = {"first_batch_maximum", "inside_foreground"}

@@ -31,11 +31,12 @@ from upd_zoo.methods.cutpaste import (
     recall_damage,
     rotated_box,
 )
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
 from upd_zoo.runtime.eager import as_predict, load_script
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
+from upd_zoo.vocabulary import Foreground, Protocol, ScoreRule
 
 SMALL = {"network": "test_resnet", "head_depth": 1, "head_width": 8, "projection": 4, "stride": 48}
 LAYOUTS = (torch.contiguous_format, torch.channels_last)

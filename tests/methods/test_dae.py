@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.layers.resize import Resize
 from upd_zoo.methods.dae import DAE, GroupNorm, Noise, StandardisedConv2d, UNet, apply_noise, draw_noise, spread_noise
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
-from upd_zoo.vocabulary import ModelId, Protocol
+from upd_zoo.vocabulary import Protocol
 
 UPSAMPLE = Resize(16, 128, align_corners=True)
 

@@ -16,11 +16,12 @@ from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.methods.expvae import ExpVAE
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
 from upd_zoo.runtime.eager import load_script
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
+from upd_zoo.vocabulary import Foreground, Protocol, ScoreRule
 
 LATENT = 3
 PIXELS = 3 * 128 * 128

@@ -17,12 +17,13 @@ from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.methods.f_anogan import DownBlock, FAnoGAN, UpBlock
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
 from upd_zoo.runtime.eager import as_predict, load_script
 from upd_zoo.runtime.model import Predict
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
+from upd_zoo.vocabulary import Foreground, Protocol, ScoreRule
 
 BLIND = "critic.features.5.body.6.bias", "critic.features.5.shortcut.1.bias", "critic.answer.bias"
 

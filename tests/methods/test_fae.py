@@ -6,8 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from upd_zoo.methods.fae import FAE
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
-from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
+from upd_zoo.vocabulary import DOMAINS, Protocol
 
 LIGHT = "test_resnet"
 

@@ -22,9 +22,10 @@ from upd_zoo.methods.h_tae_s import (
     gather_neighbours,
     spread_neighbours,
 )
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
-from upd_zoo.vocabulary import ModelId, Protocol
+from upd_zoo.vocabulary import Protocol
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

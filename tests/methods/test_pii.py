@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from upd_zoo.errors import UsageError
 from upd_zoo.layers.poisson import blend
 from upd_zoo.methods.pii import PII, Block, Patches, apply_patches, draw_patches
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
-from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
+from upd_zoo.vocabulary import DOMAINS, Protocol
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -15,11 +15,12 @@ from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.methods.r_vae import RVAE, restoration_step
 from upd_zoo.methods.vae import VAE
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
 from upd_zoo.runtime.eager import load_script
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import Foreground, ModelId, Protocol, ScoreRule
+from upd_zoo.vocabulary import Foreground, Protocol, ScoreRule
 
 SMALL: dict[str, Any] = {"width": 4, "bottleneck": 4, "latent": 8}
 every_protocol = pytest.mark.parametrize("sampling", [False, True], ids=["sound", "study"])

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from upd_zoo.errors import UsageError
 from upd_zoo.methods.vae import VAE
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
-from upd_zoo.vocabulary import DOMAINS, ModelId, Protocol
+from upd_zoo.vocabulary import DOMAINS, Protocol
 
 
 def tiny(channels: int = 1, **settings: Any) -> VAE:

@@ -9,8 +9,9 @@ from upd_zoo.errors import NotFoundError, UpdZooError
 from upd_zoo.hub import VARIABLE, open_hub
 from upd_zoo.hub.answers import how_to_make, not_published, unknown_model
 from upd_zoo.hub.catalogue import Catalogue, Row
+from upd_zoo.names import ModelId
 from upd_zoo.roster import known_methods
-from upd_zoo.vocabulary import DOMAINS, ModelId
+from upd_zoo.vocabulary import DOMAINS
 
 PLACE = "hf://lab"
 

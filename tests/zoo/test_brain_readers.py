@@ -12,7 +12,6 @@ from fake.heads import Head
 from fake.msd_brats import CASES, write_msd_brats
 from upd_zoo.brains.scans import prepare_scan
 from upd_zoo.brains.shapes import dice
-from upd_zoo.brains.shelf import BrainSource
 from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.images.gate import read_volume
@@ -20,8 +19,10 @@ from upd_zoo.sources.atlas import ATLAS
 from upd_zoo.sources.brats import BRATS
 from upd_zoo.sources.camcan import CAMCAN
 from upd_zoo.sources.msd_brats import MSD_BRATS
-from upd_zoo.sources.preparation import prepare, store_path
-from upd_zoo.sources.source import Part, Request, StoreName
+from upd_zoo.sources.of_brains import BrainSource
+from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Request
+from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Protocol
 

@@ -22,9 +22,10 @@ from upd_zoo.errors import InputError, InputErrorCode, NotFoundError, UsageError
 from upd_zoo.sources.idrid import IDRID
 from upd_zoo.sources.ixi import IXI
 from upd_zoo.sources.open_ms import OPEN_MS
-from upd_zoo.sources.preparation import SHELF, Preparation, prepare, store_path
+from upd_zoo.sources.preparation import SHELF, Preparation, prepare
 from upd_zoo.sources.side_by_side import side_by_side
-from upd_zoo.sources.source import Part, Request, StoreName
+from upd_zoo.sources.source import Request
+from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Scale
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub.catalogue import PACKAGED, Catalogue, Row
-from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
+from upd_zoo.names import ModelId
+from upd_zoo.vocabulary import Pretrain, Protocol
 
 RD = Row("rd-camcan-t2", "main", "RD", Pretrain.IMAGENET, Protocol.STUDY, "study", (), "2026-01-31", {"onnx": 12})
 SEED = replace(RD, revision="seed-1", labels=("quick profile",))

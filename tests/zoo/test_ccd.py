@@ -18,11 +18,11 @@ from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.colour import luminance
+from upd_zoo.names import ModelId
 from upd_zoo.pretrain.ccd import CCD, NormalisedLinear, info_nce, mixed
 from upd_zoo.pretrain.views import View, apply_permutation, apply_view, draw_permutation, draw_view
 from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
-from upd_zoo.vocabulary import ModelId
 
 MANY = 3000
 TINY_VAE = {"width": 4, "bottleneck": 4, "latent": 8}

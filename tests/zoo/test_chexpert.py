@@ -11,9 +11,10 @@ from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.framing import frame
 from upd_zoo.images.gate import read_photograph
 from upd_zoo.sources.chexpert import CHEXPERT
-from upd_zoo.sources.preparation import prepare, store_path
-from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Inputs, Request
 from upd_zoo.sources.splits import shuffled
+from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Framing, Protocol
 

@@ -22,8 +22,9 @@ from fake.ddr import (
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.images.framing import frame_mask
 from upd_zoo.sources.ddr import DDR
-from upd_zoo.sources.preparation import prepare, store_path
-from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Inputs, Request
+from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Sample, Store
 from upd_zoo.vocabulary import DOMAINS, Framing, Protocol
 

@@ -14,8 +14,9 @@ from upd_zoo.hub import open_hub
 from upd_zoo.hub.folder import FolderHub
 from upd_zoo.hub.hub import Hub
 from upd_zoo.hub.huggingface import HuggingFaceHub
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
-from upd_zoo.vocabulary import ModelId, Pretrain, Protocol
+from upd_zoo.vocabulary import Pretrain, Protocol
 
 MODEL = ModelId.parse("vae-phantom-t1")
 SEED = ModelId.parse("vae-phantom-t1@seed-1")

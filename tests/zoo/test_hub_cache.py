@@ -20,7 +20,7 @@ from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.hub import Hub
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 SEED = ModelId.parse("vae-phantom-t1@seed-1")
@@ -167,7 +167,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from upd_zoo.hub import open_hub
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 def die(progress):
     if progress.what.endswith("model.onnx"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -225,7 +225,7 @@ _PULL = """
 import sys
 from pathlib import Path
 from upd_zoo.hub import open_hub
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 print(open_hub(sys.argv[1], Path(sys.argv[2])).fetch(ModelId.parse("vae-phantom-t1")).folder)
 """
 

@@ -13,7 +13,7 @@ from upd_zoo.artefact.records import MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import NotFoundError, UpdZooError, UsageError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.cached import cached, chosen, older_than, remove
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 SEED = ModelId.parse("vae-phantom-t1@seed-1")

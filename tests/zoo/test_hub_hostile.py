@@ -17,7 +17,7 @@ from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
 from upd_zoo.hub import open_hub, transfer
 from upd_zoo.hub.hub import Hub
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 NAME = "vae-phantom-t1"

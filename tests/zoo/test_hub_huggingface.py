@@ -15,8 +15,8 @@ from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.hub import Hub
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
-from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 SEED = ModelId.parse("vae-phantom-t1@seed-1")

@@ -15,7 +15,7 @@ from fake.servers import BEHAVIOURS, closed_port, serving
 from upd_zoo.errors import OfflineError
 from upd_zoo.hub import open_hub, transfer
 from upd_zoo.hub.hub import Hub
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 PATIENCE = 0.6

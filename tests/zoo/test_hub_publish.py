@@ -13,7 +13,7 @@ from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.hub import DEFAULT_HUB, Hub
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
 SEED = ModelId.parse("vae-phantom-t1@seed-1")

@@ -12,8 +12,9 @@ from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.images.framing import frame
 from upd_zoo.images.gate import read_photograph
 from upd_zoo.sources.nih import NIH
-from upd_zoo.sources.preparation import prepare, store_path
-from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Inputs, Request
+from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Sample, Store
 from upd_zoo.vocabulary import DOMAINS, Framing, Protocol
 

@@ -17,12 +17,13 @@ from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manife
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.fitting.run import LOG
 from upd_zoo.fitting.schedule import rate_factor
+from upd_zoo.names import ModelId
 from upd_zoo.pretrain.run import BACKBONE, pretrain
 from upd_zoo.progress import Progress
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.stores.store import Store
 from upd_zoo.training import prepare_method
-from upd_zoo.vocabulary import ModelId, Protocol
+from upd_zoo.vocabulary import Protocol
 
 MODEL = ModelId.parse("vae-phantom-t2")
 STEPS = 45

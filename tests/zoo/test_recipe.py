@@ -13,9 +13,10 @@ import torch
 import upd_zoo
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.fitting.schedule import rate_factor
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_pretraining, load_recipe
 from upd_zoo.registry import registered
-from upd_zoo.vocabulary import DOMAINS, MODALITIES, ModelId, Pretrain, Protocol
+from upd_zoo.vocabulary import DOMAINS, MODALITIES, Pretrain, Protocol
 
 METHODS = sorted(registered())
 DOCUMENTS: dict[str, dict[str, Any]] = {

@@ -15,17 +15,11 @@ from upd_zoo.errors import InputError, InputErrorCode, IntegrityError, NotFoundE
 from upd_zoo.images.framing import frame
 from upd_zoo.phantoms.chest import Finding, chest_phantom
 from upd_zoo.progress import Progress
+from upd_zoo.sources.listed import SOURCES
 from upd_zoo.sources.phantoms import PHANTOMS, Sizes
-from upd_zoo.sources.preparation import (
-    SOURCES,
-    data_folder,
-    prepare,
-    source_of,
-    store_name,
-    store_path,
-    stores_of,
-)
-from upd_zoo.sources.source import Inputs, Part, Request, StoreName
+from upd_zoo.sources.preparation import prepare, stores_of
+from upd_zoo.sources.source import Inputs, Request
+from upd_zoo.stores.places import Part, StoreName, data_folder, store_name, store_path
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import FACTS, IMAGES, Sample, Store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol, Scale
@@ -221,7 +215,6 @@ def test_every_source_serves_names_of_the_vocabulary_and_no_name_twice() -> None
 def test_every_synthetic_domain_is_served_whole(domain: Domain) -> None:
     tests = [test_set.id for test_set in TEST_SETS.values() if test_set.domain == domain.id]
     assert [store.target for store in stores_of(domain)] == [domain.id, domain.id, *tests]
-    assert source_of(domain.id).licence == domain.licence
 
 
 def test_every_domain_and_test_set_has_a_reader() -> None:

@@ -10,10 +10,10 @@ from fake.stores import write_tiny_store
 from upd_zoo.artefact.records import WEIGHTS
 from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.stores.store import Store
 from upd_zoo.training import train
-from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t2")
 

@@ -28,12 +28,12 @@ from upd_zoo.fitting.run import LOG, seed_everything
 from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.runtime.eager import load_detector
 from upd_zoo.stores.store import Store
 from upd_zoo.training import train
-from upd_zoo.vocabulary import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t2")
 MAIN = Phase(steps=45, optimiser={"name": "Adam", "lr": 1e-3})

@@ -1,6 +1,7 @@
 """The words of the study: names are read, resolved to what is stored, and refused with a hint."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from upd_zoo import vocabulary
 from upd_zoo.errors import UsageError
+from upd_zoo.names import ModelId
 from upd_zoo.vocabulary import (
     BRAIN_MRI,
     CHEST_XRAY,
@@ -15,12 +17,16 @@ from upd_zoo.vocabulary import (
     FUNDUS,
     MODALITIES,
     TEST_SETS,
+    Access,
+    Domain,
     Foreground,
     Framing,
-    ModelId,
     ScoreRule,
+    TestSet,
     get_domain,
     get_test_set,
+    has_study_splits,
+    read_sets,
 )
 
 METHODS = ("vae", "r-vae", "f-anogan", "h-tae-s", "fae", "padim", "cflow-ad", "rd", "amcons", "ccd")
@@ -186,3 +192,66 @@ def test_a_domain_is_no_test_set_unless_it_is_called_one() -> None:
     assert get_test_set("ddr").domain == "ddr"
     with pytest.raises(UsageError):
         get_test_set("camcan-t1")
+
+
+# The file
+
+
+OWN = """
+[domains.own-t1]
+title = "Our scanner, T1"
+modality = "brain-mri"
+contrast = "T1"
+access = "open"
+licence = "ours"
+
+[test_sets.own-tumours]
+title = "Our tumours"
+domain = "own-t1"
+has_masks = true
+"""
+
+
+def read_text(folder: Path, text: str) -> tuple[dict[str, Domain], dict[str, TestSet]]:
+    path = folder / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_sets(path)
+
+
+def test_a_file_of_ones_own_is_read_into_the_same_records(tmp_path: Path) -> None:
+    domains, test_sets = read_text(tmp_path, OWN)
+    assert domains == {"own-t1": Domain("own-t1", "Our scanner, T1", BRAIN_MRI, Access.OPEN, "ours", "T1")}
+    assert test_sets == {"own-tumours": TestSet("own-tumours", "Our tumours", "own-t1", has_masks=True)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[domains.own-t1]", "[domains.own-t1", "cannot be read"),
+        ("[domains.own-t1]", "[models.own-t1]", "'models' in own.toml is no table that is known"),
+        ("[domains.own-t1]", "[domains.Own_T1]", "'Own_T1' is no name"),
+        ("[domains.own-t1]", "[domains.own-ccd]", "no -ccd"),
+        ('title = "Our scanner, T1"', "", "'title' in domains.own-t1 of own.toml is None"),
+        ('title = "Our scanner, T1"', "title = 3", "'title' in domains.own-t1 of own.toml is 3"),
+        ('"brain-mri"', '"brain-ct"', "'modality' .* is 'brain-ct'. Accepted: brain-mri, chest-xray"),
+        ('"open"', '"secret"', "Accepted: agreement, open, synthetic"),
+        ('licence = "ours"', 'licence = "ours"\nlicense = "ours"', "has the key 'license'"),
+        ('domain = "own-t1"', 'domain = "own-t2"', "'domain' in test_sets.own-tumours .* Accepted: own-t1"),
+        ("has_masks = true", 'has_masks = "yes"', "Accepted: true or false"),
+    ],
+)
+def test_a_slip_in_a_file_is_named_with_what_is_accepted(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in OWN
+    with pytest.raises(UsageError, match=said):
+        read_text(tmp_path, OWN.replace(old, new))
+
+
+def test_a_test_set_that_is_called_like_another_domain_is_refused(tmp_path: Path) -> None:
+    second = OWN.split("[test_sets")[0].replace("own-t1", "own-tumours")
+    with pytest.raises(UsageError, match=r"test_sets\.own-tumours"):
+        read_text(tmp_path, second + OWN)
+
+
+def test_the_studys_own_splits_are_known_of_domains_and_of_test_sets() -> None:
+    assert all(map(has_study_splits, ("camcan-t1", "chexpert", "chexpert-opacity", "ddr", "atlas")))
+    assert not any(map(has_study_splits, ("ixi-t1", "idrid", "idrid-lesions", "phantom-t1", "phantom-stroke")))

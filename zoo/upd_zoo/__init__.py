@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from upd_zoo.loading import load as load
+    from upd_zoo.names import ModelId as ModelId
     from upd_zoo.runtime.model import Model as Model
-    from upd_zoo.vocabulary import ModelId as ModelId
 
 # ONNX Runtime and the Hub's library tell their makers of every run unless these stand when they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-_HOMES = {"load": "upd_zoo.loading", "Model": "upd_zoo.runtime.model", "ModelId": "upd_zoo.vocabulary"}
+_HOMES = {"load": "upd_zoo.loading", "Model": "upd_zoo.runtime.model", "ModelId": "upd_zoo.names"}
 __all__ = ["Model", "ModelId", "__version__", "load"]
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from upd_zoo.artefact.records import MANIFEST
 from upd_zoo.hub import open_hub
+from upd_zoo.names import ModelId
 from upd_zoo.runtime.folder import FILES, RECORDS, load_folder
 from upd_zoo.runtime.model import Model
-from upd_zoo.vocabulary import ModelId
 
 
 def load(

@@ -19,7 +19,8 @@ from typing import Any
 from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import NotFoundError, UsageError, closest
-from upd_zoo.vocabulary import Domain, ModelId, Pretrain, Protocol, ScoreRule
+from upd_zoo.names import ModelId
+from upd_zoo.vocabulary import Domain, Pretrain, Protocol, ScoreRule
 
 _PRETRAINING = "ccd"
 FULL_PROFILE = "full"

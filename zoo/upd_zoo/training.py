@@ -16,13 +16,14 @@ from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
 from upd_zoo.layers.folding import unfold
 from upd_zoo.method import Method
+from upd_zoo.names import ModelId
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.progress import Report, silent
 from upd_zoo.recipe import Recipe, profile_labels
 from upd_zoo.registry import registered
 from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import ModelId, Pretrain
+from upd_zoo.vocabulary import Pretrain
 
 _LOOKED_AT = 64
 """Training images from which folded batch normalisations get their statistics back."""

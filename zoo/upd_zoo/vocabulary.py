@@ -2,20 +2,21 @@
 
 A *domain* is a set of healthy images that a model learns from; a *test set* is what it is scored on. The study trains
 on CamCAN and tests on BraTS, so the two have different names, and a test set names its domain here and nowhere else.
-Everything is a frozen record; nothing in this module opens a file.
+Everything is a frozen record; which domains and test sets there are is read from `domains.toml`.
 
 Source: section V of the study (data sets), and section V-D on image-level scores (maximum for brain MRI and fundus,
 mean for chest X-ray).
 """
 
 import re
-from dataclasses import dataclass, replace
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, Literal
 
-from upd_zoo.errors import UsageError, closest, did_you_mean
-from upd_zoo.roster import known_methods
-from upd_zoo.suggestions import nearest_models
+from upd_zoo.errors import UsageError, closest
 
 IMAGE_SIZE: Final = 128
 """Height and width, in pixels, of the image that every detector takes."""
@@ -97,48 +98,38 @@ FUNDUS: Final = Modality(
 MODALITIES: Final = {modality.id: modality for modality in (BRAIN_MRI, CHEST_XRAY, FUNDUS)}
 
 
+class Access(StrEnum):
+    """How one comes by images."""
+
+    AGREEMENT = "agreement"
+    """By a data-use agreement."""
+    OPEN = "open"
+    SYNTHETIC = "synthetic"
+    """They are made on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A set of healthy images that a model learns from.
 
     Attributes:
-        access: `agreement` (a data-use agreement), `open`, or `synthetic` (made on this machine).
         licence: Under which terms the images come, as their owner names them.
         contrast: `T1` or `T2` of brain scans; empty for other images.
+        study_splits: Whether the study's own choice and split of the images is known, and filled beside the sound one.
     """
 
     id: str
     title: str
     modality: Modality
-    access: str
+    access: Access
     licence: str
     contrast: str = ""
+    study_splits: bool = False
 
     @property
     def synthetic(self) -> bool:
         """Whether the images are phantoms; results on them are labelled as such."""
-        return self.access == "synthetic"
-
-
-_AGREEMENT, _OPEN, _SYNTHETIC = "agreement", "open", "synthetic"
-
-DOMAINS: Final = {
-    domain.id: domain
-    for domain in (
-        Domain("camcan-t1", "CamCAN, T1", BRAIN_MRI, _AGREEMENT, "CamCAN data-use agreement", "T1"),
-        Domain("camcan-t2", "CamCAN, T2", BRAIN_MRI, _AGREEMENT, "CamCAN data-use agreement", "T2"),
-        Domain("chexpert", "CheXpert, no finding", CHEST_XRAY, _AGREEMENT, "Stanford research use agreement"),
-        Domain("ddr", "DDR, grade 0", FUNDUS, _AGREEMENT, "terms of the DDR authors"),
-        Domain("ixi-t1", "IXI, T1", BRAIN_MRI, _OPEN, "CC BY-SA 3.0", "T1"),
-        Domain("ixi-t2", "IXI, T2", BRAIN_MRI, _OPEN, "CC BY-SA 3.0", "T2"),
-        Domain("nih-cxr", "NIH ChestX-ray14, no finding", CHEST_XRAY, _OPEN, "no restriction; attribution"),
-        Domain("idrid", "IDRiD, grade 0", FUNDUS, _OPEN, "CC BY 4.0"),
-        Domain("phantom-t1", "Synthetic brains, T1", BRAIN_MRI, _SYNTHETIC, "Apache-2.0", "T1"),
-        Domain("phantom-t2", "Synthetic brains, T2", BRAIN_MRI, _SYNTHETIC, "Apache-2.0", "T2"),
-        Domain("phantom-cxr", "Synthetic chest radiographs", CHEST_XRAY, _SYNTHETIC, "Apache-2.0"),
-        Domain("phantom-fundus", "Synthetic fundus photographs", FUNDUS, _SYNTHETIC, "Apache-2.0"),
-    )
-}
+        return self.access is Access.SYNTHETIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +139,7 @@ class TestSet:
     Attributes:
         domain: Identifier of the domain whose models are scored here.
         has_masks: Whether pixel truth exists; without it only image-level metrics are computed.
+        study_splits: Whether the study's own choice of the images is known, and filled beside the sound one.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
@@ -156,32 +148,102 @@ class TestSet:
     title: str
     domain: str
     has_masks: bool
+    study_splits: bool = False
 
 
-TEST_SETS: Final = {
-    test_set.id: test_set
-    for test_set in (
-        TestSet("brats-t2", "BraTS 2020, T2", "camcan-t2", True),
-        TestSet("brats-t1", "BraTS 2020, T1", "camcan-t1", True),
-        TestSet("atlas", "ATLAS R2.0", "camcan-t1", True),
-        TestSet("chexpert-effusion", "CheXpert, pleural effusion", "chexpert", False),
-        TestSet("chexpert-opacity", "CheXpert, lung opacity", "chexpert", False),
-        TestSet("chexpert-enlarged", "CheXpert, enlarged cardiomediastinum", "chexpert", False),
-        TestSet("ddr", "DDR", "ddr", True),
-        TestSet("msd-brats-t1", "Medical Segmentation Decathlon Task01, T1", "ixi-t1", True),
-        TestSet("msd-brats-t2", "Medical Segmentation Decathlon Task01, T2", "ixi-t2", True),
-        TestSet("open-ms-t1", "Open MS, T1", "ixi-t1", True),
-        TestSet("open-ms-t2", "Open MS, T2", "ixi-t2", True),
-        TestSet("nih-cxr", "NIH ChestX-ray14", "nih-cxr", False),
-        TestSet("idrid", "IDRiD Part B, grades", "idrid", False),
-        TestSet("idrid-lesions", "IDRiD Part A, lesion masks", "idrid", True),
-        TestSet("phantom-t1", "Synthetic brains with tumours, T1", "phantom-t1", True),
-        TestSet("phantom-t2", "Synthetic brains with tumours, T2", "phantom-t2", True),
-        TestSet("phantom-stroke", "Synthetic brains with strokes, T1", "phantom-t1", True),
-        TestSet("phantom-cxr", "Synthetic chest radiographs with findings", "phantom-cxr", True),
-        TestSet("phantom-fundus", "Synthetic fundus photographs with lesions", "phantom-fundus", True),
+_KINDS: Final = ("domains", "test_sets")
+_SET: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""What a domain or test set may be called, for a model's name ends in it."""
+
+
+def read_sets(path: Path) -> tuple[dict[str, Domain], dict[str, TestSet]]:
+    """Return the domains and the test sets that a file states, by identifier.
+
+    Args:
+        path: TOML with a table `domains.<id>` for each domain and `test_sets.<id>` for each test set.
+
+    Raises:
+        UsageError: The file is no TOML, or a table lacks a key, has one that is not known, or has a value of another
+            kind; or a test set is of no domain of the file.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path.name} cannot be read: {error}", "TOML") from error
+    unknown = [key for key in document if key not in _KINDS or not isinstance(document[key], dict)]
+    if unknown:
+        raise UsageError(f"'{unknown[0]}' in {path.name} is no table that is known", ", ".join(_KINDS))
+    tables = {kind: document.get(kind, {}) for kind in _KINDS}
+    domains = {name: _domain(_Table(path, "domains", name, table)) for name, table in tables["domains"].items()}
+    test_sets = {
+        name: _test_set(_Table(path, "test_sets", name, table), domains) for name, table in tables["test_sets"].items()
+    }
+    return domains, test_sets
+
+
+def _domain(table: "_Table") -> Domain:
+    found = Domain(
+        table.name,
+        table.text("title"),
+        MODALITIES[table.text("modality", MODALITIES)],
+        Access(table.text("access", Access)),
+        table.text("licence"),
+        table.text("contrast", default=""),
+        table.flag("study_splits", default=False),
     )
-}
+    table.check_nothing_is_left()
+    return found
+
+
+def _test_set(table: "_Table", domains: Mapping[str, Domain]) -> TestSet:
+    domain = table.text("domain", domains)
+    if table.name in domains and table.name != domain:
+        raise UsageError(f"{table.place} is of {domain}, and a domain of its own name is there", "a name of its own")
+    found = TestSet(
+        table.name,
+        table.text("title"),
+        domain,
+        table.flag("has_masks"),
+        table.flag("study_splits", default=False),
+    )
+    table.check_nothing_is_left()
+    return found
+
+
+class _Table:
+    """A table of the file, whose values are taken key by key."""
+
+    def __init__(self, path: Path, kind: str, name: str, values: object) -> None:
+        self.name, self.place = name, f"{kind}.{name} of {path.name}"
+        if not _SET.fullmatch(name) or name.endswith("-ccd"):
+            raise UsageError(
+                f"'{name}' is no name for {kind} in {path.name}", "small letters, digits and single dashes, no -ccd"
+            )
+        if not isinstance(values, dict):
+            raise UsageError(f"{self.place} is no table", f"[{kind}.{name}] and its keys below")
+        self._left = dict(values)
+
+    def text(self, key: str, among: Iterable[str] = (), default: str | None = None) -> str:
+        """Take a text that is one of some, if any are given."""
+        value, known = self._left.pop(key, default), list(among)
+        if not isinstance(value, str) or (known and value not in known):
+            raise UsageError(f"'{key}' in {self.place} is {value!r}", ", ".join(known) or "a text")
+        return value
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """Take a truth value."""
+        value = self._left.pop(key, default)
+        if not isinstance(value, bool):
+            raise UsageError(f"'{key}' in {self.place} is {value!r}", "true or false")
+        return value
+
+    def check_nothing_is_left(self) -> None:
+        """Refuse a key that nobody took, which may be a slip of the pen."""
+        if self._left:
+            raise UsageError(f"{self.place} has the key '{next(iter(self._left))}'", "a key that other tables have")
+
+
+DOMAINS, TEST_SETS = read_sets(Path(__file__).with_name("domains.toml"))
 
 
 def get_domain(name: str) -> Domain:
@@ -213,70 +275,7 @@ def test_sets_of(domain: str) -> tuple[TestSet, ...]:
     return tuple(test_set for test_set in TEST_SETS.values() if test_set.domain == domain)
 
 
-_METHOD = re.compile(r"(?P<method>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?:\.(?P<backbone>[a-z0-9_]+(?:\.[a-z0-9_]+)?))?")
-_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_GRAMMAR = "<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>], such as rd-brats-t2 or vae-idrid@seed-1"
-
-
-def _nearest(name: str) -> str:
-    """Return what a name that does not follow the grammar may have meant, or the grammar."""
-    near = nearest_models(name, known_methods(), {*DOMAINS, *TEST_SETS})
-    return did_you_mean(near) if near else _GRAMMAR
-
-
-@dataclass(frozen=True, slots=True)
-class ModelId:
-    """The name of a model: `<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>]`.
-
-    Attributes:
-        method: Identifier of the method, such as `rd`.
-        backbone: timm name of the feature backbone where it is not the method's own; else None.
-        target: Domain or test set as the user wrote it.
-        ccd: Whether the weights started from CCD pre-training.
-        revision: `main`, or a seed such as `seed-1`.
-    """
-
-    method: str
-    backbone: str | None
-    target: str
-    ccd: bool = False
-    revision: str = "main"
-
-    @classmethod
-    def parse(cls, text: str) -> "ModelId":
-        """Read a model name.
-
-        Raises:
-            UsageError: `text` does not follow the grammar, or names no known domain or test set.
-        """
-        name, at, revision = text.partition("@")
-        if at and not _REVISION.fullmatch(revision):
-            raise UsageError(f"'{revision}' is not a revision", _GRAMMAR)
-        stem = name.removesuffix("-ccd")
-        targets = [target for target in {*DOMAINS, *TEST_SETS} if stem.endswith(f"-{target}")]
-        if not targets:
-            raise UsageError(f"'{text}' ends in no known domain or test set", _nearest(name), "upd-zoo list")
-        target = max(targets, key=len)
-        match = _METHOD.fullmatch(stem[: -len(target) - 1])
-        if match is None:
-            raise UsageError(f"'{text}' does not begin with a method", _nearest(name), "upd-zoo list")
-        return cls(match["method"], match["backbone"], target, name.endswith("-ccd"), revision or "main")
-
-    @property
-    def domain(self) -> Domain:
-        """The domain that the weights were trained on."""
-        return get_domain(self.target)
-
-    @property
-    def canonical(self) -> "ModelId":
-        """The one name under which the weights are stored: the target replaced by its domain."""
-        return replace(self, target=self.domain.id)
-
-    @property
-    def name(self) -> str:
-        """The name without its revision, which is also the name of the repository on the Hub."""
-        method = self.method if self.backbone is None else f"{self.method}.{self.backbone}"
-        return f"{method}-{self.target}{'-ccd' if self.ccd else ''}"
-
-    def __str__(self) -> str:
-        return self.name if self.revision == "main" else f"{self.name}@{self.revision}"
+def has_study_splits(target: str) -> bool:
+    """Return whether the study's own choice and split of a domain's or a test set's images is known."""
+    found = [sets[target].study_splits for sets in (DOMAINS, TEST_SETS) if target in sets]
+    return any(found)

@@ -13,7 +13,7 @@ from upd_harness.report.run_record import versions
 from upd_zoo.hub import open_hub
 from upd_zoo.runtime.devices import cuda_devices
 from upd_zoo.runtime.folder import why_not
-from upd_zoo.sources.preparation import data_folder
+from upd_zoo.stores.places import data_folder
 
 _VARIABLES: Final = ("UPD_ZOO_HUB", "UPD_ZOO_DATA", "UPD_ZOO_MAX_INPUT_BYTES", "HF_HOME", "HF_HUB_CACHE")
 _SWITCHES: Final = ("HF_HUB_OFFLINE", "HF_ENDPOINT", "CUDA_VISIBLE_DEVICES")

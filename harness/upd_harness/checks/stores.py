@@ -17,8 +17,7 @@ from upd_harness.checks.progress import in_turn
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report, silent
-from upd_zoo.sources.preparation import store_name
-from upd_zoo.sources.source import Part
+from upd_zoo.stores.places import Part, store_name
 from upd_zoo.stores.store import FACTS, Store
 from upd_zoo.vocabulary import Domain, Protocol, test_sets_of
 

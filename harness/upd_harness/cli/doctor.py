@@ -37,7 +37,7 @@ def examine_data(
 ) -> int:
     """Look for shared subjects, repeated, empty, bright or turned images and confounded tests; exit code 8 if any."""
     from upd_harness.checks.stores import as_document, as_text, check, stores_to_check
-    from upd_zoo.sources.preparation import data_folder
+    from upd_zoo.stores.places import data_folder
     from upd_zoo.vocabulary import get_domain
 
     stores = stores_to_check(data_folder(data), get_domain(domain), protocol)

@@ -30,9 +30,10 @@ def evaluate(
     from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
     from upd_harness.report.html import not_clearly_better, why_undefined
-    from upd_zoo.sources.preparation import data_folder, store_path
+    from upd_zoo.names import ModelId
+    from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import Store
-    from upd_zoo.vocabulary import ModelId, get_test_set
+    from upd_zoo.vocabulary import get_test_set
 
     name = origin.name
     if test_set is None and is_folder(name):

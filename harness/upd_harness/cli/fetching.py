@@ -31,7 +31,7 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
     """Return files of a model, pulled from its hub or verified in its folder."""
     from upd_zoo.artefact.folder import verify
     from upd_zoo.hub.hub import Pulled
-    from upd_zoo.vocabulary import ModelId
+    from upd_zoo.names import ModelId
 
     model = origin.name
     if is_folder(model):

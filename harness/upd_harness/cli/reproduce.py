@@ -20,7 +20,7 @@ def reproduce(
     """Make a table or figure of the study again, ours beside what it printed."""
     from upd_harness.reproduce import reproduce as made_again
     from upd_harness.reproduce import write_reproduction
-    from upd_zoo.sources.preparation import data_folder
+    from upd_zoo.stores.places import data_folder
 
     with terminal.bar(f"reproducing {item}") as advance:
         result = made_again(item, data_folder(data), advance)

@@ -24,7 +24,7 @@ from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import MissingExtraError, NotFoundError
 from upd_zoo.images.foreground import inside
 from upd_zoo.progress import Report
-from upd_zoo.sources.preparation import store_path
+from upd_zoo.stores.places import store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Foreground, Protocol, TestSet, get_domain
 

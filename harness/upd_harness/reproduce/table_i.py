@@ -10,7 +10,7 @@ from upd_harness.report.text import table
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Progress, Report
-from upd_zoo.sources.preparation import store_path
+from upd_zoo.stores.places import store_path
 from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import Protocol
 

@@ -1,4 +1,4 @@
-"""Data sets of brain scans: each scan is prepared once, kept on a shelf, and sliced from there.
+"""The shelf of prepared brain scans: each scan is prepared once, kept there, and sliced from there.
 
     SHELF/<subject>-<key>.npz    slices, masks and numbers of a prepared scan
     SHELF/<subject>-<key>.json   plausibility of the brain that was found, and the hashes of what it was made from
@@ -13,17 +13,13 @@ import hashlib
 import importlib.metadata
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
-from typing_extensions import override
 
-from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Space
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.pictures import picture_of
@@ -31,45 +27,11 @@ from upd_zoo.brains.scans import Scan, check_brain, prepare_scan, samples_of
 from upd_zoo.brains.template import Template, load_template
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing, sha256_of, write_json
-from upd_zoo.sources.source import DownloadedSource, Inputs, Request, StoreName
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import SCALES, Scale
+from upd_zoo.vocabulary import Scale
 
 VERSION: Final = 3
 """Of the preparation; raised whenever the same scan gives other slices."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrainSource(DownloadedSource):
-    """A data set of brain scans.
-
-    Attributes:
-        scans: Lists the scans of a store below a root that has passed `check`, by the name of their input.
-    """
-
-    _: KW_ONLY
-    scans: Callable[[StoreName, Path], Mapping[str, Scan]]
-
-    @override
-    def settings(self, request: Request) -> dict[str, Setting]:
-        extractor = Extractor.parse(request.extractor) if request.extractor else None
-        return space_of(load_template(request.template), extractor).model_dump()
-
-    @override
-    def opened(self, request: Request) -> Callable[[StoreName], Inputs]:
-        root = self.root_of(request)
-        load_template(request.template)
-        extractor = Extractor.parse(request.extractor) if request.extractor else None
-        shelf = None if request.shelf is None else request.shelf / self.id
-
-        def inputs(store: StoreName) -> Inputs:
-            found = self.scans(store, root)
-            return {
-                name: partial(read_scan, scan, root, request.template, shelf, extractor, scale=SCALES[store.protocol])
-                for name, scan in found.items()
-            }
-
-        return inputs
 
 
 def space_of(template: Template, extractor: Extractor | None) -> Space:

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from upd_zoo.errors import NotFoundError, closest, did_you_mean
+from upd_zoo.names import ModelId
 from upd_zoo.roster import known_methods
 from upd_zoo.suggestions import nearest_models
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, ModelId
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain
 
 _LIST: Final = "upd-zoo list"
 _ACCESS: Final = {

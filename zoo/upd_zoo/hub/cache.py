@@ -26,8 +26,8 @@ from upd_zoo.artefact.records import MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import HALF_WRITTEN, replacing
 from upd_zoo.hub.checks import selection
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report, silent
-from upd_zoo.vocabulary import ModelId
 
 Deliver = Callable[[str, FileRecord], Generator[bytes]]
 """Given a file's path and record, yields its bytes as the hub has them, which may be any."""

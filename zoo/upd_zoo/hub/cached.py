@@ -18,7 +18,7 @@ from upd_zoo.artefact.records import MANIFEST, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError, UsageError
 from upd_zoo.files import HALF_WRITTEN, sha256_of
 from upd_zoo.hub.cache import UNWRITABLE, Known
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 _DAY: Final = 86_400.0
 _VERSION: Final = "[0-9a-f]" * 16

@@ -17,8 +17,9 @@ from typing import Any, Final
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest, fold
 from upd_zoo.files import write_text
 from upd_zoo.hub.answers import unknown_model, unknown_revision
+from upd_zoo.names import ModelId
 from upd_zoo.roster import known_methods
-from upd_zoo.vocabulary import ModelId, Pretrain, Protocol, get_domain
+from upd_zoo.vocabulary import Pretrain, Protocol, get_domain
 
 CATALOGUE: Final = "catalogue.toml"
 PACKAGED: Final = Path(__file__).with_name(CATALOGUE)

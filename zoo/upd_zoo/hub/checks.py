@@ -9,7 +9,7 @@ from upd_zoo.artefact.record import MOST_RECORD_BYTES, read_record
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub.catalogue import Row
-from upd_zoo.vocabulary import ModelId
+from upd_zoo.names import ModelId
 
 FORMATS: Final = {"safetensors": WEIGHTS, "onnx": ONNX, "torchscript": TORCHSCRIPT}
 

@@ -25,8 +25,8 @@ from upd_zoo.hub.cache import Cache, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.checks import check_newer, publishable, read_manifest, row_of
 from upd_zoo.hub.hub import Hub, Published, Pulled
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
-from upd_zoo.vocabulary import ModelId
 
 _BLOCK: Final = 1 << 20
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from upd_zoo.hub.catalogue import Catalogue, Row
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
-from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.records import Manifest

@@ -18,8 +18,8 @@ from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooEr
 from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
 from upd_zoo.hub.catalogue import Catalogue, Row
 from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Published, Pulled
+from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
-from upd_zoo.vocabulary import ModelId
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -13,6 +13,7 @@ from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
 from upd_zoo.layers.folding import unfold
+from upd_zoo.names import ModelId
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.views import PERMUTATIONS
 from upd_zoo.pretrain.weights import write_backbone
@@ -20,7 +21,7 @@ from upd_zoo.progress import Report, silent
 from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
 from upd_zoo.registry import create
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import ModelId, Pretrain
+from upd_zoo.vocabulary import Pretrain
 
 BACKBONE: Final = "backbone"
 _STARTS: Final = {Pretrain.NONE: "random", Pretrain.IMAGENET: "timm"}

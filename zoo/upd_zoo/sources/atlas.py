@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from upd_zoo.brains.scans import Scan
-from upd_zoo.brains.shelf import BrainSource
-from upd_zoo.sources.source import StoreName
+from upd_zoo.sources.of_brains import BrainSource
 from upd_zoo.sources.splits import cut
+from upd_zoo.stores.places import StoreName
 from upd_zoo.vocabulary import Protocol
 
 STUDY_PERCENT: Final = 90
@@ -54,10 +54,7 @@ ATLAS: Final = BrainSource(
     title="ATLAS",
     serves=("atlas",),
     label="ATLAS",
-    licence="terms of the ATLAS authors",
-    citation="Liew et al., A large, curated, open-source stroke neuroimaging dataset, Scientific Data 9, 2022",
     generator=1,
-    study_splits=True,
     origin="apply at fcon_1000.projects.nitrc.org/indi/retro/atlas.html and decrypt the archive",
     expected=("**/*[tT]1w*.nii.gz",),
     scans=_scans,

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from upd_zoo.brains.scans import Scan
-from upd_zoo.brains.shelf import BrainSource
-from upd_zoo.sources.source import StoreName
+from upd_zoo.sources.of_brains import BrainSource
 from upd_zoo.sources.splits import cut
+from upd_zoo.stores.places import StoreName
 from upd_zoo.vocabulary import Protocol
 
 STUDY_PERCENT: Final = 90
@@ -60,10 +60,7 @@ BRATS: Final = BrainSource(
     title="BraTS-2020",
     serves=tuple(_CONTRASTS),
     label="BraTS 2020",
-    licence="terms of the BraTS organisers",
-    citation="Menze et al., The Multimodal Brain Tumor Image Segmentation Benchmark, IEEE TMI 34, 2015",
     generator=1,
-    study_splits=True,
     origin="register at med.upenn.edu/cbica/brats2020 and get the training data",
     expected=("**/BraTS20_Training_*/*_t1.nii*", "**/BraTS20_Training_*/*_t2.nii*"),
     scans=_scans,

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from upd_zoo.brains.scans import Scan
-from upd_zoo.brains.shelf import BrainSource
+from upd_zoo.sources.of_brains import BrainSource
 from upd_zoo.sources.radiographs import age_of, sex_of
-from upd_zoo.sources.source import Part, StoreName
 from upd_zoo.sources.splits import cut, part_of
-from upd_zoo.vocabulary import DOMAINS, Protocol
+from upd_zoo.stores.places import Part, StoreName
+from upd_zoo.vocabulary import Protocol
 
 SHARES: Final = {Part.TRAIN: 0.95, Part.VALIDATION: 0.05}
 """How the subjects are divided."""
@@ -76,10 +76,7 @@ CAMCAN: Final = BrainSource(
     title="CamCAN",
     serves=tuple(_CONTRASTS),
     label="CamCAN",
-    licence=DOMAINS["camcan-t1"].licence,
-    citation="Taylor et al., The Cam-CAN data repository, NeuroImage 144, 2017",
     generator=1,
-    study_splits=True,
     origin="apply at camcan-archive.mrc-cbu.cam.ac.uk and get the anatomical scans",
     expected=("**/sub-*_T1w.nii.gz",),
     scans=_scans,

@@ -46,9 +46,10 @@ from pathlib import Path
 from typing import Final
 
 from upd_zoo.sources.radiographs import Radiograph, age_of, sex_of
-from upd_zoo.sources.source import FolderSource, Inputs, Part, StoreName
+from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import cut, part_of, position, shuffled
 from upd_zoo.sources.tables import damaged, read_table
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.vocabulary import DOMAINS, Protocol
 
 SHARES: Final = {Part.TRAIN: 0.70, Part.VALIDATION: 0.05, Part.TEST: 0.25}
@@ -199,10 +200,7 @@ CHEXPERT: Final = FolderSource(
     title="CheXpert",
     serves=(_DOMAIN.id, *_TESTS),
     label="CheXpert, labels mined from reports",
-    licence=_DOMAIN.licence,
-    citation="Irvin et al., CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels, AAAI 2019",
     generator=1,
-    study_splits=True,
     origin="agree to its terms and get 'CheXpert-v1.0-small' or 'CheXpert-v1.0' from aimi.stanford.edu/datasets",
     expected=(_TABLE, "train"),
     find=_find,

@@ -41,9 +41,10 @@ import numpy.typing as npt
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.framing import frame, frame_mask, grids_differ, window
 from upd_zoo.images.gate import read_photograph
-from upd_zoo.sources.source import FolderSource, Inputs, Part, StoreName
+from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import cut, part_of
 from upd_zoo.sources.tables import damaged, inside
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE, Protocol
 
@@ -166,10 +167,7 @@ DDR: Final = FolderSource(
     title="DDR",
     serves=(_DOMAIN.id,),
     label="DDR",
-    licence=_DOMAIN.licence,
-    citation="Li et al., Diagnostic Assessment of Deep Learning Algorithms for DR Screening, Inf. Sci. 501, 2019",
     generator=1,
-    study_splits=True,
     origin="get 'DR_grading' and 'lesion_segmentation' as github.com/nkicsl/DDR-dataset says",
     expected=(
         *(f"{_GRADES}/{split}{suffix}" for split in _SPLITS for suffix in (".txt", "")),

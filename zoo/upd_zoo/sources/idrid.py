@@ -34,8 +34,9 @@ import numpy.typing as npt
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
 from upd_zoo.images.framing import frame, frame_mask, grids_differ
 from upd_zoo.images.gate import read_photograph
-from upd_zoo.sources.source import FolderSource, Inputs, Part, StoreName
+from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import part_of
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
 
@@ -177,8 +178,6 @@ IDRID: Final = FolderSource(
     title="IDRiD",
     serves=(_DOMAIN.id, _LESIONS),
     label="open data: IDRiD",
-    licence=_DOMAIN.licence,
-    citation="Porwal et al., Indian Diabetic Retinopathy Image Dataset (IDRiD), Data 3(3), 25, 2018",
     generator=1,
     origin="get 'A. Segmentation' and 'B. Disease Grading' from IEEE DataPort, doi:10.21227/H25W98",
     expected=(

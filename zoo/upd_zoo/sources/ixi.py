@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from upd_zoo.brains.scans import Scan
-from upd_zoo.brains.shelf import BrainSource
-from upd_zoo.sources.source import Part, StoreName
+from upd_zoo.sources.of_brains import BrainSource
 from upd_zoo.sources.splits import part_of
 from upd_zoo.sources.tables import read_table
-from upd_zoo.vocabulary import DOMAINS
+from upd_zoo.stores.places import Part, StoreName
 
 SHARES: Final = {Part.TRAIN: 0.85, Part.VALIDATION: 0.15}
 """How the subjects are divided."""
@@ -90,8 +89,6 @@ IXI: Final = BrainSource(
     title="IXI",
     serves=tuple(_CONTRASTS),
     label="open data: IXI",
-    licence=DOMAINS["ixi-t1"].licence,
-    citation="IXI dataset, brain-development.org",
     generator=1,
     origin="get IXI-T1.tar and IXI-T2.tar from brain-development.org/ixi-dataset, and unpack each into its own folder",
     expected=("**/IXI*-T1.nii.gz",),

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from upd_zoo.brains.scans import Scan
-from upd_zoo.brains.shelf import BrainSource
-from upd_zoo.sources.source import StoreName
+from upd_zoo.sources.of_brains import BrainSource
+from upd_zoo.stores.places import StoreName
 
 _T1: Final = 1
 _CONTRASTS: Final = {"msd-brats-t1": _T1, "msd-brats-t2": 3}
@@ -43,8 +43,6 @@ MSD_BRATS: Final = BrainSource(
     title="MSD-Task01",
     serves=tuple(_CONTRASTS),
     label="open data: Medical Segmentation Decathlon, Task01",
-    licence="CC BY-SA 4.0",
-    citation="Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13, 2022",
     generator=1,
     origin="get Task01_BrainTumour.tar from medicaldecathlon.com",
     expected=(_IMAGES, "labelsTr/BRATS_*.nii.gz"),

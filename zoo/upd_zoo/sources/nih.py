@@ -30,9 +30,10 @@ from typing import Final
 
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.sources.radiographs import Radiograph, age_of, sex_of
-from upd_zoo.sources.source import FolderSource, Inputs, Part, StoreName
+from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import part_of
 from upd_zoo.sources.tables import damaged, read_table
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.vocabulary import DOMAINS
 
 SHARES: Final = {Part.TRAIN: 0.60, Part.VALIDATION: 0.15, Part.TEST: 0.25}
@@ -88,8 +89,6 @@ NIH: Final = FolderSource(
     title="ChestX-ray14",
     serves=(_DOMAIN.id,),
     label="open data: NIH ChestX-ray14, labels mined from reports",
-    licence=_DOMAIN.licence,
-    citation="Wang et al., ChestX-ray8: Hospital-Scale Chest X-Ray Database and Benchmarks, CVPR 2017",
     generator=1,
     origin="get the images and 'Data_Entry_2017_v2020.csv' from nihcc.app.box.com/v/ChestXray-NIHCC",
     expected=(_TABLES, "images*"),

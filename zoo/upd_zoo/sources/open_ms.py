@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from upd_zoo.brains.scans import Scan
-from upd_zoo.brains.shelf import BrainSource
-from upd_zoo.sources.source import StoreName
+from upd_zoo.sources.of_brains import BrainSource
+from upd_zoo.stores.places import StoreName
 
 _CONTRASTS: Final = {"open-ms-t1": "t1", "open-ms-t2": "t2"}
 
@@ -65,8 +65,6 @@ OPEN_MS: Final = BrainSource(
     title="Open-MS",
     serves=tuple(_CONTRASTS),
     label="open data: Open MS",
-    licence="CC BY 4.0",
-    citation="Lesjak et al., A Novel Public MR Image Dataset of Multiple Sclerosis Patients, Neuroinformatics 16, 2018",
     generator=1,
     origin="get it from lit.fe.uni-lj.si/tools (3D MR image database of multiple sclerosis patients)",
     expected=("patient*",),

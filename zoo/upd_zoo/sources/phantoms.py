@@ -17,7 +17,8 @@ from upd_zoo.images.framing import frame, frame_mask
 from upd_zoo.phantoms.brain import Lesion, Weighting, brain_phantom
 from upd_zoo.phantoms.chest import Finding, chest_phantom
 from upd_zoo.phantoms.fundus import fundus_phantom
-from upd_zoo.sources.source import Inputs, Part, StoreName, SyntheticSource
+from upd_zoo.sources.source import Inputs, SyntheticSource
+from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, IMAGE_SIZE, SCALES, Modality, Scale, get_domain
@@ -117,8 +118,6 @@ PHANTOMS: Final = SyntheticSource(
     title="phantoms",
     serves=(*_SCANS, *_PHOTOGRAPHS),
     label="synthetic phantoms",
-    licence="Apache-2.0",
-    citation="",
     generator=2,
     draw=_draw,
 )

@@ -7,60 +7,32 @@
 Beside the store of a data set, `train.txt` lists its subjects.
 
 Where a data set has splits of the study's own, and of brain scans, which the study scales otherwise, the study's stores
-lie beside these as `train-study`, `validation-study` and `test-study`; `store_name` alone decides which of the two a
-protocol reads.
-
-To add a data set, write one file with a source (see `upd_zoo.sources.source`) and list it in `SOURCES`.
+lie beside these as `train-study`, `validation-study` and `test-study`; `upd_zoo.stores.places` alone decides which of
+the two a protocol reads.
 """
 
 import importlib.metadata
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-import platformdirs
 from threadpoolctl import threadpool_limits
 
 from upd_zoo.artefact.record import Setting
-from upd_zoo.errors import InputError, IntegrityError, NotFoundError, closest
+from upd_zoo.errors import InputError, IntegrityError, NotFoundError
 from upd_zoo.progress import Progress, Report, silent
-from upd_zoo.sources.atlas import ATLAS
-from upd_zoo.sources.brats import BRATS
-from upd_zoo.sources.camcan import CAMCAN
-from upd_zoo.sources.chexpert import CHEXPERT
-from upd_zoo.sources.ddr import DDR
-from upd_zoo.sources.idrid import IDRID
-from upd_zoo.sources.ixi import IXI
-from upd_zoo.sources.msd_brats import MSD_BRATS
-from upd_zoo.sources.nih import NIH
-from upd_zoo.sources.open_ms import OPEN_MS
-from upd_zoo.sources.phantoms import PHANTOMS
+from upd_zoo.sources.listed import source_of
 from upd_zoo.sources.side_by_side import side_by_side
-from upd_zoo.sources.source import DownloadedSource, Inputs, Part, Request, Source, StoreName
+from upd_zoo.sources.source import DownloadedSource, Inputs, Request, Source
 from upd_zoo.sources.splits import extend_list, read_list
+from upd_zoo.stores.places import Part, StoreName, store_name, store_path
 from upd_zoo.stores.store import Facts, Sample, Store, write_store
-from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain, test_sets_of
-
-SOURCES: Final[tuple[Source, ...]] = (
-    PHANTOMS,
-    IDRID,
-    NIH,
-    CHEXPERT,
-    DDR,
-    CAMCAN,
-    BRATS,
-    ATLAS,
-    IXI,
-    MSD_BRATS,
-    OPEN_MS,
-)
+from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain, has_study_splits, test_sets_of
 
 SHELF: Final = "shelf"
 """Folder, beside the stores, where what took long to prepare is kept."""
-DATA_VARIABLE: Final = "UPD_ZOO_DATA"
 STUDY_LABEL: Final = "the study's own split"
 
 
@@ -90,55 +62,6 @@ class Preparation:
 
     stores: tuple[Facts, ...]
     failures: tuple[Failure, ...]
-
-
-def data_folder(option: Path | None = None) -> Path:
-    """Return the folder of the prepared stores.
-
-    It is `option`, or else the environment variable `UPD_ZOO_DATA`, or else `data` in the user's own folder for
-    upd-zoo's data.
-    """
-    if option is not None:
-        return option
-    variable = os.environ.get(DATA_VARIABLE)
-    return Path(variable) if variable else platformdirs.user_data_path("upd-zoo", appauthor=False) / "data"
-
-
-def store_name(target: str, part: str, protocol: Protocol = Protocol.SOUND) -> StoreName:
-    """Return which store training, export and evaluation under a protocol read.
-
-    It is the study's own where the protocol is `study` and the source has such splits or the images are brain scans,
-    else the one that both read.
-
-    Args:
-        target: Identifier of a domain (for `train` and `validation`) or of a test set (for `test`).
-        part: `train`, `validation` or `test`.
-        protocol: The protocol of the model.
-
-    Raises:
-        ValueError: There is no such part.
-    """
-    own = StoreName(target, Part(part), protocol)
-    studied = any(source.study_splits and target in source.serves for source in SOURCES)
-    return own if studied or own.scale is not None else own._replace(protocol=Protocol.SOUND)
-
-
-def store_path(data: Path, target: str, part: str, protocol: Protocol = Protocol.SOUND) -> Path:
-    """Return where `store_name` of the same arguments is below the folder of the prepared stores."""
-    return data / str(store_name(target, part, protocol))
-
-
-def source_of(target: str) -> Source:
-    """Return the source that fills the stores of a domain or test set.
-
-    Raises:
-        NotFoundError: No source serves it.
-    """
-    for source in SOURCES:
-        if target in source.serves:
-            return source
-    served = {name for source in SOURCES for name in source.serves}
-    raise NotFoundError(f"no reader fills the stores of '{target}'", closest(target, served))
 
 
 def stores_of(target: Domain | TestSet, protocol: Protocol = Protocol.SOUND) -> tuple[StoreName, ...]:
@@ -250,14 +173,14 @@ def _list_of(data: Path, name: StoreName) -> Path:
 
 def _taken(data: Path, source: Source, name: StoreName) -> dict[str, StoreName]:
     """Return who is listed in another part than a store's; the study's own splits go by image, and list nobody."""
-    if _is_split_by_the_study(source, name):
+    if _is_split_by_the_study(name):
         return {}
     others = (StoreName(target, part) for target in source.serves for part in Part if part is not name.part)
     return {subject: other for other in others for subject in read_list(_list_of(data, other))}
 
 
-def _is_split_by_the_study(source: Source, name: StoreName) -> bool:
-    return source.study_splits and name.protocol is Protocol.STUDY
+def _is_split_by_the_study(name: StoreName) -> bool:
+    return has_study_splits(name.target) and name.protocol is Protocol.STUDY
 
 
 def _in_their_part(samples: Iterator[Sample], taken: dict[str, StoreName]) -> Iterator[Sample]:
@@ -307,6 +230,6 @@ def _write(
             chain(first, samples),
             channels=get_domain(name.target).modality.channels,
             has_masks=name.part is Part.TEST and TEST_SETS[name.target].has_masks,
-            labels=[source.label, *([STUDY_LABEL] if _is_split_by_the_study(source, name) else [])],
+            labels=[source.label, *([STUDY_LABEL] if _is_split_by_the_study(name) else [])],
             provenance=provenance,
         )

@@ -1,55 +1,21 @@
 """What a source of images is: where it comes from, which stores it fills, and how one of its inputs becomes samples.
 
 A source is a record and a function. A reader of a new data set is one file with a `FolderSource`, and one line in
-`upd_zoo.sources.preparation`.
+`upd_zoo.sources.listed`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from typing_extensions import override
 
 from upd_zoo.artefact.record import Setting
 from upd_zoo.errors import NotFoundError, UsageError
+from upd_zoo.stores.places import StoreName
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import SCALES, Framing, Protocol, Scale, get_domain
-
-
-class Part(StrEnum):
-    """What the images of a store are for; no subject is in two parts."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    """Healthy images that no weight has seen, for calibration."""
-    TEST = "test"
-
-
-class StoreName(NamedTuple):
-    """The name of a prepared store, which is also its place in the data folder: `idrid/train`, `ddr/train-study`.
-
-    Attributes:
-        target: A domain (train, validation) or a test set (test).
-        part: What its images are for.
-        protocol: `study` where it is chosen, split or scaled as in the study; the store that both protocols read is
-            `sound`.
-    """
-
-    target: str
-    part: Part
-    protocol: Protocol = Protocol.SOUND
-
-    @property
-    def scale(self) -> Scale | None:
-        """Which value of its brain scans becomes 1; None of photographs."""
-        return SCALES[self.protocol] if get_domain(self.target).modality.framing is Framing.SQUARE_SLICES else None
-
-    def __str__(self) -> str:
-        return f"{self.target}/{self.part}{'-study' if self.protocol is Protocol.STUDY else ''}"
-
 
 Inputs: TypeAlias = Mapping[str, Callable[[], Iterable[Sample]]]
 """The inputs of one store, in order: the name of each, and what reads it or raises `InputError`.
@@ -88,10 +54,7 @@ class Source(ABC):
         title: The data set as its authors call it.
         serves: Identifiers of the domains and test sets that it fills.
         label: What a reader of any number computed on its images must be told.
-        licence: Under which terms the images come.
-        citation: Whom to cite; empty for phantoms.
         generator: Version of the reader, raised whenever the same input gives other samples.
-        study_splits: Whether the study's own choice and split of the images is known, and filled beside the sound one.
     """
 
     id: str
@@ -99,10 +62,7 @@ class Source(ABC):
     title: str
     serves: tuple[str, ...]
     label: str
-    licence: str
-    citation: str
     generator: int
-    study_splits: bool = False
 
     def settings(self, request: Request) -> dict[str, Setting]:  # noqa: ARG002 - sources with settings use it
         """Return what of a request decides about the samples, for provenance, beyond seed and protocol."""
