@@ -26,8 +26,8 @@ _HEAD = """# Settings
 
 Written by `scripts/settings.py` from the recipes in `zoo/upd_zoo/recipes`: what each method is made and trained with,
 for the study's domains; open and synthetic domains take those of the domain they stand for. Where the protocols differ,
-the value is that of `sound`, and that of `study` stands in brackets. What a setting means is said by the docstring of
-the method's class. `pooling` makes the score of a map. What profile `quick` changes is said for T2-weighted phantoms.
+the value is that of `sound`, and that of `study` stands in brackets. The docstring of the method's class says what a
+setting means; `pooling` turns a map into a score. Changes of profile `quick` are given for T2-weighted phantoms.
 """
 
 
