@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from bench_figures import DOMAIN, Figure, shortest
-from upd_zoo.fitting.run import LOG
+from upd_zoo.fitting.run import LOG, RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.run import encoder_of, pretrain
@@ -44,7 +44,7 @@ def training(steps: int) -> list[Figure]:
 
 def _pretraining(method: str, store: Store, run: Path, steps: int) -> list[Figure]:
     base = load_recipe(ModelId(method, None, DOMAIN))
-    backbone = pretrain(base, store, run, steps=steps, weights="random")
+    backbone = pretrain(base, store, run, RunSettings(weights="random"), steps=steps)
     encoder = encoder_of(base)
     assert encoder.describe is not None  # noqa: S101 - for the types
     learner = CCD(list(encoder.parts.values()), encoder.describe, store.facts.channels)

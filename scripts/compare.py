@@ -38,6 +38,7 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Metrics, Result
 from upd_zoo.errors import InputError, UpdZooError
 from upd_zoo.files import replacing, write_json, write_text
+from upd_zoo.fitting.run import RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
 from upd_zoo.recipe import Recipe, load_recipe
@@ -143,7 +144,13 @@ def _train(cell: Cell, plan: Plan, recipe: Recipe, folder: Path) -> None:
 
     model = ModelId.parse(cell.model)
     store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol))
-    train(model, recipe, store, folder / "run", seed=cell.seed, weights=_weights(cell, plan, recipe), resume=True)
+    train(
+        model,
+        recipe,
+        store,
+        folder / "run",
+        RunSettings(seed=cell.seed, weights=_weights(cell, plan, recipe), resume=True),
+    )
 
 
 def _weights(cell: Cell, plan: Plan, recipe: Recipe) -> str | None:
@@ -181,7 +188,7 @@ def pretrain_for(cell: Cell, plan: Plan) -> dict[str, float]:
         return {}
     store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol))
     weights = plan.weights if "backbone" in base.settings else None
-    pretrain(base, store, run, steps=plan.steps, seed=cell.seed, weights=weights, resume=True)
+    pretrain(base, store, run, RunSettings(seed=cell.seed, weights=weights, resume=True), steps=plan.steps)
     return {"pretrain": round(time.monotonic() - began, 1)}
 
 

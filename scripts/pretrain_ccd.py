@@ -18,6 +18,7 @@ import typer
 
 from upd_harness.cli.making import begin, next_command
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
+from upd_zoo.fitting.run import RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.pretrain.run import BACKBONE, pretrain
 from upd_zoo.recipe import FULL_PROFILE, load_recipe
@@ -52,12 +53,9 @@ def main(
             base,
             store,
             out,
+            RunSettings(seed, device, weights, resume),
             steps=steps,
             batch_size=batch_size,
-            seed=seed,
-            device=device,
-            weights=weights,
-            resume=resume,
             on_begin=lambda backbone, note: begin(terminal, backbone.id, backbone.training, note),
             on_progress=advance,
         )

@@ -13,6 +13,7 @@ import typer
 
 from upd_harness.cli.making import begin, next_command
 from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
+from upd_zoo.fitting.run import RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import FULL_PROFILE, load_recipe
 from upd_zoo.stores.places import data_folder, store_path
@@ -48,10 +49,7 @@ def main(
             recipe,
             store,
             out,
-            seed=seed,
-            device=device,
-            weights=weights,
-            resume=resume,
+            RunSettings(seed, device, weights, resume),
             on_begin=lambda config, note: begin(terminal, name.name, config.training, note),
             on_progress=advance,
         )

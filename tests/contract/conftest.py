@@ -14,7 +14,7 @@ from contract.kinds import COLOUR, GREY, light_recipe
 from fake.stores import write_tiny_store
 from upd_zoo.artefact.records import Config
 from upd_zoo.fitting.batches import Batches
-from upd_zoo.fitting.run import LOG, seed_everything
+from upd_zoo.fitting.run import LOG, RunSettings, seed_everything
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
 from upd_zoo.names import ModelId
@@ -57,7 +57,7 @@ def pretrained(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactor
     def run_of(encoder: str, centred: bool, method: str) -> Path:
         run: Path = tmp_path_factory.mktemp("ccd")
         weights = "random" if "backbone" in light_recipe(method, GREY).settings else None
-        pretrain(light_recipe(method, GREY), stores[GREY], run, device="cpu", weights=weights)
+        pretrain(light_recipe(method, GREY), stores[GREY], run, RunSettings(device="cpu", weights=weights))
         return run / BACKBONE
 
     first: dict[tuple[str, bool], str] = {}
@@ -84,7 +84,7 @@ def fitted(
         weights = str(pretrained(name)) if model.ccd else "random" if "backbone" in recipe.settings else None
         seed_everything(0)
         trainer = Trainer(run, recipe, "cpu")
-        method, config = prepare_method(model, recipe, store, seed=0, weights=weights, device="cpu")
+        method, config = prepare_method(model, recipe, store, RunSettings(device="cpu", weights=weights))
         start = {key: tensor.clone() for key, tensor in method.state_dict().items()}
         method.fit(Batches(store, recipe.batch_size, 0, centred=recipe.centred), trainer)
         log = [json.loads(line) for line in (run / LOG).read_text().splitlines()] if (run / LOG).exists() else []

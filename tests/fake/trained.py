@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from fake.stores import write_tiny_store
 from upd_zoo.export import export_artefact
+from upd_zoo.fitting.run import RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.training import train
@@ -38,6 +39,6 @@ def _make(work: Path, model: ModelId) -> None:
     recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS})
     channels, domain = model.domain.modality.channels, model.domain.id
     store = write_tiny_store(work / "train", channels, 8, seed=1, name=f"{domain}/train")
-    train(model, recipe, store, work / "run", device="cpu")
+    train(model, recipe, store, work / "run", RunSettings(device="cpu"))
     validation = write_tiny_store(work / "validation", channels, 24, seed=2, name=f"{domain}/validation")
     export_artefact(work / "run", validation, work / "artefact")

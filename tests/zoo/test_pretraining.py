@@ -15,7 +15,7 @@ from fake.stores import write_tiny_store
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.fitting.run import LOG
+from upd_zoo.fitting.run import LOG, RunSettings
 from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.names import ModelId
 from upd_zoo.pretrain.run import BACKBONE, pretrain
@@ -44,7 +44,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def run_pretraining(store: Store, run: Path, name: str = "vae-phantom-t2", **options: Any) -> Backbone:
-    return pretrain(base_of(name), store, run, **{"steps": STEPS, "batch_size": 3, "device": "cpu", **options})
+    chosen = {key: options.pop(key) for key in ("seed", "weights", "resume") if key in options}
+    settings = RunSettings(device="cpu", **chosen)
+    return pretrain(base_of(name), store, run, settings, **{"steps": STEPS, "batch_size": 3, **options})
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +105,9 @@ def test_a_store_that_does_not_say_how_scans_are_scaled_is_refused(store: Store,
     with pytest.raises(UsageError, match=r"phantom-t2/train does not say .* prepare it again"):
         run_pretraining(older, tmp_path / "run")
     with pytest.raises(UsageError, match=r"phantom-t2/train does not say .* prepare it again"):
-        prepare_method(MODEL, base_of("vae-phantom-t2"), older, seed=0, weights=None, device="cpu")
+        prepare_method(MODEL, base_of("vae-phantom-t2"), older, RunSettings(device="cpu"))
     film = base_of("vae-phantom-cxr")
-    _, config = prepare_method(ModelId.parse("vae-phantom-cxr"), film, older, seed=0, weights=None, device="cpu")
+    _, config = prepare_method(ModelId.parse("vae-phantom-cxr"), film, older, RunSettings(device="cpu"))
     assert config.scale is None
 
 
@@ -142,7 +144,7 @@ def start(store: Store, name: str, folder: Path | None, **changes: Any) -> Any:
     """Return the configuration of a model that starts from a folder."""
     recipe = replace(load_recipe(ModelId.parse(name), Protocol.SOUND, "tiny"), **changes)
     weights = None if folder is None else str(folder)
-    return prepare_method(ModelId.parse(name), recipe, store, seed=0, weights=weights, device="cpu")[1]
+    return prepare_method(ModelId.parse(name), recipe, store, RunSettings(device="cpu", weights=weights))[1]
 
 
 def test_two_methods_start_from_the_same_network(store: Store, finished: Path) -> None:
@@ -152,12 +154,12 @@ def test_two_methods_start_from_the_same_network(store: Store, finished: Path) -
 
 
 def test_a_network_that_is_not_given_is_asked_for(store: Store) -> None:
-    with pytest.raises(UsageError, match=r"pretrain_ccd\.py vae-phantom-t2-ccd"):
+    with pytest.raises(UsageError, match=r"upd-zoo pretrain vae-phantom-t2-ccd"):
         start(store, "vae-phantom-t2-ccd", None)
 
 
 def test_a_folder_without_a_network_is_not_found(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"pretrain_ccd\.py vae-phantom-t2"):
+    with pytest.raises(NotFoundError, match=r"upd-zoo pretrain vae-phantom-t2-ccd"):
         start(store, "vae-phantom-t2-ccd", tmp_path)
 
 
@@ -230,6 +232,8 @@ def test_weights_are_not_given_to_who_draws_them(store: Store, finished: Path) -
 
 def test_a_drawn_start_where_a_method_has_photographs_is_said_in_the_labels(store: Store, tmp_path: Path) -> None:
     base = base_of("rd.test_resnet-phantom-t2")
-    backbone = pretrain(base, store, tmp_path / "run", steps=1, batch_size=2, device="cpu", weights="random")
+    backbone = pretrain(
+        base, store, tmp_path / "run", RunSettings(device="cpu", weights="random"), steps=1, batch_size=2
+    )
     assert "CCD from a random backbone" in backbone.labels
     assert backbone.id == "ccd.test_resnet-phantom-t2"

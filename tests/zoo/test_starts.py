@@ -9,6 +9,7 @@ import torch
 from fake.stores import write_tiny_store
 from upd_zoo.artefact.records import WEIGHTS
 from upd_zoo.errors import UsageError
+from upd_zoo.fitting.run import RunSettings
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
@@ -37,21 +38,20 @@ def test_weights_that_nothing_takes_are_refused(store: Store, run: Path, tmp_pat
             load_recipe(MODEL, profile="tiny", steps=1),
             store,
             run,
-            device="cpu",
-            weights=str(tmp_path / "weights.safetensors"),
+            RunSettings(device="cpu", weights=str(tmp_path / "weights.safetensors")),
         )
 
 
 def test_a_pretrained_model_needs_its_weights(store: Store, run: Path) -> None:
     model = ModelId.parse("vae-phantom-t2-ccd")
     with pytest.raises(UsageError, match="--weights"):
-        train(model, load_recipe(model, profile="quick"), store, run, device="cpu")
+        train(model, load_recipe(model, profile="quick"), store, run, RunSettings(device="cpu"))
 
 
 def test_a_random_backbone_is_said_in_the_labels(store: Store, run: Path) -> None:
     model = ModelId.parse("rd.test_resnet-phantom-t2")
     recipe = load_recipe(model, profile="quick", steps=1, batch_size=2)
-    config = train(model, recipe, store, run, device="cpu", weights="random")
+    config = train(model, recipe, store, run, RunSettings(device="cpu", weights="random"))
     assert "random backbone" in config.labels
     assert config.weights_origin is not None
     assert (config.weights_origin.backbone, config.weights_origin.source) == ("test_resnet", "random")
@@ -64,7 +64,7 @@ def test_a_backbone_from_a_file_is_trained_on(store: Store, run: Path, tmp_path:
     safetensors.torch.save_file(backbone.network.state_dict(), tmp_path / "teacher.safetensors")
     model = ModelId.parse("rd.test_resnet-phantom-t2")
     recipe = load_recipe(model, profile="quick", steps=2, batch_size=2)
-    config = train(model, recipe, store, run, device="cpu", weights=str(tmp_path / "teacher.safetensors"))
+    config = train(model, recipe, store, run, RunSettings(device="cpu", weights=str(tmp_path / "teacher.safetensors")))
     assert config.weights_origin is not None
     assert (config.weights_origin.source, config.weights_origin.name) == ("file", "teacher.safetensors")
     assert (config.pretrain, config.labels) == ("imagenet", ["tiny test store", "quick (2 steps) profile"])

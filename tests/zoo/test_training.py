@@ -24,7 +24,7 @@ from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT
 from upd_zoo.fitting.learner import Turn
-from upd_zoo.fitting.run import LOG, seed_everything
+from upd_zoo.fitting.run import LOG, RunSettings, seed_everything
 from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
@@ -38,6 +38,7 @@ from upd_zoo.training import train
 MODEL = ModelId.parse("vae-phantom-t2")
 MAIN = Phase(steps=45, optimiser={"name": "Adam", "lr": 1e-3})
 """A checkpoint every second step, so that a kill can fall between two."""
+CPU = RunSettings(device="cpu")
 RECIPE = replace(
     load_recipe(MODEL, profile="quick"),
     settings={"width": 8, "bottleneck": 4, "latent": 8},  # wide enough for rounding to depend on the memory layout
@@ -53,7 +54,7 @@ def die(progress):
     if progress.done == test.KILLED_AFTER:
         os.kill(os.getpid(), signal.SIGKILL)
 test.torch.set_num_threads(int(sys.argv[3]))
-test.train(test.MODEL, test.RECIPE, test.Store(Path(sys.argv[1])), Path(sys.argv[2]), device="cpu", on_progress=die)
+test.train(test.MODEL, test.RECIPE, test.Store(Path(sys.argv[1])), Path(sys.argv[2]), test.CPU, on_progress=die)
 """
 
 
@@ -90,7 +91,8 @@ def stop_after(step: int, phase: str = "main") -> Report:
 
 
 def run_training(store: Store, run: Path, recipe: Recipe = RECIPE, **options: Any) -> Config:
-    return train(MODEL, recipe, store, run, device="cpu", **options)
+    chosen = {key: options.pop(key) for key in ("seed", "weights", "resume") if key in options}
+    return train(MODEL, recipe, store, run, RunSettings(device="cpu", **chosen), **options)
 
 
 def abort_training(store: Store, run: Path, step: int) -> None:
@@ -291,7 +293,7 @@ def test_divergence_ends_the_run(store: Store, run: Path) -> None:
 
 def test_an_unknown_device_is_refused(store: Store, run: Path) -> None:
     with pytest.raises(UsageError, match="tpu"):
-        train(MODEL, with_steps(RECIPE, 1), store, run, device="tpu")
+        train(MODEL, with_steps(RECIPE, 1), store, run, RunSettings(device="tpu"))
 
 
 def test_the_configuration_says_how_the_model_was_made(finished: Path, store: Store) -> None:

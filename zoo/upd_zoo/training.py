@@ -1,6 +1,7 @@
 """Training of one model: what it starts from, and what its run leaves."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import plain
-from upd_zoo.fitting.run import open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.fitting.run import USUAL, RunSettings, begin, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
@@ -33,12 +34,9 @@ def train(
     model: ModelId,
     recipe: Recipe,
     store: Store,
-    run: Path,
+    run: Path | str,
+    settings: RunSettings = USUAL,
     *,
-    seed: int = 0,
-    device: str = "auto",
-    weights: str | None = None,
-    resume: bool = False,
     on_begin: Callable[[Config, str], None] | None = None,
     on_progress: Report = silent,
 ) -> Config:
@@ -49,11 +47,7 @@ def train(
         recipe: How.
         store: Healthy training images of the domain.
         run: Folder of the run.
-        seed: Decides initial weights, order of images and every draw.
-        device: `auto`, `cpu` or `cuda`.
-        weights: Where a backbone's weights come from: `random`, `timm` or a file, or the folder of one that CCD made;
-            None for what the recipe says.
-        resume: Whether to go on with what is in `run`.
+        settings: What is chosen for this run.
         on_begin: Called before the first step with the configuration and, mostly empty, a word on the device.
         on_progress: Told of every step.
 
@@ -61,41 +55,44 @@ def train(
         The configuration, as it stands in `run`.
 
     Raises:
-        UsageError: `run` is not empty and `resume` is off, or holds another run, or no generator takes the seed.
+        UsageError: `run` is not empty and is not to go on, or holds another run, or no generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: Training diverged.
     """
-    store.check_health()
-    seed_everything(seed)
-    open_run(run, resume=resume)
-    trainer = Trainer(run, recipe, device, on_progress)
-    method, config = prepare_method(model, recipe, store, seed=seed, weights=weights, device=trainer.device.type)
+    run = Path(run)
+    begin(run, store, settings)
+    trainer = Trainer(run, recipe, settings.device, on_progress)
+    method, config = prepare_method(model, recipe, store, replace(settings, device=trainer.device.type))
     config = settle(run, config)
     if on_begin is not None:
         on_begin(config, trainer.device_note)
     if not (run / WEIGHTS).is_file():
-        method.fit(Batches(store, recipe.batch_size, seed, centred=recipe.centred), trainer)
+        method.fit(Batches(store, recipe.batch_size, settings.seed, centred=recipe.centred), trainer)
         write_tensors(run / WEIGHTS, plain(method.state_dict()))
     return config
 
 
-def prepare_method(
-    model: ModelId, recipe: Recipe, store: Store, *, seed: int, weights: str | None, device: str
-) -> tuple[Method, Config]:
+def prepare_method(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) -> tuple[Method, Config]:
     """Return the untrained method with the weights that it starts from, and the configuration of the run.
+
+    Args:
+        model: Its name.
+        recipe: How it is trained.
+        store: Healthy training images.
+        settings: Those of the run, with the device that it is trained on.
 
     Raises:
         UsageError: The method takes no such weights, or needs some that are not given.
         UpdZooError: The weights cannot be used; see `initialise` and `start_from`.
     """
-    draft = _draft(model, recipe, store, seed, device)
+    draft, weights = _draft(model, recipe, store, settings), settings.weights
     method = Detector.from_config(draft).method
     if recipe.pretrain is Pretrain.NONE:
         _check_none(method, recipe, weights)
         return method, draft
     if recipe.pretrain is Pretrain.CCD:
         return method, _start_from_ccd(method, draft, recipe, weights)
-    some = Batches(store, recipe.batch_size, seed, centred=recipe.centred).sample(_LOOKED_AT)
+    some = Batches(store, recipe.batch_size, settings.seed, centred=recipe.centred).sample(_LOOKED_AT)
     return method, _start_from_photographs(method, draft, recipe, weights or "timm", some)
 
 
@@ -124,7 +121,7 @@ def _start_from_ccd(method: Method, draft: Config, recipe: Recipe, weights: str 
         raise UsageError(
             f"{draft.id} starts from a CCD backbone",
             "the folder of one",
-            f"make it with python scripts/pretrain_ccd.py {draft.id} --out RUN, then add --weights RUN/backbone",
+            f"make it with upd-zoo pretrain {draft.id} -o RUN, then add --weights RUN/backbone",
         )
     origin, backbone = start_from(method.encoders(), Path(weights), recipe)
     labels = list(dict.fromkeys((*draft.labels, *backbone.labels)))
@@ -132,7 +129,7 @@ def _start_from_ccd(method: Method, draft: Config, recipe: Recipe, weights: str 
     return draft.model_copy(update=update)
 
 
-def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str) -> Config:
+def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) -> Config:
     """Return the configuration of a method without a pre-trained backbone."""
     modality = recipe.domain.modality
     return Config(
@@ -151,6 +148,6 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, seed: int, device: str)
         weights_origin=None,
         space=Space.of(store.facts.provenance),
         scale=scale_of(recipe, store),
-        training=training_of(recipe, store, seed, device),
+        training=training_of(recipe, store, settings.seed, settings.device),
         labels=[*store.facts.labels, *profile_labels(recipe)],
     )

@@ -146,7 +146,7 @@ class Backbone(Record):
         labels: What a reader of any number of a model that starts here must be told.
     """
 
-    remedy: ClassVar[str] = "pre-train it again with scripts/pretrain_ccd.py"
+    remedy: ClassVar[str] = "pre-train it again with upd-zoo pretrain"
     schema_: Literal["upd-zoo/backbone/1"] = Field(default="upd-zoo/backbone/1", alias="schema")
     id: str
     encoder: str

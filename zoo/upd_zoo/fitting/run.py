@@ -12,6 +12,7 @@ What a pre-training leaves instead of the last is said by `upd_zoo.pretrain`.
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,6 +33,39 @@ _NAMED: Final = 4
 """How many differences of two configurations an error names."""
 
 Trained = TypeVar("Trained", Config, Backbone)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What is chosen anew for every run, whatever it makes.
+
+    Attributes:
+        seed: Decides initial weights, order of images and every draw.
+        device: `auto`, `cpu` or `cuda`.
+        weights: What networks start from: `random`, `timm`, a file, or the folder of a network that CCD pre-trained;
+            None for what the recipe says.
+        resume: Whether to go on with what is in the folder of the run.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    weights: str | None = None
+    resume: bool = False
+
+
+USUAL: Final = RunSettings()
+
+
+def begin(run: Path, store: Store, settings: RunSettings) -> None:
+    """Make ready for a run: its images are looked at, every generator is seeded, its folder is opened.
+
+    Raises:
+        UsageError: `run` is not empty and is not to go on, or no generator takes the seed.
+        IntegrityError: The store holds diseased images.
+    """
+    store.check_health()
+    seed_everything(settings.seed)
+    open_run(run, resume=settings.resume)
 
 
 def whole_lines(path: Path) -> Iterator[dict[str, Any]]:

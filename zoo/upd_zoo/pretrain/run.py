@@ -8,7 +8,7 @@ from typing import Any, Final
 from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
-from upd_zoo.fitting.run import open_run, scale_of, seed_everything, settle, training_of
+from upd_zoo.fitting.run import USUAL, RunSettings, begin, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
@@ -30,14 +30,11 @@ _STARTS: Final = {Pretrain.NONE: "random", Pretrain.IMAGENET: "timm"}
 def pretrain(
     base: Recipe,
     store: Store,
-    run: Path,
+    run: Path | str,
+    settings: RunSettings = USUAL,
     *,
     steps: int | None = None,
     batch_size: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    weights: str | None = None,
-    resume: bool = False,
     on_begin: Callable[[Backbone, str], None] | None = None,
     on_progress: Report = silent,
 ) -> Backbone:
@@ -47,12 +44,10 @@ def pretrain(
         base: Recipe of the method without CCD, which says how wide the network is and what pixels it takes.
         store: Healthy training images of the domain.
         run: Folder of the run; the network will be in its folder `backbone`.
+        settings: What is chosen for this run; its weights may be `random`, `timm` or a safetensors file, and None are
+            those that the method starts from.
         steps: Instead of the recipe's.
         batch_size: Images per step, instead of the recipe's.
-        seed: Decides initial weights, order of images and every draw.
-        device: `auto`, `cpu` or `cuda`.
-        weights: What to start from: `random`, `timm` or a safetensors file; None for what the method starts from.
-        resume: Whether to go on with what is in `run`.
         on_begin: Called before the first step with the record and, mostly empty, a word on the device.
         on_progress: Told of every step.
 
@@ -61,21 +56,20 @@ def pretrain(
 
     Raises:
         UsageError: The method starts from no pre-trained network, the store does not say how its scans are scaled,
-            `run` is not empty and `resume` is off, or it holds another run, or no generator takes the seed.
+            `run` is not empty and is not to go on, or it holds another run, or no generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
     """
-    store.check_health()
     scale_of(base, store)  # the protocol, which is recorded, then names it
-    seed_everything(seed)
-    open_run(run, resume=resume)
+    run = Path(run)
+    begin(run, store, settings)
     encoder = encoder_of(base)
-    batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, seed)
-    source = weights or _STARTS[recipe.pretrain]
+    batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, settings.seed)
+    source = settings.weights or _STARTS[recipe.pretrain]
     origin = initialise([encoder], source)
     learner = _learner(encoder, store.facts.channels, recipe.settings)
     unfolded = unfold(learner.parts, learner.describe, learner.pixels(batches.sample(recipe.batch_size)))
-    trainer = Trainer(run, recipe, device, on_progress)
+    trainer = Trainer(run, recipe, settings.device, on_progress)
     backbone = Backbone(
         id=ModelId("ccd", encoder.name, base.domain.id).name,
         encoder=encoder.name,
@@ -83,7 +77,7 @@ def pretrain(
         protocol=base.protocol,
         settings=recipe.settings,
         weights_origin=origin.model_copy(update={"unfolded": unfolded}),
-        training=training_of(recipe, store, seed, trainer.device.type),
+        training=training_of(recipe, store, settings.seed, trainer.device.type),
         labels=[*store.facts.labels, *_labels(recipe, source)],
     )
     backbone = settle(run, backbone)

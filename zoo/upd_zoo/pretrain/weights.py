@@ -44,7 +44,7 @@ def start_from(encoders: Sequence[Encoder], folder: Path, recipe: Recipe) -> tup
         raise NotFoundError(
             f"there is no pre-trained network in {folder}",
             f"a folder with {CONFIG} and {WEIGHTS}",
-            f"make RUN/backbone with python scripts/pretrain_ccd.py {recipe.method}-{recipe.domain.id} --out RUN",
+            f"make RUN/backbone with upd-zoo pretrain {recipe.method}-{recipe.domain.id}-ccd -o RUN",
         )
     verify(folder)
     backbone = read_record(folder / CONFIG, Backbone)
@@ -69,5 +69,5 @@ def _check_fit(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
             raise UsageError(
                 f"{backbone.id} was pre-trained with another {what}: {found}",
                 str(needed),
-                f"python scripts/pretrain_ccd.py {recipe.method}-{recipe.domain.id}",
+                f"upd-zoo pretrain {recipe.method}-{recipe.domain.id}-ccd",
             )
