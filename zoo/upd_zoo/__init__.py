@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upd_zoo.errors import UpdZooError as UpdZooError
+    from upd_zoo.hub import open_hub as open_hub
     from upd_zoo.loading import load as load
     from upd_zoo.names import ModelId as ModelId
     from upd_zoo.runtime.model import Model as Model
@@ -22,11 +24,21 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-_HOMES = {"load": "upd_zoo.loading", "Model": "upd_zoo.runtime.model", "ModelId": "upd_zoo.names"}
-__all__ = ["Model", "ModelId", "__version__", "load"]
+_HOMES = {
+    "Model": "upd_zoo.runtime.model",
+    "ModelId": "upd_zoo.names",
+    "UpdZooError": "upd_zoo.errors",
+    "load": "upd_zoo.loading",
+    "open_hub": "upd_zoo.hub",
+}
+__all__ = ["Model", "ModelId", "UpdZooError", "__version__", "load", "open_hub"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'upd_zoo' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -109,7 +109,7 @@ def expected(folder: Path, manifest: Manifest) -> list[str]:
     return [name for name in manifest.files if name in asked or (folder / name).exists()]
 
 
-def verify(folder: Path, names: Iterable[str] | None = None) -> Manifest:
+def verify(folder: Path | str, names: Iterable[str] | None = None) -> Manifest:
     """Check files of an artefact against its manifest.
 
     Args:
@@ -124,6 +124,7 @@ def verify(folder: Path, names: Iterable[str] | None = None) -> Manifest:
         IntegrityError: A file is missing or changed, the manifest is unreadable, or the configuration is that of
             another model.
     """
+    folder = Path(folder)
     manifest = read_record(folder / MANIFEST, Manifest)
     checked = expected(folder, manifest) if names is None else list(names)
     for name in checked:

@@ -27,9 +27,9 @@ _STAGES = 5
 
 
 def export_artefact(
-    run: Path,
+    run: Path | str,
     validation: Store,
-    folder: Path,
+    folder: Path | str,
     on_progress: Report = silent,
     training: Store | None = None,
 ) -> Manifest:
@@ -52,6 +52,7 @@ def export_artefact(
         ToleranceError: A format differs from the eager model by more than the tolerance, or healthy scores are such
             that a threshold would flag nothing.
     """
+    run, folder = Path(run), Path(folder)
     config = read_record(run / CONFIG, Config)
     _check_other_images(config, validation, training)
     if validation.facts.channels != config.input.channels:

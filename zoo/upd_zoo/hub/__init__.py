@@ -22,8 +22,8 @@ _HUGGING_FACE = re.compile(r"hf://(?P<organisation>[A-Za-z0-9]+(?:[._-][A-Za-z0-
 
 
 def open_hub(
-    location: str | None = None,
-    cache_dir: Path | None = None,
+    location: Path | str | None = None,
+    cache_dir: Path | str | None = None,
     offline: bool | None = None,
     token: str | None = None,
 ) -> Hub:
@@ -40,7 +40,8 @@ def open_hub(
     Raises:
         UsageError: `location` is neither of the two, or empty.
     """
-    named = os.environ.get(VARIABLE) if location is None else location
+    named = os.environ.get(VARIABLE) if location is None else str(location)
+    cache_dir = None if cache_dir is None else Path(cache_dir)
     implied = location is None and not named
     location = DEFAULT_HUB if implied else named or ""
     if not location.strip():

@@ -22,7 +22,7 @@ PRECISIONS: Final = ("float32", "bfloat16")
 
 
 def load_folder(
-    folder: Path,
+    folder: Path | str,
     backend: str = "onnx",
     device: str = "auto",
     threads: int | None = None,
@@ -42,6 +42,7 @@ def load_folder(
         UsageError: There is no such backend, device or precision, or not with this backend.
         MissingExtraError: The backend needs torch, which is not installed.
     """
+    folder = Path(folder)
     if backend not in FILES:
         raise UsageError(f"no backend is called '{backend}'", ", ".join(FILES))
     if precision not in PRECISIONS:

@@ -25,7 +25,7 @@ The slowest method, CutPaste, took 50 s for 16 images on two cores that other pr
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Model:
     """A model ready to run; call it with (B, C, 128, 128) float32 in [0, 1].
 
@@ -38,6 +38,7 @@ class Model:
         precision: `float32` or `bfloat16`.
         predict: Images to maps (B, 1, 128, 128) and scores (B,), both float32, higher is more anomalous.
         device_note: Why it runs on the CPU although there is a CUDA device; mostly empty.
+        revision: Under which revision it was asked for; empty of a model that was loaded from its folder.
     """
 
     config: Config
@@ -48,6 +49,14 @@ class Model:
     precision: str
     predict: Predict
     device_note: str = ""
+    revision: str = ""
+
+    def __repr__(self) -> str:
+        name = f"{self.config.id}@{self.revision}" if self.revision else self.config.id
+        size = self.config.input
+        images = f"images (B, {size.channels}, {size.height}, {size.width})"
+        labels = f" [{', '.join(self.config.labels)}]" if self.config.labels else ""
+        return f"<Model {name}{labels}: {images}, {self.backend} on {self.device}>"
 
     def __call__(self, images: Array) -> tuple[Array, Array]:
         """Return maps (B, 1, 128, 128) and scores (B,) of images (B, C, 128, 128); of no images, none.

@@ -124,7 +124,7 @@ class _GrowingArray:
 
 
 def write_store(
-    folder: Path,
+    folder: Path | str,
     name: str,
     samples: Iterable[Sample],
     *,
@@ -148,7 +148,7 @@ def write_store(
         UsageError: The folder holds anything but a store.
         UpdZooError: There is no sample, or one has another shape or type, or lacks its mask.
     """
-    with replacing_folder(folder, (IMAGES, MASKS, INDEX, FACTS)) as temporary:
+    with replacing_folder(Path(folder), (IMAGES, MASKS, INDEX, FACTS)) as temporary:
         subjects, anomalous, hashes = _write_arrays(temporary, samples, channels, has_masks)
         images = sum(subjects.values())
         if images == 0:
@@ -219,7 +219,8 @@ class Store:
         IntegrityError: The arrays do not have the shape that `store.json` states.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
+        folder = Path(folder)
         if not (folder / FACTS).is_file():
             protocol = folder.name.partition("-")[2]
             raise NotFoundError(
