@@ -90,7 +90,7 @@ schemas: $(READY)  # whether the published JSON Schemas are current
 	@$(BIN)/python scripts/schemas.py --check
 
 bench: $(READY)  ## speed, as ratios in one run
-	@$(BIN)/python scripts/bench.py
+	@$(BIN)/python scripts/bench/bench.py
 
 tables: $(READY)  ## write the tables of the cards
 	@$(BIN)/python scripts/parameters.py

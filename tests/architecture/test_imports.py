@@ -59,7 +59,7 @@ def is_maker(module: str) -> bool:
 
 MODULES = {name: path for package in PACKAGES for name, path in modules_of(package).items()}
 TORCH_FREE = [module for module in MODULES if not is_maker(module)]
-SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 
 
 def run_python(program: str, *arguments: str) -> str:
@@ -85,6 +85,14 @@ def test_importing_the_packages_loads_no_torch_where_there_is_one() -> None:
 def test_every_public_name_can_be_had_without_torch() -> None:
     program = "import sys, upd_zoo; [getattr(upd_zoo, name) for name in upd_zoo.__all__]; print('torch' in sys.modules)"
     assert run_python(program).split() == ["False"]
+
+
+def test_the_tests_of_metrics_need_no_torch() -> None:
+    program = "import pytest, sys; pytest.main(sys.argv[1:]); print('torch' in sys.modules)"
+    tests = str(ROOT / "tests" / "harness" / "test_metrics.py")
+    answer = run_python(program, "--collect-only", "-qq", "-p", "no:cacheprovider", tests)
+    assert "test_metrics.py: " in answer
+    assert answer.splitlines()[-1] == "False"
 
 
 def imported_by(path: Path) -> set[str]:

@@ -8,11 +8,8 @@ import pytest
 from filelock import FileLock
 
 from fake.stores import write_tiny_store
-from upd_zoo.export import export_artefact
-from upd_zoo.fitting.run import RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
-from upd_zoo.training import train
 
 GREY, COLOUR = "vae-phantom-t2", "vae-phantom-fundus"
 _SETTINGS = {"width": 4, "bottleneck": 4, "latent": 8, "dynamic_range": 32.0}
@@ -35,6 +32,11 @@ def trained_artefact(folders: pytest.TempPathFactory, name: str) -> Path:
 
 
 def _make(work: Path, model: ModelId) -> None:
+    # Torch is imported here, so that tests that ask for no model need none.
+    from upd_zoo.export import export_artefact
+    from upd_zoo.fitting.run import RunSettings
+    from upd_zoo.training import train
+
     recipe = load_recipe(model, profile="quick", steps=6, batch_size=4)
     recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS})
     channels, domain = model.domain.modality.channels, model.domain.id

@@ -1,3 +1,4 @@
+import ast
 import importlib
 import json
 import subprocess
@@ -9,12 +10,12 @@ import pytest
 
 from upd_zoo.errors import ToleranceError
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.syspath_prepend(BENCH)
     return importlib.import_module("bench")
 
 
@@ -54,16 +55,22 @@ def test_what_is_compared_takes_turns_and_counts_by_its_shortest_time(
         action()
         return next(times)
 
-    monkeypatch.setattr(sys.modules["bench_figures"], "seconds_of", measured)
-    shortest = bench.shortest(2, lambda: called.append("a"), lambda: called.append("b"))
+    monkeypatch.setattr(sys.modules["figures"], "seconds_of", measured)
+    shortest = sys.modules["figures"].shortest(2, lambda: called.append("a"), lambda: called.append("b"))
     assert called == ["a", "b", "b", "a"]
     assert shortest == [4.0, 1.0]
 
 
+def test_every_group_has_a_function_that_measures_it(bench: Any) -> None:
+    for group in bench.Group:
+        tree = ast.parse((BENCH / f"{bench.MODULES[group]}.py").read_text(encoding="utf-8"))
+        assert group in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
 def test_a_small_run_says_what_it_measured_and_ends_as_its_figures_do(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    command = [sys.executable, str(SCRIPTS / "bench.py"), "--only", "metrics", "--pixels", "20000", "--json"]
-    run = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(BENCH / "bench.py"), "--only", "metrics", "--pixels", "20000", "--json"]
+    run = subprocess.run([*command, "--output", str(out)], capture_output=True, text=True, check=False)
     assert run.returncode in (0, ToleranceError.exit_code), run.stderr
     report = json.loads(run.stdout)
     figures = {figure["name"]: figure for figure in report["figures"]}

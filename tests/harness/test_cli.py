@@ -411,7 +411,7 @@ def test_a_full_disk_or_an_interrupt_leaves_an_earlier_evaluation_as_it_was(
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("upd_harness.evaluation.run._gather", interrupt)
+    monkeypatch.setattr("upd_harness.evaluation.run.gather", interrupt)
     stopped = upd_zoo(*command, "--overwrite")
     assert (stopped.code, stopped.out) == (130, "")
     assert stopped.err == "interrupted: nothing was written; an earlier evaluation stands as it was\n"

@@ -179,7 +179,7 @@ def test_progress_ends_with_every_image(clever: Model, tested_store: Store, tmp_
 @pytest.mark.parametrize(
     ("anomalous", "reason"),
     [
-        (0, "AP_i, AUROC, AP_p, ⌈Dice⌉ not defined: nothing in these images is anomalous"),
+        (0, "AP_i, AUROC, AP_p, best Dice not defined: nothing in these images is anomalous"),
         (6, "AUROC not defined: no image is healthy"),
     ],
 )

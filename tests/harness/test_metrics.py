@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from fake.memory import traced
-from upd_harness.evaluation.metrics import Bounds, PixelMetrics, ScoreTally, image_metrics, random_dice
+from upd_harness.evaluation.metrics import Bounds, PixelMetrics, image_metrics, random_dice
+from upd_harness.evaluation.tally import ScoreTally
 from upd_zoo.errors import IntegrityError, UsageError
 
 Array = npt.NDArray[Any]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from fake.knowledge import APPEARANCE
 from upd_zoo.artefact.calibration import Calibration, Quantiles
 from upd_zoo.artefact.folder import inventory
+from upd_zoo.artefact.metrics import METRICS
 from upd_zoo.artefact.record import MOST_RECORD_BYTES, Record, Setting, read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
@@ -90,7 +91,7 @@ MANIFEST_RECORD = Manifest(
     parity=[PARITY],
     files={"onnx/model.onnx": FileRecord(sha256=SHA, bytes=3)},
 )
-METRICS = Metrics(ap_image=0.5, auroc=1, ap_pixel=None, dice=None)
+SCORES = Metrics(ap_image=0.5, auroc=1, ap_pixel=None, dice=None)
 RESULT_RECORD = Result(
     model="vae-phantom-t2",
     revision="main",
@@ -102,9 +103,9 @@ RESULT_RECORD = Result(
     images=8,
     anomalous=4,
     subjects=4,
-    metrics=METRICS,
+    metrics=SCORES,
     intervals={"auroc": (0.25, 0.75)},
-    baselines={"intensity": METRICS},
+    baselines={"intensity": SCORES},
     labels=[],
 )
 BACKBONE_RECORD = Backbone(
@@ -125,6 +126,12 @@ RECORDS: dict[str, Record] = {
     "manifest": MANIFEST_RECORD,
     "result": RESULT_RECORD,
 }
+
+
+def test_every_metric_of_a_result_has_a_title_and_a_meaning_of_its_own() -> None:
+    assert [metric.id for metric in METRICS] == [name for name in Metrics.model_fields if name != "dice_threshold"]
+    for field in ("title", "meaning"):
+        assert len({getattr(metric, field) for metric in METRICS}) == len(METRICS)
 
 
 def plain(record: Record) -> dict[str, Any]:

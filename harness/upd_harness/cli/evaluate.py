@@ -9,6 +9,7 @@ from upd_harness.cli.fetching import announce, as_argument, is_folder, load, rev
 from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import table
+from upd_zoo.artefact.metrics import METRICS, figure
 from upd_zoo.errors import UsageError
 
 if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
@@ -69,16 +70,12 @@ def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str]) -> str:
     """Return for people what was measured on a test set of this title, and in which figures the model is poor."""
     result = evaluation.result
     rows = [
-        (name, *(_figure(value) for value in (found.ap_image, found.auroc, found.ap_pixel, found.dice)))
+        (name, *(figure(getattr(found, metric.id)) for metric in METRICS))
         for name, found in ({"model": result.metrics} | result.baselines).items()
     ]
     head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
     head += f"  [{', '.join(result.labels)}]\n\n" if result.labels else "\n\n"
-    text = head + table(("", "AP_i", "AUROC", "AP_p", "best Dice"), rows)
+    text = head + table(("", *(metric.title for metric in METRICS)), rows)
     if poor:
         text += f"\n\nNot clearly better than a baseline: {', '.join(poor)}"
     return f"{text}\n\n{evaluation.report}"
-
-
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Average precision, AUROC and the best possible Dice, of images and of a billion pixels.
+"""Average precision, AUROC and the best possible Dice, as formulas over sorted scores.
 
 Over the distinct scores in descending order, with p_k anomalous and n_k normal items at the k-th of them, TP_k and FP_k
 their running sums, P and N their totals:
@@ -7,8 +7,8 @@ their running sums, P and N their totals:
     AUROC  = Σ_k p_k · (N - FP_k + n_k / 2) / (P · N)      P(s⁺ > s⁻) + ½ P(s⁺ = s⁻)
     ⌈Dice⌉ = max_k 2 TP_k / (TP_k + FP_k + P)              over every threshold that tells scores apart
 
-Images are few: their scores are sorted, in float64. Pixels are many: `ScoreTally` counts them in constant memory and
-forgets them; it is exact where it can be, says how fine it is where it cannot, and bounds what it may have missed.
+Images are few: `image_metrics` sorts their scores, in float64. Pixels are many: `tally.ScoreTally` counts them, and
+hands their steps to these formulas piece by piece.
 
 Higher is more anomalous; an item is called so where score >= threshold. What is undefined is None, never NaN.
 
@@ -18,27 +18,18 @@ References:
     AUROC: Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.errors import IntegrityError, UsageError
+from upd_zoo.errors import UsageError
 
-_STUDY_THRESHOLDS: Final = 100
-_PAGE_BITS: Final = 10
-_PAGE: Final = 1 << _PAGE_BITS
-_MAX_PAGES: Final = 1 << 12
-_MAX_SHIFT: Final = 32 - 12 - _PAGE_BITS  # at 22 bits of the pattern every page there is can be open
-_CHUNK: Final = 1 << 16  # items at a time: their temporaries stay in a core's cache
-_GROUP: Final = _CHUNK // _PAGE
-_MAGNITUDE: Final = 0x7FFFFFFF
-
-_Array = npt.NDArray[Any]
-_Integers = npt.NDArray[np.int64]
-_Floats = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 class Bounds(NamedTuple):
@@ -127,49 +118,59 @@ def random_dice(prevalence: float) -> float:
     return 2 * prevalence / (1 + prevalence)
 
 
-class _Steps(NamedTuple):
-    """Consecutive distinct scores in descending order, with the running sums up to and including each."""
+class Steps(NamedTuple):
+    """Consecutive distinct scores in descending order, with the running sums up to and including each.
 
-    bins: _Integers
-    normal: _Integers
-    anomalous: _Integers
-    false_positives: _Integers
-    true_positives: _Integers
-    tied: npt.NDArray[np.bool_]  # all items of the step have the same score
+    Attributes:
+        bins: (K,) the scores, or the bins of scores, by number.
+        normal: (K,) n_k.
+        anomalous: (K,) p_k.
+        false_positives: (K,) FP_k, counted from the highest score of all.
+        true_positives: (K,) TP_k, likewise.
+        tied: (K,) whether all items of the step have the same score.
+    """
+
+    bins: Integers
+    normal: Integers
+    anomalous: Integers
+    false_positives: Integers
+    true_positives: Integers
+    tied: npt.NDArray[np.bool_]
 
 
-def _precision(steps: _Steps) -> _Floats:
-    """Return P · AP of these steps, and the least and the most that scores within the bins allow.
+def precision_sums(steps: Steps) -> Floats:
+    """Return (3,): P · AP of these steps, and the least and the most that scores within the bins allow.
 
     Precision at an anomalous item lies highest if all anomalous items of its step tie above the normal ones:
     TP / (TP + FP - n). It lies lowest if the normal ones come first and no two anomalous ones tie: the i-th then has
     f(i) = (T + i) / (T + i + FP) with T = TP - p. As f is concave, Σ f(i) ≥ ∫ f from ½ to p + ½.
     """
     rows = steps.anomalous > 0
-    normal, anomalous, fp, tp, tied = (column[rows] for column in steps[1:])
+    normal, anomalous, fp, tp, tied = (column[rows] for column in steps[1:])  # (K',) the steps with anomalous items
     value = anomalous * (tp / (tp + fp))
     upper = anomalous * (tp / (tp + fp - normal))
     lower = anomalous - fp * np.log1p(anomalous / (tp - anomalous + 0.5 + fp))
     return np.array([value.sum(), np.where(tied, value, lower).sum(), np.where(tied, value, upper).sum()])
 
 
-def _concordance(steps: _Steps, normals: int) -> _Floats:
-    """Return P · N · AUROC of these steps, and the least and the most that scores within the bins allow."""
+def concordance_sums(steps: Steps, normals: int) -> Floats:
+    """Return (3,): P · N · AUROC of these steps, and the least and the most that scores within the bins allow."""
     value = (steps.anomalous * (normals - steps.false_positives + steps.normal / 2)).sum()
     half = np.where(steps.tied, 0.0, steps.anomalous * (steps.normal / 2)).sum()
     return np.array([value, value - half, value + half])
 
 
-def _best_dice(steps: _Steps, anomalies: int) -> tuple[float, int, float]:
+def highest_dice(steps: Steps, anomalies: int) -> tuple[float, int, float]:
     """Return the best Dice of these steps, the bin it starts from, and the most that scores within the bins allow."""
     tp, fp = steps.true_positives, steps.false_positives
-    dice = 2 * tp / (tp + fp + anomalies)
+    dice = 2 * tp / (tp + fp + anomalies)  # (K,)
     bound = 2 * tp / (tp + fp - np.where(steps.tied, 0, steps.normal) + anomalies)
     best = int(dice.argmax())
     return float(dice[best]), int(steps.bins[best]), float(bound.max())
 
 
-def _share(part: int, whole: int) -> float | None:
+def share(part: int, whole: int) -> float | None:
+    """Return a part's share of the whole; None where the whole is nothing."""
     return part / whole if whole else None
 
 
@@ -183,21 +184,29 @@ def image_metrics(scores: npt.ArrayLike, labels: npt.ArrayLike) -> ImageMetrics:
     Raises:
         UsageError: The shapes differ, a score is not finite, or a label is neither 0 nor 1.
     """
-    values, truth = _paired(scores, labels)
-    values = values.astype(np.float64).ravel()
-    _check_values(values, truth)
-    distinct, step = np.unique(-values, return_inverse=True)
-    table = np.bincount(step * 2 + (truth.ravel() == 1), minlength=2 * distinct.size)
-    normal, anomalous = table.reshape(-1, 2).T
+    values, truth = paired(scores, labels)
+    values = values.astype(np.float64).ravel()  # (N,)
+    check_values(values, truth)
+    distinct, step = np.unique(-values, return_inverse=True)  # (K,) descending, and (N,) which of them
+    table = np.bincount(step * 2 + (truth.ravel() == 1), minlength=2 * distinct.size)  # (2 K,) normal, anomalous, …
+    normal, anomalous = table.reshape(-1, 2).T  # (K,) each
     tied = np.ones(distinct.size, bool)
-    steps = _Steps(np.arange(distinct.size), normal, anomalous, normal.cumsum(), anomalous.cumsum(), tied)
+    steps = Steps(np.arange(distinct.size), normal, anomalous, normal.cumsum(), anomalous.cumsum(), tied)
     n, p = int(normal.sum()), int(anomalous.sum())
-    precision = float(_precision(steps)[0]) / p if p else None
-    area = float(_concordance(steps, n)[0]) / (p * n) if p and n else None
-    return ImageMetrics(n + p, p, _share(p, n + p), precision, area)
+    precision = float(precision_sums(steps)[0]) / p if p else None
+    area = float(concordance_sums(steps, n)[0]) / (p * n) if p and n else None
+    return ImageMetrics(n + p, p, share(p, n + p), precision, area)
 
 
-def _paired(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[_Array, _Array]:
+def bounded(sums: Iterable[float], whole: int) -> tuple[float, Bounds] | tuple[None, None]:
+    """Return a value and its interval from their sums; None where there is nothing to divide by."""
+    if whole == 0:
+        return None, None
+    value, lower, upper = (float(part) / whole for part in sums)
+    return value, Bounds(min(lower, value), max(upper, value))  # sums of equal terms may differ in the last place
+
+
+def paired(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, Array]:
     """Return both as arrays, refused unless of one shape and of real numbers."""
     pair = np.asarray(scores), np.asarray(labels)
     if pair[0].shape != pair[1].shape:
@@ -207,291 +216,9 @@ def _paired(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[_Array, _Arra
     return pair
 
 
-def _check_values(scores: _Array, labels: _Array) -> None:
+def check_values(scores: Array, labels: Array) -> None:
     """Refuse scores that have no order and labels that have no class."""
     if not np.isfinite(scores).all():
         raise UsageError("a score is NaN, or infinite as float32", "finite scores", "leave out the image it belongs to")
     if labels.dtype.kind != "b" and not ((labels == 0) | (labels == 1)).all():
         raise UsageError("a mask or label is neither 0 nor 1", "1 for anomalous, 0 for normal", "pass mask > 0")
-
-
-def _chunks(scores: _Array, labels: _Array, label_type: npt.DTypeLike) -> Iterator[tuple[_Array, _Array]]:
-    """Walk two arrays of any layout and type in step, `_CHUNK` items at a time, without a copy of the whole."""
-    types = np.dtype(np.float32), np.dtype(label_type)
-    walk = np.nditer(
-        (scores, labels), ("external_loop", "buffered", "zerosize_ok"), None, types, "K", "unsafe", buffersize=_CHUNK
-    )
-    with walk, np.errstate(over="ignore"):  # what overflows becomes infinite, and _check_values says so
-        yield from walk
-
-
-def _keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """Return integers in the order of finite `scores`: the bit pattern of the magnitude, signed; 0 for both zeros."""
-    pattern = np.ascontiguousarray(scores).view(np.int32)
-    if pattern.min() >= 0:
-        return pattern
-    sign = pattern >> 31
-    keys: npt.NDArray[np.int32] = ((pattern & _MAGNITUDE) ^ sign) - sign
-    return keys
-
-
-def _score(key: int) -> float:
-    """Return the score whose integer is `key`."""
-    return float(np.array(abs(key), np.int32).view(np.float32)) * (-1 if key < 0 else 1)
-
-
-class ScoreTally:
-    """Counts of normal and anomalous items per score, in constant memory, whatever their number.
-
-    Scores are compared as float32 (other types are rounded to it), through integers in the same order. These fall into
-    bins of 2^shift neighbouring integers, and bins into pages of 1024, opened when a score needs one. When more than
-    4096 pages would be open, neighbouring bins are added in pairs and shift grows by one. So shift is the smallest that
-    lets the pages of all items seen fit: it depends on the set of items alone, and tallies come out the same whatever
-    the order, the pieces and the merges.
-
-    - shift is 0, and every result exact, as long as the scores fit: always with up to 4096 distinct ones, or with a
-      spread of up to 4 million float32 numbers (such as all of [0.8, 1)).
-    - shift never exceeds 10, a relative width of 2^-13. Maps with values all over (0, 1) end near 2^-17.
-    - The bin that holds zero counts as zero: a score in [0, 1.5e-42) may tie with it.
-
-    Memory is 64 MiB for counts, committed as pages open, up to 16 MiB to find them, and the counts once more for a
-    moment while bins are paired. A tally has no lock: give each thread its own, and merge.
-    """
-
-    def __init__(self) -> None:
-        self._lowest, self._highest = _MAGNITUDE, -_MAGNITUDE  # integers of the extreme scores; crossed without any
-        self._reset(shift=0)
-
-    def _reset(self, shift: int) -> None:
-        self._shift = shift
-        self._pages: _Integers = np.empty(0, np.int64)  # number of the page in each slot from 1 on
-        self._slots = np.zeros(1 << (32 - _PAGE_BITS - shift), np.int32)  # slot of each page; 0: not open
-        self._counts: _Integers = np.zeros((_MAX_PAGES + 1, 2, _PAGE), np.int64)  # [slot, normal or anomalous, bin]
-
-    def update(self, anomaly_map: npt.ArrayLike, mask: npt.ArrayLike) -> None:
-        """Count the pixels of one or more images. Either all are counted or, after an error, none.
-
-        Args:
-            anomaly_map: Real numbers of any shape and layout, finite as float32; higher is more anomalous.
-            mask: The same shape, bool or 0 and 1; 1 is anomalous.
-
-        Raises:
-            UsageError: The shapes differ, a score is not finite, or a mask value is neither 0 nor 1.
-        """
-        scores, labels = _paired(anomaly_map, mask)
-        for chunk, truth in _chunks(scores, labels, labels.dtype):
-            _check_values(chunk, truth)
-        for chunk, truth in _chunks(scores, labels, np.bool_) if scores.size else ():
-            self._count(_keys(chunk), truth)
-
-    def _count(self, keys: npt.NDArray[np.int32], labels: npt.NDArray[np.bool_]) -> None:
-        self._widen(int(keys.min()), int(keys.max()))
-        slots = self._find(keys)
-        if not slots.all():
-            self._open(keys[slots == 0] >> (self._shift + _PAGE_BITS))
-            slots = self._find(keys)
-        index = ((slots.astype(np.intp) << 1 | labels) << _PAGE_BITS) | (keys >> self._shift & (_PAGE - 1))
-        np.add.at(self._counts.reshape(-1), index, np.int64(1))
-
-    def _find(self, keys: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        # "wrap" sends the pages of negative scores to the upper half; it is also the fastest mode of `take`.
-        return self._slots.take(keys >> (self._shift + _PAGE_BITS), mode="wrap")
-
-    def _widen(self, lowest: int, highest: int) -> None:
-        self._lowest, self._highest = min(lowest, self._lowest), max(highest, self._highest)
-
-    def _open(self, pages: _Array) -> None:
-        """Open `pages`, numbered at the present shift, after as much pairing of bins as their number asks for."""
-        missing, shift = np.unique(pages[self._slots[pages] == 0]), self._shift
-        wanted = np.sort(np.append(self._pages, missing))
-        while wanted.size > _MAX_PAGES:
-            wanted, shift = wanted >> 1, shift + 1
-            wanted = wanted[np.append(True, wanted[1:] > wanted[:-1])]
-        if shift > self._shift:
-            self._coarsen(shift)
-            missing = wanted[self._slots[wanted] == 0]
-        self._slots[missing] = np.arange(1, missing.size + 1) + self._pages.size
-        self._pages = np.append(self._pages, missing)
-
-    def _coarsen(self, shift: int) -> None:
-        finer, pages, counts = self._shift, self._pages, self._counts
-        self._reset(shift)
-        self._open(pages >> (shift - finer))
-        self._fold(finer, pages, counts)
-
-    def _fold(self, shift: int, pages: _Integers, counts: _Integers) -> None:
-        """Add counts of a shift that is no greater than this one's, whose pages are open here."""
-        steps = self._shift - shift
-        width = _PAGE >> steps
-        for page, table in zip(pages, counts[1:], strict=False):
-            while table.shape[-1] > width:
-                table = table[:, ::2] + table[:, 1::2]
-            first = (int(page) & ((1 << steps) - 1)) * width
-            self._counts[self._slots[page >> steps], :, first : first + width] += table
-
-    def merge(self, other: "ScoreTally") -> None:
-        """Add what `other` has counted, as if this tally had seen it; `other` stays as it is."""
-        self._widen(other._lowest, other._highest)
-        if other._shift > self._shift:
-            self._coarsen(other._shift)
-        self._open(other._pages >> (self._shift - other._shift))
-        self._fold(other._shift, other._pages, other._counts)
-
-    def to_arrays(self) -> dict[str, _Integers]:
-        """Return everything the tally knows as integer arrays, the same for the same items counted.
-
-        Returns:
-            `shift` (); `extremes` (2,), the integers of the lowest and the highest score; `counts` (3, K), for each bin
-            that is not empty, in descending order, its number, its normal and its anomalous items.
-        """
-        return {
-            "shift": np.array(self._shift),
-            "extremes": np.array([self._lowest, self._highest]),
-            "counts": np.hstack([np.empty((3, 0), np.int64), *(np.array(steps[:3]) for steps in self._steps())]),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, _Array]) -> "ScoreTally":
-        """Return the tally that `to_arrays` described.
-
-        Raises:
-            IntegrityError: The arrays are not what `to_arrays` returns.
-        """
-        shift, extremes, counts = (np.asarray(arrays.get(name)) for name in ("shift", "extremes", "counts"))
-        if not _plausible(shift, extremes, counts):
-            raise IntegrityError("the arrays are not those of a tally", "", "tally the scores again")
-        tally = cls()
-        tally._reset(int(shift))
-        tally._lowest, tally._highest = map(int, extremes)
-        pages, bins = counts[0] >> _PAGE_BITS, counts[0] & (_PAGE - 1)
-        tally._open(pages)
-        tally._counts[tally._slots[pages], :, bins] = counts[1:].T
-        return tally
-
-    def _steps(self) -> Iterator[_Steps]:
-        """Walk all bins that are not empty, a group of pages at a time, from the highest score down."""
-        fp = tp = 0
-        slots = self._pages.argsort()[::-1] + 1
-        for start in range(0, slots.size, _GROUP):
-            group = slots[start : start + _GROUP]
-            counts = self._counts[group, :, ::-1].swapaxes(0, 1).reshape(2, -1)
-            rows = np.flatnonzero(counts[0] | counts[1])
-            normal, anomalous = counts[0, rows], counts[1, rows]
-            bins = (self._pages[group[rows >> _PAGE_BITS] - 1] << _PAGE_BITS) + (~rows & (_PAGE - 1))
-            tied = (bins == 0) | (self._shift == 0)
-            steps = _Steps(bins, normal, anomalous, fp + normal.cumsum(), tp + anomalous.cumsum(), tied)
-            fp, tp = int(steps.false_positives[-1]), int(steps.true_positives[-1])
-            yield steps
-
-    def _totals(self) -> tuple[int, int]:
-        normal, anomalous = self._counts[: self._pages.size + 1].sum(axis=(0, 2))
-        return int(normal), int(anomalous)
-
-    def _edge(self, first_bin: int) -> float:
-        """Return the lowest score that lies in `first_bin` or above and is no lower than all seen."""
-        return _score(max(first_bin << self._shift, self._lowest))
-
-    def _first_bins(self, scores: npt.NDArray[np.float32], above: bool = False) -> _Integers:
-        """Return the lowest bins wholly at or `above` the scores; the very first one where all that was seen is."""
-        keys = _keys(scores).astype(np.int64) + above
-        return np.where(keys <= self._lowest, self._lowest >> self._shift, -(-keys >> self._shift))
-
-    def _points(self, first_bins: _Integers) -> list[OperatingPoint]:
-        """Return what calling items anomalous from each of `first_bins` on achieves."""
-        fp, tp = np.zeros_like(first_bins), np.zeros_like(first_bins)
-        for steps in self._steps():
-            reached = np.searchsorted(-steps.bins, -first_bins, side="right")
-            fp = np.where(reached > 0, steps.false_positives[reached - 1], fp)
-            tp = np.where(reached > 0, steps.true_positives[reached - 1], tp)
-        n, p = self._totals()
-        dice = (2 * tp / (tp + fp + p)).tolist() if p else [None] * first_bins.size
-        return [
-            OperatingPoint(self._edge(first), overlap, _share(hits, p), _share(alarms, n))
-            for first, overlap, hits, alarms in zip(first_bins.tolist(), dice, tp.tolist(), fp.tolist(), strict=True)
-        ]
-
-    def operating_point(self, threshold: float) -> OperatingPoint:
-        """Return what calling items anomalous from `threshold` on achieves.
-
-        A threshold inside a bin is rounded up to the next edge; the point names the threshold that it holds for, and
-        for that one it is exact. Thresholds that this tally gave are edges.
-
-        Raises:
-            UsageError: `threshold` is not finite as float32, which it is rounded to; or the tally is empty.
-        """
-        if not abs(threshold) <= float(np.finfo(np.float32).max):
-            raise UsageError(f"a threshold of {threshold} divides nothing", "a number that is finite in float32")
-        if not self._pages.size:
-            raise UsageError("an empty tally has no operating point", "", "update it with a map and its mask first")
-        return self._points(self._first_bins(np.array([threshold], np.float32)))[0]
-
-    def threshold_at_fpr(self, rate: float) -> float | None:
-        """Return the lowest tallied score from which on at most `rate` of the normal items is called anomalous.
-
-        Where ties leave no such score, the threshold lies above all of them. None without normal items.
-
-        Raises:
-            UsageError: `rate`, a share such as the 0.05 of the study's older metrics, lies outside [0, 1].
-        """
-        if not 0 <= rate <= 1:
-            raise UsageError(f"a false-positive rate of {rate} is no share", "a number between 0 and 1")
-        normals, _ = self._totals()
-        if not normals:
-            return None
-        first_bin = (self._highest >> self._shift) + 1
-        for steps in self._steps():
-            within = int(np.count_nonzero(steps.false_positives / normals <= rate))
-            if within:
-                first_bin = int(steps.bins[within - 1])
-        return self._edge(first_bin)
-
-    def result(self) -> PixelMetrics:
-        """Return all metrics of what was counted so far."""
-        n, p = self._totals()
-        precision, concordance, dice = np.zeros(3), np.zeros(3), [(0.0, 0, 0.0)]
-        for steps in self._steps() if p else ():
-            precision += _precision(steps)
-            concordance += _concordance(steps, n)
-            dice.append(_best_dice(steps, p))
-        best, best_bin, _ = max(dice, key=lambda found: found[0])
-        point, *grid = self._points(np.append(best_bin, self._study_bins())) if p else (None,)
-        ap, ap_bounds = _bounded(precision, p)
-        area, area_bounds = _bounded(concordance, p * n)
-        return PixelMetrics(
-            pixels=n + p,
-            anomalous=p,
-            prevalence=_share(p, n + p),
-            average_precision=ap,
-            average_precision_bounds=ap_bounds,
-            auroc=area,
-            auroc_bounds=area_bounds,
-            best_dice=point,
-            best_dice_bounds=Bounds(best, max(bound for _, _, bound in dice)) if p else None,
-            study_dice=max(grid, key=lambda tried: tried.dice or 0.0, default=None),
-            resolution=2.0 ** (self._shift - 23) if self._shift else 0.0,
-        )
-
-    def _study_bins(self) -> _Integers:
-        grid = np.linspace(_score(self._highest), _score(self._lowest), _STUDY_THRESHOLDS).astype(np.float32)
-        return self._first_bins(grid, above=True)
-
-
-def _bounded(sums: Iterable[float], whole: int) -> tuple[float, Bounds] | tuple[None, None]:
-    """Return a value and its interval from their sums; None where there is nothing to divide by."""
-    if whole == 0:
-        return None, None
-    value, lower, upper = (float(part) / whole for part in sums)
-    return value, Bounds(min(lower, value), max(upper, value))  # sums of equal terms may differ in the last place
-
-
-def _plausible(shift: _Array, extremes: _Array, counts: _Array) -> bool:
-    """Tell whether these can be the arrays of a tally: their types, shapes, order, signs and limits."""
-    typed = all(array.dtype.kind == "i" for array in (shift, extremes, counts))
-    if not typed or shift.shape != () or extremes.shape != (2,) or counts.shape[:-1] != (3,):
-        return False
-    bins, items = counts[0], counts[1:]
-    sound = 0 <= shift <= _MAX_SHIFT and (items >= 0).all() and items.any(axis=0).all() and (bins[1:] < bins[:-1]).all()
-    if not (sound and bins.size):
-        return bool(sound)
-    in_range = bool((abs(extremes) <= _MAGNITUDE).all() and (bins[[-1, 0]] == extremes >> shift).all())
-    return in_range and np.unique(bins >> _PAGE_BITS).size <= _MAX_PAGES

@@ -1,75 +1,35 @@
 """How good a model is on a test set: the study's four metrics, beside trivial baselines, with intervals.
 
-Nothing is held but one score per image and one tally per contender, so memory does not grow with the pixels.
-
-Source: sections V-E and VI of the study; the random row and its meaning, cards/study.md, section 6.
+Source: sections V-E and VI of the study.
 """
 
 import csv
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from upd_harness.evaluation.metrics import ScoreTally, image_metrics
+from upd_harness.evaluation.contenders import MODEL, RANDOM, Contender, chance, gather
+from upd_harness.evaluation.intervals import bootstrap_intervals
+from upd_harness.evaluation.metrics import Floats
 from upd_harness.report.html import GalleryItem, write_evaluation_report
 from upd_harness.report.overlay import colour_range, thumbnail
 from upd_harness.report.run_record import describe_run, utc_now
 from upd_zoo.artefact.record import write_record
-from upd_zoo.artefact.records import RESULTS, Config, Metrics, Result, Space
+from upd_zoo.artefact.records import RESULTS, Config, Result, Space
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing, write_json
-from upd_zoo.images.foreground import inside
-from upd_zoo.progress import Progress, Report, silent
-from upd_zoo.runtime.model import Array, Model
+from upd_zoo.progress import Report, silent
+from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
-from upd_zoo.vocabulary import DOMAINS, ScoreRule, TestSet
+from upd_zoo.vocabulary import DOMAINS, TestSet
 
 _BATCH: Final = 16
-_RESAMPLES: Final = 1000
-_DRAWS: Final = 100
-"""Random scores per image; on a small test one draw is often far from chance."""
-_SEED: Final = 0
-"""Of the random baseline and of the bootstrap."""
-
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class Contender:
-    """Scores and map values of one way to score, gathered batch by batch.
-
-    Attributes:
-        scores: One per image.
-        tally: Map values against the truth.
-    """
-
-    scores: list[float] = field(default_factory=list)
-    tally: ScoreTally = field(default_factory=ScoreTally)
-
-    def update(self, maps: Array, scores: Array, masks: npt.NDArray[np.uint8] | None) -> None:
-        """Add the maps (B, H, W), scores (B,) and, where there is truth, masks (B, H, W) of a batch."""
-        self.scores.extend(scores.tolist())
-        if masks is not None:
-            self.tally.update(maps, masks)
-
-    def metrics(self, anomalous: npt.NDArray[np.bool_], has_masks: bool) -> Metrics:
-        """Return the four metrics; those of pixels are None without masks."""
-        images = image_metrics(np.array(self.scores), anomalous)
-        pixels = self.tally.result() if has_masks else None
-        dice = pixels.best_dice if pixels is not None else None
-        return Metrics(
-            ap_image=images.average_precision,
-            auroc=images.auroc,
-            ap_pixel=pixels.average_precision if pixels is not None else None,
-            dice=dice.dice if dice is not None else None,
-            dice_threshold=dice.threshold if dice is not None else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +77,11 @@ def evaluate(
     """
     began, started = time.monotonic(), utc_now()
     _check_known_images(model.config, test_set, store.facts)
-    contenders = _gather(model, store, batch_size, on_progress)
+    contenders = gather(model, store, batch_size, on_progress)
     result = _result(model, test_set, store, revision, contenders)
     written = output / RESULTS / f"{test_set.id}.json"
     write_record(written, result)
-    scores = np.array(contenders["model"].scores)
+    scores = np.array(contenders[MODEL].scores)
     _write_scores(output / "scores.csv", store, scores)
     run = describe_run("evaluate", model, revision, arguments or {}, started, time.monotonic() - began)
     low, high = colour_range(model.calibration)
@@ -170,24 +130,6 @@ def _is_evaluation(output: Path) -> bool:
     return isinstance(document, dict) and document.get("command") == "evaluate"
 
 
-def _gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> dict[str, Contender]:
-    contenders = {name: Contender() for name in ("model", "random", "intensity", "darkness")}
-    generator = np.random.default_rng(_SEED)
-    for start in range(0, len(store), batch_size):
-        rows = slice(start, min(start + batch_size, len(store)))
-        images = np.ascontiguousarray(store.images[rows])
-        masks = store.masks[rows] if store.masks is not None else None
-        maps, scores = model(images)
-        contenders["model"].update(maps[:, 0], scores, masks)
-        grey = images.mean(axis=1)
-        noise = generator.random((len(images), *images.shape[2:]), np.float32)
-        contenders["random"].update(*_by_the_rules(noise, images, model.config), masks)
-        contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
-        contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
-        on_progress(Progress("", rows.stop, len(store)))
-    return contenders
-
-
 def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None:
     """Refuse a test of images that the model cannot know.
 
@@ -212,18 +154,11 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
         config.check_space(space.template, space.template_sha256)
 
 
-def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
-    """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
-    maps = maps * inside(images, config.foreground)
-    reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean
-    return maps, np.asarray(reduce(maps, axis=(1, 2)))
-
-
 def _result(model: Model, test_set: TestSet, store: Store, revision: str, contenders: dict[str, Contender]) -> Result:
     has_masks = store.masks is not None
     metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in contenders.items()}
-    metrics["random"] = metrics["random"].model_copy(update=_chance(store.anomalous))
-    scores = np.array(contenders["model"].scores)
+    metrics[RANDOM] = metrics[RANDOM].model_copy(update=chance(store.anomalous))
+    scores = np.array(contenders[MODEL].scores)
     return Result(
         model=model.config.id,
         revision=revision,
@@ -236,35 +171,11 @@ def _result(model: Model, test_set: TestSet, store: Store, revision: str, conten
         images=len(store),
         anomalous=int(store.anomalous.sum()),
         subjects=store.facts.subjects,
-        metrics=metrics.pop("model"),
-        intervals=_intervals(scores, store.anomalous, store.subjects),
+        metrics=metrics.pop(MODEL),
+        intervals=bootstrap_intervals(scores, store.anomalous, store.subjects),
         baselines=metrics,
         labels=list(dict.fromkeys([*model.config.labels, *store.facts.labels])),
     )
-
-
-def _chance(anomalous: npt.NDArray[np.bool_]) -> dict[str, float | None]:
-    """Return the image-level metrics of scores that know nothing, averaged over many draws."""
-    generator = np.random.default_rng(_SEED)
-    draws = [image_metrics(generator.random(len(anomalous)), anomalous) for _ in range(_DRAWS)]
-    values = {"ap_image": [draw.average_precision for draw in draws], "auroc": [draw.auroc for draw in draws]}
-    return {name: None if None in drawn else float(np.mean(drawn)) for name, drawn in values.items()}  # type: ignore[arg-type]
-
-
-def _intervals(scores: Floats, anomalous: npt.NDArray[np.bool_], subjects: list[str]) -> dict[str, tuple[float, float]]:
-    """Return 95 % bootstrap intervals of the image-level metrics; whole subjects are drawn, not images."""
-    _, of_subject = np.unique(subjects, return_inverse=True)
-    rows = [np.flatnonzero(of_subject == subject) for subject in range(of_subject.max() + 1)]
-    generator = np.random.default_rng(_SEED)
-    drawn: dict[str, list[float]] = {"ap_image": [], "auroc": []}
-    for _ in range(_RESAMPLES):
-        sample = np.concatenate([rows[index] for index in generator.integers(len(rows), size=len(rows))])
-        found = image_metrics(scores[sample], anomalous[sample])
-        if found.average_precision is not None and found.auroc is not None:
-            drawn["ap_image"].append(found.average_precision)
-            drawn["auroc"].append(found.auroc)
-    bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in drawn.items() if values}
-    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
 def _write_scores(path: Path, store: Store, scores: Floats) -> None:

@@ -23,6 +23,7 @@ from upd_harness.report.charts import Axis, Tick, histogram, slice_curve
 from upd_harness.report.overlay import overlay
 from upd_harness.report.ranking import Case, Survey
 from upd_harness.report.text import legible
+from upd_zoo.artefact.metrics import METRICS, Metric
 from upd_zoo.files import replacing
 from upd_zoo.vocabulary import TEST_SETS
 
@@ -32,12 +33,6 @@ _MOST_BYTES: Final = 512 * 1024
 """A larger thumbnail is none of ours, and is not put into the page."""
 _SIGNATURES: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
-_METRICS: Final = (
-    ("ap_image", "AP_i", "average precision of the image scores"),
-    ("auroc", "AUROC", "area under the ROC curve of the image scores"),
-    ("ap_pixel", "AP_p", "average precision of the map values, pixel by pixel"),
-    ("dice", "⌈Dice⌉", "best Dice over all thresholds of the map"),
-)
 _GLYPHS: Final = "◇△□▽○"
 _BASELINES: Final = {
     "random": "random values",
@@ -230,18 +225,17 @@ def _colour_ticks(colours: Mapping[str, float] | None) -> tuple[Tick, ...]:
 
 def _metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Give one row per metric: its value with interval, or why it has none, and the baselines beside it."""
-    for key, name, meaning in _METRICS:
-        value, interval = result["metrics"][key], result["intervals"].get(key)
-        baselines = [(_glyph(index), metrics[key]) for index, metrics in enumerate(result["baselines"].values())]
+    for metric in METRICS:
+        value, interval = result["metrics"][metric.id], result["intervals"].get(metric.id)
+        baselines = [(_glyph(index), metrics[metric.id]) for index, metrics in enumerate(result["baselines"].values())]
         known = [baseline for _, baseline in baselines if baseline is not None]
         yield {
-            "key": key,
-            "name": name,
-            "meaning": meaning,
+            "name": metric.title,
+            "meaning": metric.meaning,
             "value": value,
             "interval": interval,
             "baselines": baselines,
-            "reason": None if value is not None else _reason(key, result),
+            "reason": None if value is not None else _reason(metric, result),
             "no_better": value is not None and bool(known) and max(known) >= (interval or [value])[0],
         }
 
@@ -258,19 +252,19 @@ def not_clearly_better(result: Mapping[str, Any]) -> list[str]:
 def why_undefined(result: Mapping[str, Any]) -> list[str]:
     """Return why metrics of a result have no value, one line for each reason; nothing where all have one."""
     names: dict[str, list[str]] = {}
-    for key, name, _ in _METRICS:
-        if result["metrics"][key] is None:
-            names.setdefault(_reason(key, result), []).append(name)
+    for metric in METRICS:
+        if result["metrics"][metric.id] is None:
+            names.setdefault(_reason(metric, result), []).append(metric.title)
     return [f"{', '.join(each)} not defined: {reason}" for reason, each in names.items()]
 
 
-def _reason(metric: str, result: Mapping[str, Any]) -> str:
+def _reason(metric: Metric, result: Mapping[str, Any]) -> str:
     """Say why a metric is not defined."""
     test_set = TEST_SETS.get(result["test_set"])
-    if metric in ("ap_pixel", "dice") and test_set is not None and not test_set.has_masks:
+    if metric.of_pixels and test_set is not None and not test_set.has_masks:
         return "this test set has no lesion masks"
     if result["anomalous"] == 0:
         return "nothing in these images is anomalous"
-    if metric in ("ap_pixel", "dice"):
+    if metric.of_pixels:
         return "no lesion masks were found"
     return "no image is healthy" if result["anomalous"] == result["images"] else "not computed"

@@ -7,6 +7,7 @@ import jinja2
 from huggingface_hub import ModelCard, ModelCardData
 
 from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.metrics import METRICS, figure
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CARD, RESULTS, Config, Parity, Result
 from upd_zoo.files import write_text
@@ -24,13 +25,14 @@ def write_card(folder: Path, config: Config, calibration: Calibration, parity: l
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - the result is Markdown of our own records
     )
-    environment.filters["number"] = lambda value: "n/a" if value is None else f"{value:.3f}"
+    environment.filters["figure"] = figure
     body = environment.from_string(template).render(
         config=config,
         domain=domain,
         calibration=calibration,
         parity=parity,
         results=results,
+        metrics=METRICS,
         test_sets=TEST_SETS,
     )
     write_text(folder / CARD, f"---\n{_front_matter(config).to_yaml()}\n---\n\n{body}")

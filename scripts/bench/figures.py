@@ -1,6 +1,7 @@
-"""A measured number, and how measuring is done: what the parts of `scripts/bench.py` share."""
+"""A measured number, and how measuring is done: what the parts of `scripts/bench` share."""
 
 import re
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -55,6 +56,11 @@ def apart(function: Callable[Arguments, Answer], /, *arguments: Arguments.args, 
     """Return what a function returns in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments, **named).result()
+
+
+def say(text: str) -> None:
+    """Say what is being measured."""
+    sys.stderr.write(f"  {text}\n")
 
 
 def seconds_of(action: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""How long training waits for images: the group `training` of `scripts/bench.py`."""
+"""How long training waits for images: the group `training` of `scripts/bench`."""
 
 import json
 import tempfile
@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from bench_figures import DOMAIN, Figure, shortest
+from figures import DOMAIN, Figure, shortest
 from upd_zoo.fitting.run import LOG, RunSettings
 from upd_zoo.names import ModelId
 from upd_zoo.pretrain.ccd import CCD

@@ -1,4 +1,4 @@
-"""The speed and size of methods, beside anomalib's where it has them; a part of `scripts/bench.py`.
+"""The speed and size of methods, beside anomalib's where it has them; a part of `scripts/bench`.
 
 Images have 128 px and come in batches of 16. Weights and statistics are random, for neither speed nor size depends on
 them. Ours is the exported ONNX file, or the torch model in bfloat16; theirs is the eager model on the same cores: what
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench_figures import BATCH, Figure, apart, config_of, resident, shortest
+from figures import BATCH, Figure, apart, config_of, resident, shortest
 from upd_zoo.detector import Detector
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.registry import registered

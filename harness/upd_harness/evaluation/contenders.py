@@ -1,0 +1,103 @@
+"""Who is measured on a test set: the model, and what knows nothing of pathology.
+
+Nothing is held but one score per image and one tally per contender, so memory does not grow with the pixels.
+
+Source: the random row of the study's tables and its meaning, cards/study.md, section 6.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_harness.evaluation.metrics import image_metrics
+from upd_harness.evaluation.tally import ScoreTally
+from upd_zoo.artefact.records import Config, Metrics
+from upd_zoo.images.foreground import inside
+from upd_zoo.progress import Progress, Report
+from upd_zoo.runtime.model import Array, Model
+from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import ScoreRule
+
+MODEL: Final = "model"
+RANDOM: Final = "random"
+_DRAWS: Final = 100
+"""Random scores per image; on a small test one draw is often far from chance."""
+_SEED: Final = 0
+
+
+@dataclass(slots=True)
+class Contender:
+    """Scores and map values of one way to score, gathered batch by batch.
+
+    Attributes:
+        scores: One per image.
+        tally: Map values against the truth.
+    """
+
+    scores: list[float] = field(default_factory=list)
+    tally: ScoreTally = field(default_factory=ScoreTally)
+
+    def update(self, maps: Array, scores: Array, masks: npt.NDArray[np.uint8] | None) -> None:
+        """Add the maps (B, H, W), scores (B,) and, where there is truth, masks (B, H, W) of a batch."""
+        self.scores.extend(scores.tolist())
+        if masks is not None:
+            self.tally.update(maps, masks)
+
+    def metrics(self, anomalous: npt.NDArray[np.bool_], has_masks: bool) -> Metrics:
+        """Return the four metrics; those of pixels are None without masks."""
+        images = image_metrics(np.array(self.scores), anomalous)
+        pixels = self.tally.result() if has_masks else None
+        dice = pixels.best_dice if pixels is not None else None
+        return Metrics(
+            ap_image=images.average_precision,
+            auroc=images.auroc,
+            ap_pixel=pixels.average_precision if pixels is not None else None,
+            dice=dice.dice if dice is not None else None,
+            dice_threshold=dice.threshold if dice is not None else None,
+        )
+
+
+def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> dict[str, Contender]:
+    """Score every image of a store by the model and by each baseline.
+
+    Args:
+        model: What scores.
+        store: Images, and masks where there are any.
+        batch_size: Images per call of the network.
+        on_progress: Told how many images are done.
+
+    Returns:
+        The contenders by name: the model, random values, the brightness of pixels, and their darkness.
+    """
+    contenders = {name: Contender() for name in (MODEL, RANDOM, "intensity", "darkness")}
+    generator = np.random.default_rng(_SEED)
+    for start in range(0, len(store), batch_size):
+        rows = slice(start, min(start + batch_size, len(store)))
+        images = np.ascontiguousarray(store.images[rows])  # (B, C, H, W)
+        masks = store.masks[rows] if store.masks is not None else None  # (B, H, W)
+        maps, scores = model(images)  # (B, 1, H, W), (B,)
+        contenders[MODEL].update(maps[:, 0], scores, masks)
+        grey = images.mean(axis=1)  # (B, H, W)
+        noise = generator.random((len(images), *images.shape[2:]), np.float32)
+        contenders[RANDOM].update(*_by_the_rules(noise, images, model.config), masks)
+        contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
+        contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
+        on_progress(Progress("", rows.stop, len(store)))
+    return contenders
+
+
+def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
+    """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
+    maps = maps * inside(images, config.foreground)
+    reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean
+    return maps, np.asarray(reduce(maps, axis=(1, 2)))
+
+
+def chance(anomalous: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    """Return the image-level metrics of scores that know nothing, averaged over many draws."""
+    generator = np.random.default_rng(_SEED)
+    draws = [image_metrics(generator.random(len(anomalous)), anomalous) for _ in range(_DRAWS)]
+    values = {"ap_image": [draw.average_precision for draw in draws], "auroc": [draw.auroc for draw in draws]}
+    return {name: None if None in drawn else float(np.mean(drawn)) for name, drawn in values.items()}  # type: ignore[arg-type]

@@ -1,0 +1,131 @@
+"""How fast files are scored: beside the network alone, and up to the network."""
+
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from figures import BATCH, Figure, apart, config_of, model_of, say, shortest
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CONFIG, ONNX, Config, PixelConvention
+from upd_zoo.errors import UpdZooError
+from upd_zoo.runtime.model import Array, Model
+from upd_zoo.runtime.onnx import onnx_predict
+from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
+
+_LARGE: Final = "rd", "full"
+_SMALL: Final = "vae", "quick"
+
+
+def _export(method: str, profile: str, folder: Path) -> None:
+    """Write the configuration and the ONNX file of an untrained model."""
+    import torch
+
+    from upd_zoo.detector import Detector
+    from upd_zoo.export.formats import write_onnx
+
+    torch.manual_seed(0)
+    config = config_of(method, profile)
+    write_record(folder / CONFIG, config)
+    write_onnx(Detector.from_config(config), folder / ONNX, config.input.channels)
+
+
+def _model(folder: Path) -> Model:
+    return model_of(read_record(folder / CONFIG, Config), onnx_predict(folder / ONNX, "cpu", None))
+
+
+def scoring(slices: int, repeats: int) -> list[Figure]:
+    """Compare scoring a folder of two volumes, from file to report, with the network alone on the same slices."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        say("exporting the study's RD")
+        apart(_export, *_LARGE, folder)
+        figures = []
+        for side in (IMAGE_SIZE, 240):
+            say(f"{slices} slices of {side} x {side}, {repeats} times with and without files")
+            figures += apart(_scored, folder, side, slices, repeats)
+    return figures
+
+
+def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
+    from upd_harness.scoring.cases import open_case
+    from upd_harness.scoring.folder import Settings, score_folder
+    from upd_harness.scoring.inputs import Input
+
+    model, inputs = _model(folder), folder / f"inputs-{side}"
+    paths = [_write_volume(inputs / f"{number}.nii.gz", side, slices // 2, number) for number in range(2)]
+    images = np.concatenate([open_case(Input.of(path), model.config).images for path in paths])
+
+    def network() -> None:
+        for start in range(0, len(images), BATCH):
+            model.predict(images[start : start + BATCH])
+
+    def timed(images: Array) -> tuple[Array, Array]:
+        began = time.perf_counter()
+        answer = model.predict(images)
+        inside.append(time.perf_counter() - began)
+        return answer
+
+    def whole() -> None:
+        inside.clear()
+        began, settings = time.perf_counter(), Settings(batch_size=BATCH, mode="overwrite")
+        summary = score_folder(replace(model, predict=timed), inputs, folder / "scores", settings)
+        shares.append(sum(inside) / (time.perf_counter() - began))
+        if summary.ok != len(paths):
+            raise UpdZooError(
+                f"{summary.failed} of {len(paths)} volumes were not scored",
+                "none that failed, for the speed is that of successes",
+            )
+
+    inside: list[float] = []
+    shares: list[float] = []
+    model.predict(images[:BATCH])
+    alone, complete = shortest(repeats, network, whole)
+    return [
+        Figure(f"RD, {side} x {side}: network alone", len(images) / alone, "slices/s"),
+        Figure(f"RD, {side} x {side}: score, file to report", len(images) / complete, "slices/s"),
+        Figure(f"RD, {side} x {side}: score / network alone", alone / complete, "x", 0.85),
+        Figure(f"RD, {side} x {side}: share of that time inside the network", statistics.median(shares), "x"),
+    ]
+
+
+def _write_volume(path: Path, side: int, slices: int, seed: int) -> Path:
+    """Write a scan of `slices` axial slices, none empty: a cylinder of noisy tissue, as hard to pack as a real one."""
+    import nibabel as nib
+
+    rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    tissue = np.random.default_rng(seed).normal(500, 60, (side, side, slices)).clip(1)
+    data = np.where((rows**2 + columns**2 < 0.6)[..., None], tissue, 0).astype(np.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, np.diag([240 / side, 240 / side, 1.0, 1.0])), path)
+    return path
+
+
+def reading(repeats: int) -> list[Figure]:
+    """Measure how fast files pass the gate and become squares."""
+    from PIL import Image
+
+    from upd_harness.scoring.cases import open_case
+    from upd_harness.scoring.inputs import Input
+
+    config, slices = config_of(*_SMALL), 100
+    fundus = DOMAINS["phantom-fundus"].modality
+    photographs = config.model_copy(
+        update={"framing": fundus.framing, "input": PixelConvention(channels=fundus.channels)}
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        volume = _write_volume(Path(temporary) / "volume.nii.gz", 240, slices, 0)
+        picture = Path(temporary) / "photograph.png"
+        pixels = np.random.default_rng(0).normal(128, 20, (1024, 1024, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(picture)
+        actions = partial(open_case, Input.of(volume), config), partial(open_case, Input.of(picture), photographs)
+        by_volume, by_picture = shortest(repeats, *actions)
+    return [
+        Figure("gate and framing, 240 x 240 slices of .nii.gz", slices / by_volume, "slices/s"),
+        Figure("gate and framing, 1024 x 1024 photographs of .png", 1 / by_picture, "images/s"),
+    ]
