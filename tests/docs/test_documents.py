@@ -4,9 +4,12 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from upd_harness.cli.program import app
 from upd_harness.reproduce import ITEMS
 from upd_zoo.sources.listed import SOURCES
 
@@ -21,12 +24,16 @@ METHODS = {path.stem.replace("_", "-") for path in (ROOT / "zoo/upd_zoo/methods"
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, re.MULTILINE)) | {f"reproduce-{item}" for item in ITEMS}
 
+COMMANDS = vars(typer.main.get_command(app))["commands"]
+
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ELSEWHERE = re.compile(r"[a-z]+:")
 PLACEHOLDER = re.compile(r"[<>{}*$…]|NNNN")
+COMMAND = re.compile(r"^(?:\$ )?upd-zoo ([a-z]+)\b")
+OPTION = re.compile(r"(?<!\S)-{1,2}[A-Za-z][\w-]*")
 TARGET = re.compile(r"^(?:\$ )?make((?: +[\w=./-]+)*)")
 CITATION = re.compile(r"cards/study\.md,\s+sections?\s+(\d[\d.]*(?:(?:,\s+|\s+and\s+)\d[\d.]*)*)")
 ABSOLUTE = re.compile(r"(?:^|[\s`'\"(=])(/[A-Za-z][^\s`'\")]*|[A-Za-z]:\\\S*|~/\S*|file:/\S*)", re.MULTILINE)
@@ -98,12 +105,26 @@ def unknown_targets(text: str, _: Path) -> Iterator[str]:
         yield from (word for word in words if "=" not in word and word not in TARGETS)
 
 
+def unknown_commands(text: str, _: Path) -> Iterator[str]:
+    for code in code_of(text):
+        if (found := COMMAND.match(code)) and found[1] not in COMMANDS:
+            yield found[1]
+        elif found:
+            yield from (option for option in OPTION.findall(code) if option not in options_of(COMMANDS[found[1]]))
+
+
+def options_of(command: Any) -> set[str]:
+    """Return the options of a command of the program, and those of the commands below it."""
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union({"-h", "--help"}, *map(options_of, vars(command).get("commands", {}).values()))
+
+
 def absolute_paths(text: str, _: Path) -> Iterator[str]:
     yield from ABSOLUTE.findall(text)
 
 
 Check = Callable[[str, Path], Iterator[str]]
-CHECKS = (broken_links, missing_paths, unknown_names, unknown_targets, absolute_paths)
+CHECKS = (broken_links, missing_paths, unknown_names, unknown_targets, unknown_commands, absolute_paths)
 every_check = pytest.mark.parametrize("check", CHECKS, ids=[check.__name__ for check in CHECKS])
 
 
@@ -126,6 +147,8 @@ def test_a_document_says_nothing_that_is_not_there(path: Path, check: Check) -> 
         (unknown_names, "call `upd_zoo.nothing(1)`"),
         (unknown_targets, "run `make nothing`"),
         (unknown_targets, "```\n$ make DOMAIN=idrid nothing  # a reason\n```"),
+        (unknown_commands, "type `upd-zoo nothing`"),
+        (unknown_commands, "```\n$ upd-zoo score images -m vae-idrid --nothing\n```"),
         (absolute_paths, "in `/anywhere/else`"),
         (absolute_paths, "put it into ~/data"),
         (absolute_paths, "file:/anywhere"),
@@ -143,6 +166,7 @@ def test_what_is_not_there_is_seen(check: Check, text: str) -> None:
         "[up](SECURITY.md#limits), [down](cards/), [out](https://example.org/x) and/or `map[0](x)`",
         "`zoo/upd_zoo/method.py`, `upd_zoo/method.py`, `cards/methods/<id>.md`, `out/demo`, `onnx/model.onnx`",
         "`upd_zoo.load`, `upd_zoo.images.gate`; make nothing of it",
+        "```\n$ upd-zoo score images -m vae-idrid --part-id 0\nupd-zoo doctor data idrid --data out\nupd-zoo\n```",
         "```\n$ make test  # all tests\nmake prepare DOMAIN=idrid ROOT=path/to/IDRiD\nmake\n```",
     ],
 )
