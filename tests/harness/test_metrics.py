@@ -195,7 +195,7 @@ def test_order_pieces_and_merges_do_not_matter(name: str) -> None:
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.tuples(FLOAT32, st.booleans()), max_size=40), st.integers(0, 40))
 def test_any_split_merges_to_the_whole_and_equals_the_image_metrics(items: list[tuple[float, bool]], cut: int) -> None:
     scores = np.array([score for score, _ in items], np.float32)

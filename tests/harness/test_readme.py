@@ -50,7 +50,12 @@ def score_of_the_snippet(artefact: Path, image: Path) -> float:
     return float(printed.stdout)
 
 
-SIZES = [(128, 128), (150, 201), (201, 150), (64, 65)]
+SIZES = [
+    pytest.param((128, 128), marks=pytest.mark.slow),
+    (150, 201),
+    pytest.param((201, 150), marks=pytest.mark.slow),
+    (64, 65),
+]
 
 
 @pytest.mark.parametrize("bits", [8, 16])

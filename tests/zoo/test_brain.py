@@ -19,7 +19,6 @@ from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, MissingExtraError
 from upd_zoo.images.nifti import Volume
 
-TEMPLATE = load_template()
 AFFINE = np.array([[0, 2.0, 0, -10], [-3.0, 0, 0, 5], [0, 0, 1.5, 7], [0, 0, 0, 1]])
 TURN = np.array([[0.9, 0.1, 0, 3], [-0.1, 0.9, 0.05, -2], [0, 0, 1.1, 5], [0, 0, 0, 1]])
 
@@ -108,9 +107,10 @@ def test_overlap_is_dices() -> None:
 
 
 def test_the_default_template_is_a_brain_that_stands_upright() -> None:
-    assert TEMPLATE.grid.shape == (197, 233, 189)
-    assert 1.5 < TEMPLATE.mask.sum() * TEMPLATE.grid.litres < 2.1
-    assert (TEMPLATE.data[~TEMPLATE.mask] == 0).all()
+    template = load_template()
+    assert template.grid.shape == (197, 233, 189)
+    assert 1.5 < template.mask.sum() * template.grid.litres < 2.1
+    assert (template.data[~template.mask] == 0).all()
 
 
 def test_a_head_or_a_scrap_is_no_template(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_without_the_libraries_the_extra_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def found_in(each: Head) -> Found:
-    return extract(each.data, Grid(each.data.shape, each.affine), TEMPLATE)
+    return extract(each.data, Grid(each.data.shape, each.affine), load_template())
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +157,15 @@ def test_the_template_is_found_where_it_is(nodding: tuple[Head, Found]) -> None:
     assert found.evidence.likeness > 0.9
 
 
+@pytest.mark.slow
 def test_the_same_brain_is_always_found_in_the_same_place(nodding: tuple[Head, Found]) -> None:
     each, found = nodding
     brain = np.where(found.mask, each.data, 0)
-    places = [refine(brain, each.affine, TEMPLATE, np.eye(4)) for _ in range(2)]
+    places = [refine(brain, each.affine, load_template(), np.eye(4)) for _ in range(2)]
     np.testing.assert_array_equal(places[0], places[1])
 
 
+@pytest.mark.slow
 def test_a_head_upside_down_is_not_believed(nodding: tuple[Head, Found], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "ATTEMPTS", (Attempt(2, 1.0),))
     each = nodding[0]
@@ -220,13 +222,15 @@ def test_another_contrast_of_a_head_is_followed() -> None:
     np.testing.assert_allclose(found, moved, atol=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_a_patient_and_a_healthy_subject_overlap_in_the_templates_space(open_images: Path) -> None:
     healthy = sorted((open_images / "ixi" / "IXI-T1").glob("*.nii.gz"))[0]
+    template = load_template()
     scans = [
-        prepare_scan(Scan("healthy", f"ixi/IXI-T1/{healthy.name}"), open_images, TEMPLATE),
-        prepare_scan(Scan("patient", "ms/patient07/T1.nii.gz", stripped=True), open_images, TEMPLATE),
+        prepare_scan(Scan("healthy", f"ixi/IXI-T1/{healthy.name}"), open_images, template),
+        prepare_scan(Scan("patient", "ms/patient07/T1.nii.gz", stripped=True), open_images, template),
     ]
     assert all(scan.found.evidence.doubts() == [] for scan in scans)
     assert dice(scans[0].inside, scans[1].inside) >= 0.9
-    assert all(dice(scan.inside, TEMPLATE.mask) >= 0.92 for scan in scans)
+    assert all(dice(scan.inside, template.mask) >= 0.92 for scan in scans)

@@ -61,6 +61,7 @@ def test_a_program_on_the_path_finds_the_brain(someone: Head, hd_bet: Path) -> N
     assert dice(brain.inside, load_template().mask) > 0.95
 
 
+@pytest.mark.slow
 def test_a_brain_without_skull_needs_no_program(someone: Head, hd_bet: Path) -> None:
     save(hd_bet / "brain.nii.gz", np.where(someone.brain, someone.data, 0), someone.affine)
     scan = Scan("someone", "brain.nii.gz", stripped=True)

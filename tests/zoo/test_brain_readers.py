@@ -49,6 +49,7 @@ def test_a_folder_of_something_else_says_what_was_looked_for_and_where_to_get_it
     assert source.origin in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_decathlons_contrasts_and_labels_are_told_apart(tmp_path: Path) -> None:
     root = write_msd_brats(tmp_path / "msd", CASES[:1])
     data = tmp_path / "data"
@@ -75,6 +76,7 @@ def test_a_file_with_too_few_contrasts_is_named(tmp_path: Path) -> None:
     assert caught.value.code is InputErrorCode.UNSUPPORTED
 
 
+@pytest.mark.slow
 def test_the_misnamed_mask_is_found_and_tables_are_no_cases(tmp_path: Path) -> None:
     root = write_brats(tmp_path)
     scans = BRATS.scans(StoreName("brats-t2", Part.TEST), root)
@@ -98,6 +100,7 @@ def test_the_study_tests_on_the_first_nine_tenths_of_the_cases(tmp_path: Path) -
     assert (len(study), study[0], study[-1]) == (332, "BraTS20_Training_001", "BraTS20_Training_332")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R2.0", "1.2"])
 def test_strokes_are_read_in_either_release(release: str, tmp_path: Path) -> None:
     root = write_atlas(tmp_path, 1, release)
@@ -110,6 +113,7 @@ def test_strokes_are_read_in_either_release(release: str, tmp_path: Path) -> Non
     assert litres == pytest.approx(len(scan.masks) * (4 * 2.5 / 100) ** 3 / 0.92**3, rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_stroke_without_its_mask_is_named(tmp_path: Path) -> None:
     root = write_atlas(tmp_path, 1)
     for mask in root.rglob("*lesion_mask.nii.gz"):
@@ -134,6 +138,7 @@ def test_camcan_is_divided_by_subject_and_keeps_sex_and_age(tmp_path: Path) -> N
     assert known["sub-CC200000"] == ("", None)
 
 
+@pytest.mark.slow
 def test_a_camcan_t2_scan_follows_its_t1(tmp_path: Path) -> None:
     root = write_camcan(tmp_path)
     (root / next(iter(tmp_path.rglob(f"{SUBJECTS[1]}_T1w.nii.gz")))).unlink()

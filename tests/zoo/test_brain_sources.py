@@ -163,6 +163,7 @@ def test_one_broken_scan_does_not_stop_the_rest(ixi: Path, prepared: tuple[Path,
     assert [facts.subjects for facts in done.stores] == [2, 1]
 
 
+@pytest.mark.slow
 def test_what_is_not_believed_is_named_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upd_zoo.brains.extraction.ATTEMPTS", (Attempt(2, 1.0),))
     each = head()
@@ -185,6 +186,7 @@ def test_t2_scans_follow_the_t1_of_the_same_person(ixi: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_t2_scan_is_cut_out_by_its_t1(ixi: Path) -> None:
     template = load_template()
     (scan,) = IXI.scans(StoreName("ixi-t2", Part.VALIDATION), ixi).values()
@@ -230,7 +232,14 @@ def test_patients_keep_their_lesions(patients: Path, tmp_path: Path) -> None:
     assert images[masks].mean() > 1.4 * images[(images > 0) & ~masks].mean()
 
 
-@pytest.mark.parametrize("fault", ["another grid", "another place", "missing"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "another grid",
+        pytest.param("another place", marks=pytest.mark.slow),
+        pytest.param("missing", marks=pytest.mark.slow),
+    ],
+)
 def test_a_mask_that_does_not_fit_is_named(patients: Path, tmp_path: Path, fault: str) -> None:
     for path in patients.glob("patient07/*"):
         (tmp_path / "patient07").mkdir(exist_ok=True)
@@ -263,6 +272,7 @@ def test_work_is_done_side_by_side_and_in_order() -> None:
     assert list(side_by_side(square, range(9), 2)) == [number**2 for number in range(9)]
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_real_patients_are_prepared(open_images: Path, tmp_path: Path) -> None:
     done = prepare(TEST_SETS["open-ms-t2"], tmp_path, open_images / "ms")

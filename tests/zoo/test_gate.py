@@ -353,7 +353,7 @@ def test_the_suffix_of_a_compressed_volume_is_one(name: str, suffix: str) -> Non
     st.sampled_from([b"", b"\x1f\x8b\x08", nifti()[:348], nifti(version=2)[:560]]),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_are_refused_and_nothing_else(nii: Path, tail: bytes, head: bytes, packed: bool) -> None:
     content = head + tail
     assume(len(content) not in (len(nifti()), len(nifti(version=2))))  # a header with as many voxels as it promises
@@ -362,7 +362,7 @@ def test_arbitrary_bytes_are_refused_and_nothing_else(nii: Path, tail: bytes, he
 
 
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_header_gives_a_sound_volume_or_a_refusal(nii: Path, damage: list[tuple[int, int]]) -> None:
     content = bytearray(nifti())
     for place, value in damage:

@@ -277,7 +277,7 @@ def test_a_file_beyond_the_limit_is_refused_unread(photo: Path, monkeypatch: pyt
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", *(content[:60] for content in WHOLE.values())]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_are_refused_and_nothing_else(photo: Path, tail: bytes, head: bytes) -> None:
     told = (InputErrorCode.CORRUPT, InputErrorCode.TRUNCATED, InputErrorCode.UNSUPPORTED)
     assert refusal(photo, head + tail) in told

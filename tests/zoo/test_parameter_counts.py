@@ -58,6 +58,7 @@ def test_f_anogan_is_three_networks(parameters: Any) -> None:
     assert {name: round(size, 3) for name, size in sizes.items()} == PARTS
 
 
+@pytest.mark.slow
 def test_the_table_is_current_and_whole(parameters: Any) -> None:
     assert parameters.TABLE.read_text(encoding="utf-8") == parameters.as_markdown()
     assert parameters.published().keys() == registered().keys()
