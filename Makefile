@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 10000
 
 # How the tests are run: on both cores, the tests of one file or one method beside each other in one process.
 CORES  ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format lint types arrows schemas bench tables pictures compare phantoms prepare pretrain train export publish score evaluate clean
