@@ -23,6 +23,7 @@ from upd_zoo.files import replacing
 from upd_zoo.sources.listed import source_of
 from upd_zoo.sources.of_brains import BrainSource
 from upd_zoo.sources.preparation import SHELF, Preparation, prepare
+from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import data_folder
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
@@ -53,12 +54,8 @@ def main(
         done = prepare(
             target,
             folder,
-            root,
-            seed=seed,
-            subjects=subjects,
+            Request(root, seed=seed, subjects=subjects, template=template, extractor=extractor),
             protocol=protocol,
-            template=template,
-            extractor=extractor,
             jobs=jobs,
             force=force,
             on_progress=advance,

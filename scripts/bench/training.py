@@ -14,6 +14,7 @@ from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.run import encoder_of, pretrain
 from upd_zoo.recipe import load_recipe
 from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import Part, store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.training import train
@@ -32,7 +33,7 @@ def training(steps: int) -> list[Figure]:
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prepare(get_domain(DOMAIN), folder, subjects=2)
+        prepare(get_domain(DOMAIN), folder, Request(subjects=2))
         store = Store(store_path(folder, DOMAIN, Part.TRAIN))
         model = ModelId(_WIDE, None, DOMAIN)
         train(model, load_recipe(model, steps=steps), store, folder / "plain")

@@ -16,6 +16,7 @@ from upd_harness.reproduce.fig_1 import BLOCK, measure
 from upd_harness.reproduce.result import published
 from upd_zoo.errors import MissingExtraError, NotFoundError, UsageError
 from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import Part, store_name
 from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol
@@ -46,7 +47,7 @@ def test_every_printed_count_is_of_a_store_that_the_study_reads() -> None:
 @pytest.mark.parametrize(("protocol", "sick"), [(Protocol.STUDY, 1), (Protocol.SOUND, 2)])
 def test_what_is_prepared_is_counted_beside_what_was_printed(tmp_path: Path, protocol: Protocol, sick: int) -> None:
     root = write_ddr(tmp_path / "root", {"train": (0,) * 780}, {"test": (("EX",),) * 2})
-    prepare(TEST_SETS["ddr"], tmp_path / "data", root, protocol=protocol)
+    prepare(TEST_SETS["ddr"], tmp_path / "data", Request(root), protocol=protocol)
     result = reproduce("table-i", tmp_path / "data")
     (cell,) = (each for each in result.document["cells"] if each["store"] == "ddr/test")
     images = Store(tmp_path / "data" / str(store_name("ddr", "test", protocol))).facts.images

@@ -16,6 +16,7 @@ from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.images.nifti import Volume
 from upd_zoo.sources.preparation import prepare
+from upd_zoo.sources.source import Request
 from upd_zoo.vocabulary import DOMAINS
 
 KNOWS = """#!{python}
@@ -114,7 +115,7 @@ def test_a_command_that_cannot_work_is_refused_before_anything_is_read(
         Extractor.parse(text)
     (tmp_path / "IXI002-Guys-0828-T1.nii.gz").touch()
     with pytest.raises(UsageError, match=problem):
-        prepare(DOMAINS["ixi-t1"], tmp_path / "data", tmp_path, extractor=text)
+        prepare(DOMAINS["ixi-t1"], tmp_path / "data", Request(tmp_path, extractor=text))
 
 
 def test_known_programs_say_where_they_read_and_write() -> None:
@@ -124,4 +125,4 @@ def test_known_programs_say_where_they_read_and_write() -> None:
 @pytest.mark.parametrize("option", [{"template": Path("brain.nii")}, {"extractor": "hd-bet"}], ids=str)
 def test_images_of_no_brains_take_no_options_for_brains(option: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave out --template and --extractor"):
-        prepare(DOMAINS["phantom-cxr"], tmp_path, **option)  # type: ignore[arg-type]
+        prepare(DOMAINS["phantom-cxr"], tmp_path, Request(**option))  # type: ignore[arg-type]

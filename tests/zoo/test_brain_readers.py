@@ -55,7 +55,7 @@ def test_the_decathlons_contrasts_and_labels_are_told_apart(tmp_path: Path) -> N
     data = tmp_path / "data"
     stores = {}
     for name in ("msd-brats-t1", "msd-brats-t2"):
-        assert prepare(TEST_SETS[name], data, root).failures == ()
+        assert prepare(TEST_SETS[name], data, Request(root)).failures == ()
         stores[name] = Store(store_path(data, name, "test"))
         assert {*stores[name].subjects} == {CASES[0]}
     brightness = {}

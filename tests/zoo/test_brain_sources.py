@@ -44,7 +44,7 @@ def ixi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(ixi: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Preparation]:
     """Stores of IXI's T1, and what the preparation came to; validation is where the split has put someone."""
     data = tmp_path_factory.mktemp("data")
-    return data, prepare(DOMAINS["ixi-t1"], data, ixi, jobs=2)
+    return data, prepare(DOMAINS["ixi-t1"], data, Request(ixi), jobs=2)
 
 
 def all_slices(data: Path, done: Preparation) -> Iterator[tuple[Store, dict[str, str]]]:
@@ -89,7 +89,7 @@ def test_a_repeated_run_prepares_nothing(
     monkeypatch.setattr(brain_source, "prepare_scan", never)
     data, done = prepared
     before = {facts.name: (data / facts.name / "store.json").stat().st_mtime_ns for facts in done.stores}
-    assert prepare(DOMAINS["ixi-t1"], data, ixi) == done
+    assert prepare(DOMAINS["ixi-t1"], data, Request(ixi)) == done
     assert {name: (data / name / "store.json").stat().st_mtime_ns for name in before} == before
 
 
@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_with_what_is_on_the_shelf(
         (tmp_path / SHELF / "ixi").mkdir(parents=True, exist_ok=True)
         (tmp_path / SHELF / "ixi" / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(brain_source, "prepare_scan", never)
-    again = prepare(DOMAINS["ixi-t1"], tmp_path, ixi)
+    again = prepare(DOMAINS["ixi-t1"], tmp_path, Request(ixi))
     assert [facts.sha256 for facts in again.stores] == [facts.sha256 for facts in done.stores]
 
 
@@ -157,7 +157,7 @@ def test_one_broken_scan_does_not_stop_the_rest(ixi: Path, prepared: tuple[Path,
     data = tmp_path / "data"
     (data / SHELF).mkdir(parents=True)
     (data / SHELF / "ixi").symlink_to(prepared[0] / SHELF / "ixi")
-    done = prepare(DOMAINS["ixi-t1"], data, root)
+    done = prepare(DOMAINS["ixi-t1"], data, Request(root))
     codes = {failure.input.split("/")[-1][:6]: failure.error.code for failure in done.failures}
     assert codes == {"IXI900": InputErrorCode.TRUNCATED, "IXI901": InputErrorCode.CORRUPT}
     assert [facts.subjects for facts in done.stores] == [2, 1]
@@ -221,7 +221,7 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_patients_keep_their_lesions(patients: Path, tmp_path: Path) -> None:
     test_set = TEST_SETS["open-ms-t2"]
-    done = prepare(test_set, tmp_path, patients)
+    done = prepare(test_set, tmp_path, Request(patients))
     assert done.failures == ()
     store = Store(store_path(tmp_path, "open-ms-t2", "test"))
     assert store.facts.subjects == len(PATIENTS)
@@ -275,7 +275,7 @@ def test_work_is_done_side_by_side_and_in_order() -> None:
 @pytest.mark.slow
 @pytest.mark.real
 def test_the_real_patients_are_prepared(open_images: Path, tmp_path: Path) -> None:
-    done = prepare(TEST_SETS["open-ms-t2"], tmp_path, open_images / "ms")
+    done = prepare(TEST_SETS["open-ms-t2"], tmp_path, Request(open_images / "ms"))
     assert done.failures == ()
     (facts,) = done.stores
     assert facts.subjects == 2

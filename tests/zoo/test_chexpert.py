@@ -193,7 +193,7 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_both_releases_are_prepared_under_both_protocols_side_by_side(root: Path, tmp_path: Path) -> None:
     for protocol, suffix in ((SOUND, ""), (STUDY, "-study")):
-        done = prepare(DOMAIN, tmp_path, root, protocol=protocol)
+        done = prepare(DOMAIN, tmp_path, Request(root), protocol=protocol)
         assert done.failures == ()
         assert [facts.name for facts in done.stores] == [
             f"chexpert/train{suffix}",
@@ -223,7 +223,7 @@ def test_a_truncated_file_and_a_path_out_of_the_folder_are_left_out_alone(tmp_pa
     table = root / "train.csv"
     patient = second.split("/")[1]
     table.write_text(table.read_text().replace(second, f"train/{patient}/../../../secret.jpg"))
-    done = prepare(DOMAIN, tmp_path / "data", root)
+    done = prepare(DOMAIN, tmp_path / "data", Request(root))
     assert {failure.error.code for failure in done.failures} == {InputErrorCode.TRUNCATED, InputErrorCode.UNREADABLE}
     assert any("leaves the folder" in str(failure.error) for failure in done.failures)
     assert done.stores[0].images == len(others)

@@ -96,7 +96,7 @@ def test_masks_of_the_study_are_sampled_at_the_nearest_pixel(tmp_path: Path) -> 
 
 def test_the_study_fills_its_own_stores(tmp_path: Path) -> None:
     root = write_ddr(tmp_path / "ddr", {"train": (0,) * 777}, OUTLINED)
-    done = prepare(DOMAIN, tmp_path / "data", root, protocol=STUDY)
+    done = prepare(DOMAIN, tmp_path / "data", Request(root), protocol=STUDY)
     assert [(f.name, f.images, f.anomalous) for f in done.stores] == [
         ("ddr/train-study", 19, 0),
         ("ddr/validation-study", 1, 0),
@@ -133,7 +133,7 @@ def test_a_healthy_photograph_that_has_masks_too_is_only_diseased(tmp_path: Path
 
 def test_the_four_masks_are_one(root: Path, tmp_path: Path) -> None:
     unions = [lesion("EX") | lesion("HE"), lesion("MA"), lesion("SE") | lesion("MA"), lesion("EX")]
-    prepare(DOMAIN, tmp_path, root)
+    prepare(DOMAIN, tmp_path, Request(root))
     store = Store(store_path(tmp_path, "ddr", "test"))
     assert store.masks is not None
     expected = [frame_mask(union, Framing.CENTRE_CROP) for union in unions]
@@ -161,7 +161,7 @@ def test_what_is_damaged_is_left_out_and_the_rest_goes_on(tmp_path: Path) -> Non
     write_mask(lesions / "train/label/MA" / f"{outlined_name(1)}.tif", np.zeros((WIDTH, HEIGHT), np.bool_))
     grey = np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))
     Image.fromarray(grey).save(lesions / "test/image" / f"{outlined_name(3)}.jpg")
-    done = prepare(DOMAIN, tmp_path / "data", root)
+    done = prepare(DOMAIN, tmp_path / "data", Request(root))
     assert {Path(failure.input).stem: failure.error.code for failure in done.failures} == {
         Path(first).stem: InputErrorCode.TRUNCATED,
         outlined_name(0): InputErrorCode.MISSING,
@@ -177,7 +177,7 @@ def test_a_name_that_leaves_the_folder_is_refused_alone(tmp_path: Path) -> None:
     root = write_ddr(tmp_path / "ddr", GRADES, OUTLINED)
     table = root / "DR_grading/train.txt"
     table.write_text("../../../secret.jpg 0\n" * 2 + table.read_text())
-    failures = prepare(DOMAIN, tmp_path / "data", root).failures
+    failures = prepare(DOMAIN, tmp_path / "data", Request(root)).failures
     assert [failure.error.code for failure in failures] == [InputErrorCode.UNREADABLE]
 
 

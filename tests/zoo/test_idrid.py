@@ -52,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    assert prepare(DOMAIN, folder, root).failures == ()
+    assert prepare(DOMAIN, folder, Request(root)).failures == ()
     return folder
 
 
@@ -129,12 +129,12 @@ def test_a_truncated_photograph_is_reported_and_made_good_later(tmp_path: Path) 
     whole = photo.read_bytes()
     photo.write_bytes(whole[:-200])
     for _ in range(2):  # a repeated run must not call the store complete
-        (failure,) = prepare(DOMAIN, data, root).failures
+        (failure,) = prepare(DOMAIN, data, Request(root)).failures
         assert (failure.store, failure.input) == (TRAIN, f"{IMAGES_B}/{TRAINING}/IDRiD_001.jpg")
         assert failure.error.code is InputErrorCode.TRUNCATED
     images = len(open_store(data, TRAIN))
     photo.write_bytes(whole)
-    assert prepare(DOMAIN, data, root).failures == ()
+    assert prepare(DOMAIN, data, Request(root)).failures == ()
     assert len(open_store(data, TRAIN)) == images + 1
 
 
@@ -151,7 +151,7 @@ def test_a_store_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> Non
     for photo in (root / IMAGES_B / TRAINING).iterdir():
         photo.write_bytes(b"")
     with pytest.raises(InputError, match="None of 11 inputs of idrid/train can be used"):
-        prepare(DOMAIN, tmp_path / "data", root)
+        prepare(DOMAIN, tmp_path / "data", Request(root))
     assert not store_path(tmp_path / "data", *TRAIN).exists()
 
 
@@ -187,7 +187,7 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path, part: str
     root = write_idrid(tmp_path / "idrid")
     (root / part).rename(tmp_path / "elsewhere")
     with pytest.raises(NotFoundError, match="IEEE DataPort") as caught:
-        prepare(DOMAIN, tmp_path / "data", root)
+        prepare(DOMAIN, tmp_path / "data", Request(root))
     assert f"it lacks '{part}" in str(caught.value)
 
 

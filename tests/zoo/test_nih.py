@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    assert prepare(DOMAIN, folder, root).failures == ()
+    assert prepare(DOMAIN, folder, Request(root)).failures == ()
     return folder
 
 
@@ -86,7 +86,7 @@ def test_the_index_holds_view_sex_and_age(data: Path) -> None:
 )
 def test_ages_of_both_tables_are_years_and_slips_are_unknown(tmp_path: Path, text: str, age: str) -> None:
     root = write_nih(tmp_path / "nih", [Entry(number, 0, age=text) for number in range(40)], table=OLD_TABLE)
-    prepare(DOMAIN, tmp_path / "data", root)
+    prepare(DOMAIN, tmp_path / "data", Request(root))
     assert {row["age"] for row in Store(store_path(tmp_path / "data", "nih-cxr", "train")).index} == {age}
 
 
@@ -123,7 +123,7 @@ def test_a_truncated_and_a_missing_radiograph_are_reported_and_the_rest_goes_on(
     first, second, *others = inputs(root, Part.TRAIN)
     (root / first).write_bytes((root / first).read_bytes()[:-20])
     (root / second).unlink()
-    done = prepare(DOMAIN, tmp_path / "data", root)
+    done = prepare(DOMAIN, tmp_path / "data", Request(root))
     assert [(failure.input, failure.error.code) for failure in done.failures] == [
         (first, InputErrorCode.TRUNCATED),
         (second, InputErrorCode.MISSING),
@@ -138,7 +138,7 @@ def test_a_name_that_leaves_the_folder_is_refused_alone(tmp_path: Path) -> None:
     text = (root / TABLE).read_text()
     line = next(line for line in text.splitlines() if line.startswith(Path(next(iter(inputs(root, Part.TRAIN)))).name))
     (root / TABLE).write_text(text.replace(line.split(",")[0], f"../../{outside.name}"))
-    (failure,) = prepare(DOMAIN, tmp_path / "data", root).failures
+    (failure,) = prepare(DOMAIN, tmp_path / "data", Request(root)).failures
     assert failure.error.code is InputErrorCode.UNREADABLE
     assert "leaves the folder" in str(failure.error)
 
@@ -178,7 +178,7 @@ def test_both_protocols_read_one_store(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_the_real_radiographs_are_divided_by_patient(open_images: Path, tmp_path: Path) -> None:
-    done = prepare(DOMAIN, tmp_path, open_images / "nih_cxr")
+    done = prepare(DOMAIN, tmp_path, Request(open_images / "nih_cxr"))
     assert done.failures == ()
     assert [(facts.images, facts.anomalous) for facts in done.stores] == [(234, 0), (57, 0), (153, 83)]
     patients = defaultdict(set)

@@ -43,7 +43,7 @@ def only(samples: object) -> Sample:
 
 
 def test_a_domain_is_prepared_with_its_test_sets(tmp_path: Path) -> None:
-    done = prepare(FUNDUS, tmp_path, subjects=5)
+    done = prepare(FUNDUS, tmp_path, Request(subjects=5))
     assert [facts.name for facts in done.stores] == [
         "phantom-fundus/train",
         "phantom-fundus/validation",
@@ -62,7 +62,7 @@ def test_a_domain_is_prepared_with_its_test_sets(tmp_path: Path) -> None:
 
 
 def test_the_facts_say_that_they_are_phantoms_and_how_they_were_made(tmp_path: Path) -> None:
-    for facts in prepare(FUNDUS, tmp_path, seed=3, subjects=1).stores:
+    for facts in prepare(FUNDUS, tmp_path, Request(seed=3, subjects=1)).stores:
         assert facts.labels == ["synthetic phantoms"]
         assert facts.provenance["source"] == "phantom"
         assert facts.provenance["seed"] == 3
@@ -72,7 +72,7 @@ def test_the_facts_say_that_they_are_phantoms_and_how_they_were_made(tmp_path: P
 
 
 def test_a_test_set_alone_is_prepared_slice_by_slice(tmp_path: Path) -> None:
-    (facts,) = prepare(TEST_SETS["phantom-stroke"], tmp_path, subjects=1).stores
+    (facts,) = prepare(TEST_SETS["phantom-stroke"], tmp_path, Request(subjects=1)).stores
     store = Store(store_path(tmp_path, "phantom-stroke", "test"))
     assert facts.subjects == len(set(store.subjects)) == 2
     assert facts.images > 100
@@ -171,31 +171,31 @@ def written(data: Path, domain: str = "phantom-fundus") -> int:
 
 
 def test_a_store_that_stands_is_left_alone_unless_asked(tmp_path: Path) -> None:
-    first, before = prepare(FUNDUS, tmp_path, subjects=1), written(tmp_path)
-    assert prepare(FUNDUS, tmp_path, subjects=1) == first
+    first, before = prepare(FUNDUS, tmp_path, Request(subjects=1)), written(tmp_path)
+    assert prepare(FUNDUS, tmp_path, Request(subjects=1)) == first
     assert written(tmp_path) == before
-    assert prepare(FUNDUS, tmp_path, subjects=1, force=True) == first
+    assert prepare(FUNDUS, tmp_path, Request(subjects=1), force=True) == first
     assert written(tmp_path) != before
 
 
 @pytest.mark.parametrize("changed", [{"seed": 1}, {"subjects": 2}], ids=str)
 def test_a_store_that_was_made_otherwise_is_made_again(tmp_path: Path, changed: dict[str, Any]) -> None:
-    before = prepare(FUNDUS, tmp_path, subjects=1)
-    after = prepare(FUNDUS, tmp_path, **{"subjects": 1, **changed})
+    before = prepare(FUNDUS, tmp_path, Request(subjects=1))
+    after = prepare(FUNDUS, tmp_path, Request(**{"subjects": 1, **changed}))
     assert after.stores[0].sha256 != before.stores[0].sha256
 
 
 def test_a_damaged_store_is_made_again(tmp_path: Path) -> None:
-    first = prepare(FUNDUS, tmp_path, subjects=1)
+    first = prepare(FUNDUS, tmp_path, Request(subjects=1))
     (store_path(tmp_path, "phantom-fundus", "train") / FACTS).write_text("{")
-    assert prepare(FUNDUS, tmp_path, subjects=1) == first
+    assert prepare(FUNDUS, tmp_path, Request(subjects=1)) == first
     assert Store(store_path(tmp_path, "phantom-fundus", "train")).facts == first.stores[0]
 
 
 def test_progress_reaches_the_end_of_every_store_made_or_left_alone(tmp_path: Path) -> None:
     for _ in range(2):
         seen: list[Progress] = []
-        prepare(FUNDUS, tmp_path, subjects=2, on_progress=seen.append)
+        prepare(FUNDUS, tmp_path, Request(subjects=2), on_progress=seen.append)
         ends = {progress.what: (progress.done, progress.total) for progress in seen}
         assert list(ends) == [f"phantom-fundus/{part}" for part in Part]
         assert all(done == total > 0 for done, total in ends.values())
@@ -241,12 +241,12 @@ def test_a_domain_without_a_reader_says_which_there_are(tmp_path: Path) -> None:
 )
 def test_options_that_a_source_does_not_take_are_refused(tmp_path: Path, target: str, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        prepare(DOMAINS[target], tmp_path, **options)
+        prepare(DOMAINS[target], tmp_path, Request(**options))
 
 
 def test_a_root_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="There is no folder"):
-        prepare(DOMAINS["idrid"], tmp_path, tmp_path / "nowhere")
+        prepare(DOMAINS["idrid"], tmp_path, Request(tmp_path / "nowhere"))
 
 
 def test_the_data_folder_is_the_option_then_the_variable_then_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,16 +283,16 @@ def test_the_study_reads_its_own_stores_where_it_splits_or_scales_otherwise(
 
 
 def test_a_source_without_the_studys_splits_fills_one_store_for_both_protocols(tmp_path: Path) -> None:
-    first = prepare(FUNDUS, tmp_path, subjects=1)
+    first = prepare(FUNDUS, tmp_path, Request(subjects=1))
     before = written(tmp_path)
-    assert prepare(FUNDUS, tmp_path, subjects=1, protocol=Protocol.STUDY) == first
+    assert prepare(FUNDUS, tmp_path, Request(subjects=1), protocol=Protocol.STUDY) == first
     assert written(tmp_path) == before
 
 
 def test_brain_scans_are_scaled_by_the_rule_of_the_protocol_and_say_so(tmp_path: Path) -> None:
     stores = []
     for protocol, scale in ((Protocol.SOUND, Scale.ROBUST), (Protocol.STUDY, Scale.MAXIMUM)):
-        prepare(DOMAINS["phantom-t1"], tmp_path, subjects=1, protocol=protocol)
+        prepare(DOMAINS["phantom-t1"], tmp_path, Request(subjects=1), protocol=protocol)
         stores.append(Store(store_path(tmp_path, "phantom-t1", "validation", protocol)))
         assert stores[-1].facts.scale is scale
         assert "the study's own split" not in stores[-1].facts.labels
@@ -309,39 +309,39 @@ def test_brain_scans_are_scaled_by_the_rule_of_the_protocol_and_say_so(tmp_path:
 
 def test_who_is_in_which_part_is_listed_beside_the_stores(tmp_path: Path) -> None:
     root = write_idrid(tmp_path / "root")
-    prepare(DOMAINS["idrid"], tmp_path, root)
+    prepare(DOMAINS["idrid"], tmp_path, Request(root))
     for name in ("idrid/train", "idrid/validation", "idrid/test", "idrid-lesions/test"):
         listed = (tmp_path / f"{name}.txt").read_text().splitlines()
         assert listed == sorted({*Store(tmp_path / name).subjects}), name
     (tmp_path / "idrid" / "train.txt").unlink()
-    prepare(DOMAINS["idrid"], tmp_path, root)
+    prepare(DOMAINS["idrid"], tmp_path, Request(root))
     assert (tmp_path / "idrid" / "train.txt").is_file(), "also where the store was standing"
 
 
 def test_a_list_forgets_nobody(tmp_path: Path) -> None:
     root = write_idrid(tmp_path / "root")
-    prepare(DOMAINS["idrid"], tmp_path, root)
+    prepare(DOMAINS["idrid"], tmp_path, Request(root))
     before = (tmp_path / "idrid" / "train.txt").read_text()
     next((root / IMAGES_B / TRAINING).glob(f"{before.split()[0].rpartition('/')[2]}.jpg")).write_bytes(b"broken")
-    prepare(DOMAINS["idrid"], tmp_path, root, force=True)
+    prepare(DOMAINS["idrid"], tmp_path, Request(root), force=True)
     assert before.split()[0] not in Store(tmp_path / "idrid" / "train").subjects
     assert (tmp_path / "idrid" / "train.txt").read_text() == before
 
 
 def test_nobody_moves_to_another_part(tmp_path: Path) -> None:
     root = write_idrid(tmp_path / "root")
-    prepare(DOMAINS["idrid"], tmp_path, root)
+    prepare(DOMAINS["idrid"], tmp_path, Request(root))
     subject = Store(tmp_path / "idrid" / "train").subjects[-1]
     with (tmp_path / "idrid-lesions" / "test.txt").open("a") as stream:
         stream.write(f"{subject}\n")
     before = written(tmp_path, "idrid")
     with pytest.raises(IntegrityError, match=f"{subject} was in idrid-lesions/test before"):
-        prepare(DOMAINS["idrid"], tmp_path, root, force=True)
+        prepare(DOMAINS["idrid"], tmp_path, Request(root), force=True)
     assert written(tmp_path, "idrid") == before
 
 
 def test_phantoms_are_listed_nowhere(tmp_path: Path) -> None:
-    prepare(FUNDUS, tmp_path, subjects=1)
+    prepare(FUNDUS, tmp_path, Request(subjects=1))
     assert not list(tmp_path.rglob("*.txt"))
 
 

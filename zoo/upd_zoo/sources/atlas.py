@@ -33,6 +33,8 @@ STUDY_PERCENT: Final = 90
 
 _SCANS: Final = {"**/anat/sub-*T1w.nii.gz": "*lesion_mask.nii.gz", "**/*_t1w*_stx.nii.gz": "*_LesionSmooth*_stx.nii.gz"}
 """What scans of each release are called, and the masks beside them."""
+_ORIGIN: Final = "apply at fcon_1000.projects.nitrc.org/indi/retro/atlas.html and decrypt the archive"
+_EXPECTED: Final = ("**/*[tT]1w*.nii.gz",)
 
 
 def _scans(store: StoreName, root: Path) -> Mapping[str, Scan]:
@@ -49,13 +51,4 @@ def _scan(path: Path, masks: str, root: Path) -> Scan:
     return Scan(subject, path.relative_to(root).as_posix(), masks=tuple(beside or [missing]))
 
 
-ATLAS: Final = BrainSource(
-    "atlas",
-    title="ATLAS",
-    serves=("atlas",),
-    label="ATLAS",
-    generator=1,
-    origin="apply at fcon_1000.projects.nitrc.org/indi/retro/atlas.html and decrypt the archive",
-    expected=("**/*[tT]1w*.nii.gz",),
-    scans=_scans,
-)
+ATLAS: Final = BrainSource("atlas", "ATLAS", ("atlas",), "ATLAS", origin=_ORIGIN, expected=_EXPECTED, scans=_scans)

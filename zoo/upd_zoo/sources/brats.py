@@ -32,6 +32,8 @@ STUDY_PERCENT: Final = 90
 _CONTRASTS: Final = {"brats-t1": "t1", "brats-t2": "t2"}
 _CASES: Final = "**/BraTS20_Training_*"
 _MISNAMED: Final = "*_Segm"
+_ORIGIN: Final = "register at med.upenn.edu/cbica/brats2020 and get the training data"
+_EXPECTED: Final = ("**/BraTS20_Training_*/*_t1.nii*", "**/BraTS20_Training_*/*_t2.nii*")
 
 
 def _scans(store: StoreName, root: Path) -> Mapping[str, Scan]:
@@ -56,12 +58,5 @@ def _file(case: Path, root: Path, kind: str) -> str:
 
 
 BRATS: Final = BrainSource(
-    "brats",
-    title="BraTS-2020",
-    serves=tuple(_CONTRASTS),
-    label="BraTS 2020",
-    generator=1,
-    origin="register at med.upenn.edu/cbica/brats2020 and get the training data",
-    expected=("**/BraTS20_Training_*/*_t1.nii*", "**/BraTS20_Training_*/*_t2.nii*"),
-    scans=_scans,
+    "brats", "BraTS-2020", tuple(_CONTRASTS), "BraTS 2020", origin=_ORIGIN, expected=_EXPECTED, scans=_scans
 )

@@ -31,6 +31,8 @@ SALT: Final = "upd-zoo/camcan"
 _CONTRASTS: Final = {"camcan-t1": "T1w", "camcan-t2": "T2w"}
 _TABLE: Final = "**/participants.tsv"
 _ID, _AGE, _SEX = "participant_id", "age", "gender_text"
+_ORIGIN: Final = "apply at camcan-archive.mrc-cbu.cam.ac.uk and get the anatomical scans"
+_EXPECTED: Final = ("**/sub-*_T1w.nii.gz",)
 
 
 def _scans(store: StoreName, root: Path) -> Mapping[str, Scan]:
@@ -72,12 +74,5 @@ def _people(root: Path) -> dict[str, dict[str, str]]:
 
 
 CAMCAN: Final = BrainSource(
-    "camcan",
-    title="CamCAN",
-    serves=tuple(_CONTRASTS),
-    label="CamCAN",
-    generator=1,
-    origin="apply at camcan-archive.mrc-cbu.cam.ac.uk and get the anatomical scans",
-    expected=("**/sub-*_T1w.nii.gz",),
-    scans=_scans,
+    "camcan", "CamCAN", tuple(_CONTRASTS), "CamCAN", origin=_ORIGIN, expected=_EXPECTED, scans=_scans
 )

@@ -75,6 +75,8 @@ _ADULT: Final = 18
 _TEST_NORMALS: Final = 200
 """Healthy test images of each sex in the study."""
 _TEST_ANOMALIES: Final = 400
+_ORIGIN: Final = "agree to its terms and get 'CheXpert-v1.0-small' or 'CheXpert-v1.0' from aimi.stanford.edu/datasets"
+_EXPECTED: Final = (_TABLE, "train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,11 @@ def _find(store: StoreName, root: Path) -> Inputs:
 
 def _films(root: Path) -> Iterator[_Film]:
     """Yield the rows of the table, in its order."""
-    for row in read_table(root / _TABLE, (_PATH, _SEX, _AGE, _PLANE, _VIEW, *_OBSERVATIONS), CHEXPERT.origin):
+    for row in read_table(root / _TABLE, (_PATH, _SEX, _AGE, _PLANE, _VIEW, *_OBSERVATIONS), _ORIGIN):
         release, _, name = row[_PATH].partition("/")
         if release not in _RELEASES or name.count("/") < 2:
             accepted = f"paths such as '{_RELEASES[1]}/train/patient00001/study1/view1_frontal.jpg'"
-            raise damaged(root / _TABLE, f"has the path '{row[_PATH]}'", accepted, CHEXPERT.origin)
+            raise damaged(root / _TABLE, f"has the path '{row[_PATH]}'", accepted, _ORIGIN)
         stated = {label: _stated(row[label], root) for label in _OBSERVATIONS}
         yield _Film(
             name,
@@ -132,7 +134,7 @@ def _films(root: Path) -> Iterator[_Film]:
 def _stated(text: str, root: Path) -> int:
     """Return 1, 0 or -1; what is not mentioned is 0."""
     if text not in {"", "1.0", "0.0", "-1.0", "1", "0", "-1"}:
-        raise damaged(root / _TABLE, f"has an observation '{text}'", "1.0, 0.0, -1.0 or nothing", CHEXPERT.origin)
+        raise damaged(root / _TABLE, f"has an observation '{text}'", "1.0, 0.0, -1.0 or nothing", _ORIGIN)
     return int(float(text or 0))
 
 
@@ -197,11 +199,10 @@ def _balanced(groups: Sequence[Sequence[Radiograph]]) -> list[Radiograph]:
 
 CHEXPERT: Final = FolderSource(
     "chexpert",
-    title="CheXpert",
-    serves=(_DOMAIN.id, *_TESTS),
-    label="CheXpert, labels mined from reports",
-    generator=1,
-    origin="agree to its terms and get 'CheXpert-v1.0-small' or 'CheXpert-v1.0' from aimi.stanford.edu/datasets",
-    expected=(_TABLE, "train"),
+    "CheXpert",
+    (_DOMAIN.id, *_TESTS),
+    "CheXpert, labels mined from reports",
+    origin=_ORIGIN,
+    expected=_EXPECTED,
     find=_find,
 )

@@ -39,8 +39,8 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.images.framing import frame, frame_mask, grids_differ, window
-from upd_zoo.images.gate import read_photograph
+from upd_zoo.images.framing import frame, frame_mask, window
+from upd_zoo.sources.photographs import outlined_in_any, read_in_colour
 from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import cut, part_of
 from upd_zoo.sources.tables import damaged, inside
@@ -61,6 +61,11 @@ _KINDS: Final = ("EX", "HE", "MA", "SE")
 _RESERVED, _NORMALS = 757, 733
 """The study reserves as many healthy photographs as there are with masks, and leaves out 24 of these: 12 for those
 whose lesions vanish, and 12 because these then count as normal."""
+_ORIGIN: Final = "get 'DR_grading' and 'lesion_segmentation' as github.com/nkicsl/DDR-dataset says"
+_EXPECTED: Final = (
+    *(f"{_GRADES}/{split}{suffix}" for split in _SPLITS for suffix in (".txt", "")),
+    *(f"{_LESIONS}/{split}/image" for split in _SPLITS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ def _healthy(root: Path) -> Iterator[_Photo]:
             if not line.strip():
                 continue
             if not name or grade not in {"0", "1", "2", "3", "4", "5"}:
-                raise damaged(table, f"has the line '{line}'", "a name and a grade from 0 to 5 in each", DDR.origin)
+                raise damaged(table, f"has the line '{line}'", "a name and a grade from 0 to 5 in each", _ORIGIN)
             if grade == "0":
                 yield _Photo(f"{_GRADES}/{split}/{name.strip()}", healthy=True)
 
@@ -125,9 +130,7 @@ def _read(photo: _Photo, root: Path, store: StoreName) -> list[Sample]:
             there are not four masks.
     """
     path = inside(root, photo.file)
-    image = read_photograph(path).data
-    if len(image) != 3:
-        raise InputError(InputErrorCode.CHANNELS, f"{path.name} is grey", "a photograph in colour")
+    image = read_in_colour(path)
     square = frame(image, _FRAMING)
     if photo.healthy:
         return [Sample(square, False, photo.name, mask=np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))]
@@ -144,14 +147,8 @@ def _lesions(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     found = [file for file in files if file.is_file()]
     if len(found) != len(_KINDS):
         problem = f"{path.name} has {len(found)} masks"
-        raise InputError(InputErrorCode.MISSING, problem, f"one of each of {', '.join(_KINDS)}", DDR.origin)
-    union = np.zeros(shape, np.bool_)
-    for file in found:
-        outlined = read_photograph(file, constant_ok=True).data.any(axis=0)
-        if outlined.shape != shape:
-            raise grids_differ(f"{file.parent.name}/{file.name}", outlined.shape, shape)
-        union |= outlined
-    return union
+        raise InputError(InputErrorCode.MISSING, problem, f"one of each of {', '.join(_KINDS)}", _ORIGIN)
+    return outlined_in_any(found, shape)
 
 
 def _nearest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -162,16 +159,4 @@ def _nearest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     return sampled.astype(np.uint8)
 
 
-DDR: Final = FolderSource(
-    "ddr",
-    title="DDR",
-    serves=(_DOMAIN.id,),
-    label="DDR",
-    generator=1,
-    origin="get 'DR_grading' and 'lesion_segmentation' as github.com/nkicsl/DDR-dataset says",
-    expected=(
-        *(f"{_GRADES}/{split}{suffix}" for split in _SPLITS for suffix in (".txt", "")),
-        *(f"{_LESIONS}/{split}/image" for split in _SPLITS),
-    ),
-    find=_find,
-)
+DDR: Final = FolderSource("ddr", "DDR", (_DOMAIN.id,), "DDR", origin=_ORIGIN, expected=_EXPECTED, find=_find)

@@ -32,8 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.errors import InputError, InputErrorCode, NotFoundError
-from upd_zoo.images.framing import frame, frame_mask, grids_differ
-from upd_zoo.images.gate import read_photograph
+from upd_zoo.images.framing import frame, frame_mask
+from upd_zoo.sources.photographs import outlined_in_any, read_in_colour
 from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import part_of
 from upd_zoo.stores.places import Part, StoreName
@@ -61,6 +61,13 @@ _MASK_KINDS: Final = {
     "4. Soft Exudates": "SE",
 }
 _NAME, _GRADE = "Image name", "Retinopathy grade"
+_ORIGIN: Final = "get 'A. Segmentation' and 'B. Disease Grading' from IEEE DataPort, doi:10.21227/H25W98"
+_EXPECTED: Final = (
+    f"{_IMAGES_A}/a. Training Set",
+    f"{_MASKS_A}/a. Training Set",
+    f"{_IMAGES_B}/a. Training Set",
+    f"{_GRADES_B}/{_GRADE_FILES['a. Training Set']}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ def _graded(root: Path) -> Iterator[_Photo]:
 def _grades(table: Path) -> Iterator[tuple[str, int]]:
     """Yield name and grade of each photograph; empty lines, which spreadsheets leave behind, are passed over."""
     if not table.is_file():
-        raise NotFoundError(f"there is no table of grades '{table.name}'", f"one in '{_GRADES_B}'", IDRID.origin)
+        raise NotFoundError(f"there is no table of grades '{table.name}'", f"one in '{_GRADES_B}'", _ORIGIN)
     with table.open(newline="", encoding="utf-8-sig") as stream:
         rows = csv.DictReader(stream)
         if not {_NAME, _GRADE} <= set(rows.fieldnames or ()):
@@ -127,7 +134,7 @@ def _grades(table: Path) -> Iterator[tuple[str, int]]:
 
 def _damaged(table: Path, what: str) -> InputError:
     accepted = f"a name under '{_NAME}' and 0 to 4 under '{_GRADE}'"
-    return InputError(InputErrorCode.CORRUPT, f"'{table.name}' {what}", accepted, IDRID.origin)
+    return InputError(InputErrorCode.CORRUPT, f"'{table.name}' {what}", accepted, _ORIGIN)
 
 
 def _outlined(root: Path) -> Iterator[_Photo]:
@@ -147,9 +154,7 @@ def _read(photo: _Photo) -> list[Sample]:
     Raises:
         InputError: A file of it cannot be read, is not in colour, or differs in its grid.
     """
-    image = read_photograph(photo.path).data
-    if len(image) != 3:
-        raise InputError(InputErrorCode.CHANNELS, f"{photo.path.name} is grey", "a photograph in colour")
+    image = read_in_colour(photo.path)
     mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8) if photo.healthy else None
     if photo.masks is not None:
         mask = frame_mask(_lesions(photo, image.shape[1:]), _DOMAIN.modality.framing)
@@ -157,34 +162,12 @@ def _read(photo: _Photo) -> list[Sample]:
 
 
 def _lesions(photo: _Photo, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Return where any lesion is outlined, (H, W).
-
-    A palette's colours are read as colours, so a pixel counts as lesion where any channel is not 0: the original masks
-    use the palette entries 0, black, and 76, red.
-    """
+    """Return where any lesion is outlined, (H, W)."""
     if not photo.masks:
-        raise InputError(InputErrorCode.MISSING, f"{photo.path.name} has no mask of any lesion", "", IDRID.origin)
-    union = np.zeros(shape, np.bool_)
-    for path in photo.masks:
-        outlined = read_photograph(path, constant_ok=True).data.any(axis=0)
-        if outlined.shape != shape:
-            raise grids_differ(path.name, outlined.shape, shape)
-        union |= outlined
-    return union
+        raise InputError(InputErrorCode.MISSING, f"{photo.path.name} has no mask of any lesion", "", _ORIGIN)
+    return outlined_in_any(photo.masks, shape)
 
 
 IDRID: Final = FolderSource(
-    "idrid",
-    title="IDRiD",
-    serves=(_DOMAIN.id, _LESIONS),
-    label="open data: IDRiD",
-    generator=1,
-    origin="get 'A. Segmentation' and 'B. Disease Grading' from IEEE DataPort, doi:10.21227/H25W98",
-    expected=(
-        f"{_IMAGES_A}/a. Training Set",
-        f"{_MASKS_A}/a. Training Set",
-        f"{_IMAGES_B}/a. Training Set",
-        f"{_GRADES_B}/{_GRADE_FILES['a. Training Set']}",
-    ),
-    find=_find,
+    "idrid", "IDRiD", (_DOMAIN.id, _LESIONS), "open data: IDRiD", origin=_ORIGIN, expected=_EXPECTED, find=_find
 )

@@ -34,6 +34,10 @@ _CONTRASTS: Final = {"ixi-t1": "T1", "ixi-t2": "T2"}
 _TABLE: Final = "IXI.csv"
 _ID, _AGE, _SEXES = "IXI_ID", "AGE", ("SEX", "SEX_ID (1=m, 2=f)")
 _SEX_OF: Final = {"1": "M", "2": "F", "M": "M", "F": "F"}
+_ORIGIN: Final = (
+    "get IXI-T1.tar and IXI-T2.tar from brain-development.org/ixi-dataset, and unpack each into its own folder"
+)
+_EXPECTED: Final = ("**/IXI*-T1.nii.gz",)
 
 
 class _Person(NamedTuple):
@@ -74,7 +78,7 @@ def _number(name: str) -> str:
 def _people(root: Path) -> Iterator[tuple[str, _Person]]:
     if not (root / _TABLE).is_file():
         return
-    for row in read_table(root / _TABLE, (_ID,), IXI.origin):
+    for row in read_table(root / _TABLE, (_ID,), _ORIGIN):
         sex = next((row[column] for column in _SEXES if column in row), "")
         yield _number(row[_ID]), _Person(_SEX_OF.get(sex, ""), _years(row.get(_AGE, "")))
 
@@ -85,12 +89,5 @@ def _years(text: str) -> int | None:
 
 
 IXI: Final = BrainSource(
-    "ixi",
-    title="IXI",
-    serves=tuple(_CONTRASTS),
-    label="open data: IXI",
-    generator=1,
-    origin="get IXI-T1.tar and IXI-T2.tar from brain-development.org/ixi-dataset, and unpack each into its own folder",
-    expected=("**/IXI*-T1.nii.gz",),
-    scans=_scans,
+    "ixi", "IXI", tuple(_CONTRASTS), "open data: IXI", origin=_ORIGIN, expected=_EXPECTED, scans=_scans
 )

@@ -25,6 +25,8 @@ _T1: Final = 1
 _CONTRASTS: Final = {"msd-brats-t1": _T1, "msd-brats-t2": 3}
 """Place of each contrast in a file."""
 _IMAGES: Final = "imagesTr/BRATS_*.nii.gz"
+_ORIGIN: Final = "get Task01_BrainTumour.tar from medicaldecathlon.com"
+_EXPECTED: Final = (_IMAGES, "labelsTr/BRATS_*.nii.gz")
 
 
 def _scans(store: StoreName, root: Path) -> Mapping[str, Scan]:
@@ -40,11 +42,10 @@ def _scan(name: str, part: int) -> Scan:
 
 MSD_BRATS: Final = BrainSource(
     "msd-brats",
-    title="MSD-Task01",
-    serves=tuple(_CONTRASTS),
-    label="open data: Medical Segmentation Decathlon, Task01",
-    generator=1,
-    origin="get Task01_BrainTumour.tar from medicaldecathlon.com",
-    expected=(_IMAGES, "labelsTr/BRATS_*.nii.gz"),
+    "MSD-Task01",
+    tuple(_CONTRASTS),
+    "open data: Medical Segmentation Decathlon, Task01",
+    origin=_ORIGIN,
+    expected=_EXPECTED,
     scans=_scans,
 )

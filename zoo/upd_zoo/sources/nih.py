@@ -46,6 +46,8 @@ _FILES: Final = ("images/*.png", "images_*/images/*.png")
 _NAME, _FINDINGS, _PATIENT = "Image Index", "Finding Labels", "Patient ID"
 _SEX, _AGE, _VIEW = ("Patient Gender", "Patient Sex"), "Patient Age", "View Position"
 _HEALTHY: Final = "No Finding"
+_ORIGIN: Final = "get the images and 'Data_Entry_2017_v2020.csv' from nihcc.app.box.com/v/ChestXray-NIHCC"
+_EXPECTED: Final = (_TABLES, "images*")
 
 
 def _find(store: StoreName, root: Path) -> Inputs:
@@ -60,11 +62,11 @@ def _radiographs(root: Path) -> Iterator[Radiograph]:
     """Yield what the table lists, in its order; a file that is nowhere is looked for, in vain, in `images`."""
     table = _table(root)
     files = {path.name: path.relative_to(root).as_posix() for pattern in _FILES for path in root.glob(pattern)}
-    for row in read_table(table, (_NAME, _FINDINGS, _PATIENT), NIH.origin):
+    for row in read_table(table, (_NAME, _FINDINGS, _PATIENT), _ORIGIN):
         name = row[_NAME]
         if not (name and row[_FINDINGS] and row[_PATIENT]):
             accepted = f"a '{_NAME}', '{_FINDINGS}' and '{_PATIENT}' in every row"
-            raise damaged(table, f"does not say all of '{name}'", accepted, NIH.origin)
+            raise damaged(table, f"does not say all of '{name}'", accepted, _ORIGIN)
         yield Radiograph(
             files.get(name, f"images/{name}"),
             row[_PATIENT],
@@ -86,11 +88,10 @@ def _table(root: Path) -> Path:
 
 NIH: Final = FolderSource(
     "nih-cxr",
-    title="ChestX-ray14",
-    serves=(_DOMAIN.id,),
-    label="open data: NIH ChestX-ray14, labels mined from reports",
-    generator=1,
-    origin="get the images and 'Data_Entry_2017_v2020.csv' from nihcc.app.box.com/v/ChestXray-NIHCC",
-    expected=(_TABLES, "images*"),
+    "ChestX-ray14",
+    (_DOMAIN.id,),
+    "open data: NIH ChestX-ray14, labels mined from reports",
+    origin=_ORIGIN,
+    expected=_EXPECTED,
     find=_find,
 )

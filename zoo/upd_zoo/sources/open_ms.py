@@ -24,6 +24,8 @@ from upd_zoo.sources.of_brains import BrainSource
 from upd_zoo.stores.places import StoreName
 
 _CONTRASTS: Final = {"open-ms-t1": "t1", "open-ms-t2": "t2"}
+_ORIGIN: Final = "get it from lit.fe.uni-lj.si/tools (3D MR image database of multiple sclerosis patients)"
+_EXPECTED: Final = ("patient*",)
 
 
 class _Layout(NamedTuple):
@@ -61,12 +63,5 @@ def _scan(folder: Path, root: Path, contrast: str) -> Scan:
 
 
 OPEN_MS: Final = BrainSource(
-    "open-ms",
-    title="Open-MS",
-    serves=tuple(_CONTRASTS),
-    label="open data: Open MS",
-    generator=1,
-    origin="get it from lit.fe.uni-lj.si/tools (3D MR image database of multiple sclerosis patients)",
-    expected=("patient*",),
-    scans=_scans,
+    "open-ms", "Open-MS", tuple(_CONTRASTS), "open data: Open MS", origin=_ORIGIN, expected=_EXPECTED, scans=_scans
 )

@@ -114,10 +114,5 @@ def _draw(store: StoreName, seed: int, subjects: int | None) -> Inputs:
 
 
 PHANTOMS: Final = SyntheticSource(
-    "phantom",
-    title="phantoms",
-    serves=(*_SCANS, *_PHOTOGRAPHS),
-    label="synthetic phantoms",
-    generator=2,
-    draw=_draw,
+    "phantom", "phantoms", (*_SCANS, *_PHOTOGRAPHS), "synthetic phantoms", generator=2, draw=_draw
 )

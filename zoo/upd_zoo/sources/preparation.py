@@ -34,6 +34,7 @@ from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain,
 SHELF: Final = "shelf"
 """Folder, beside the stores, where what took long to prepare is kept."""
 STUDY_LABEL: Final = "the study's own split"
+_DEFAULT: Final = Request()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,9 @@ def stores_of(target: Domain | TestSet, protocol: Protocol = Protocol.SOUND) -> 
 def prepare(
     target: Domain | TestSet,
     data: Path,
-    root: Path | None = None,
+    request: Request = _DEFAULT,
     *,
-    seed: int = 0,
-    subjects: int | None = None,
     protocol: Protocol = Protocol.SOUND,
-    template: Path | None = None,
-    extractor: str = "",
     jobs: int = 1,
     force: bool = False,
     on_progress: Report = silent,
@@ -106,12 +103,8 @@ def prepare(
     Args:
         target: What to prepare; see `stores_of`.
         data: Folder of the prepared stores.
-        root: Folder of the data set; None for phantoms.
-        seed: Which population of phantoms.
-        subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
+        request: What the source is asked for; its shelf is put beside the stores where none is named.
         protocol: `study` for the study's own splits, where the source has them, and its scale of brain scans.
-        template: Brain that brain scans are aligned with; None for the default.
-        extractor: Program that finds brains in whole heads: `hd-bet`, or a command; see `upd_zoo.brains.external`.
         jobs: Inputs read at the same time, in processes of their own.
         force: Whether to make again what stands.
         on_progress: Told of every input.
@@ -124,7 +117,7 @@ def prepare(
         MissingExtraError: The phantoms' own requirements are not installed.
     """
     source = source_of(target.id)
-    request = Request(root, seed, subjects, template, extractor, data / SHELF)
+    request = replace(request, shelf=request.shelf or data / SHELF)
     inputs_of = source.opened(request)
     facts: list[Facts] = []
     failures: list[Failure] = []

@@ -29,11 +29,12 @@ class Request:
     """How a store is to be filled, as far as a source leaves it open.
 
     Attributes:
-        root: Folder of the data set; None where images are made on this machine.
+        root: Folder of the data set; None for phantoms, which are made on this machine.
         seed: Which population of phantoms, 0 or more.
-        subjects: Phantoms to train on; None for the default.
+        subjects: Phantoms to train on; the other parts keep their proportion to it. None for the default.
         template: Brain that brain scans are aligned with; None for the default.
-        extractor: Program that finds brains in whole heads, by name or as a command; empty to find them here.
+        extractor: Program that finds brains in whole heads, `hd-bet` or a command (`upd_zoo.brains.external`); empty to
+            find them here.
         shelf: Folder where what took long is kept, so that a stopped preparation goes on; None to keep nothing.
     """
 
@@ -58,11 +59,11 @@ class Source(ABC):
     """
 
     id: str
-    _: KW_ONLY
     title: str
     serves: tuple[str, ...]
     label: str
-    generator: int
+    _: KW_ONLY
+    generator: int = 1
 
     def settings(self, request: Request) -> dict[str, Setting]:  # noqa: ARG002 - sources with settings use it
         """Return what of a request decides about the samples, for provenance, beyond seed and protocol."""
