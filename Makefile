@@ -31,20 +31,20 @@ demo: $(READY)  ## the whole chain on phantoms, from nothing to reports
 	@$(BIN)/python scripts/demo.py $(OUT)/demo
 
 prepare: $(READY)  ## fill stores: DOMAIN=phantom-t2 [ROOT=] [PROTOCOL=study]
-	@$(BIN)/python scripts/prepare.py $(DOMAIN) $(if $(ROOT),--root '$(ROOT)') $(if $(PROTOCOL),--protocol $(PROTOCOL))
+	@$(BIN)/upd-zoo prepare $(DOMAIN) $(if $(ROOT),--root '$(ROOT)') $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 pretrain: $(READY)  ## by CCD: MODEL=vae-phantom-t2-ccd [PROFILE=] [PROTOCOL=]
-	@$(BIN)/python scripts/pretrain_ccd.py $(MODEL) --out $(OUT)/pretraining/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+	@$(BIN)/upd-zoo pretrain $(MODEL) -o $(OUT)/pretraining/$(MODEL:%-ccd=%) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
-train: WEIGHTS ?= $(if $(filter %-ccd,$(MODEL)),$(OUT)/pretraining/$(MODEL)/backbone)
+train: WEIGHTS ?= $(if $(filter %-ccd,$(MODEL)),$(OUT)/pretraining/$(MODEL:%-ccd=%)/backbone)
 train: $(READY)  ## MODEL=vae-phantom-t2 [PROFILE=] [PROTOCOL=] [WEIGHTS=]
-	@$(BIN)/python scripts/train.py $(MODEL) --out $(OUT)/runs/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+	@$(BIN)/upd-zoo train $(MODEL) -o $(OUT)/runs/$(MODEL) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
-export: $(READY)  ## make the artefact of a run: MODEL=vae-phantom-t2
-	@$(BIN)/python scripts/export.py $(OUT)/runs/$(MODEL) --out $(OUT)/artefacts/$(MODEL)
+export: $(READY)  ## make the artefact of a run again: MODEL=vae-phantom-t2
+	@$(BIN)/upd-zoo export $(OUT)/runs/$(MODEL)
 
 publish: $(READY)  ## publish an artefact: MODEL=vae-phantom-t2 HUB=folder
-	@$(BIN)/python scripts/publish.py $(OUT)/artefacts/$(MODEL) $(if $(HUB),--hub '$(HUB)')
+	@$(BIN)/upd-zoo publish $(OUT)/runs/$(MODEL)/artefact $(if $(HUB),--hub '$(HUB)')
 
 score: $(READY)  ## score a folder: MODEL=vae-phantom-t2 INPUT=folder [HUB=]
 	@$(BIN)/upd-zoo score '$(INPUT)' -m $(MODEL) -o $(OUT)/scores/$(MODEL) $(if $(HUB),--hub '$(HUB)')
@@ -61,8 +61,8 @@ reproduce-%: $(READY)  ## table-i or fig-1 of the study; phantoms may stand in
 	$(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced; }
 
 phantoms: $(READY)  ## fill the stores of a small population of every phantom
-	@for domain in phantom-t1 phantom-t2; do $(BIN)/python scripts/prepare.py $$domain --subjects 10 || exit; done
-	@for domain in phantom-cxr phantom-fundus; do $(BIN)/python scripts/prepare.py $$domain --subjects 160 || exit; done
+	@for domain in phantom-t1 phantom-t2; do $(BIN)/upd-zoo prepare $$domain --subjects 10 || exit; done
+	@for domain in phantom-cxr phantom-fundus; do $(BIN)/upd-zoo prepare $$domain --subjects 160 || exit; done
 
 test: $(READY)  ## what the README promises, in minutes; CORES=2
 	@$(PYTEST) -m 'not slow and not fresh'

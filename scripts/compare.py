@@ -11,7 +11,7 @@ With `--start` every model is made once for each start of its network; its name 
 Every model has a folder of its own; what is finished is not made again, so a stopped comparison goes on where it stood.
 `table.md` and `table.json` hold mean and spread over the seeds beside the trivial baselines; `<test set>.png` shows a
 diseased and a healthy image as every method draws and maps them. The prepared stores must be there: see
-`scripts/prepare.py`. Models that fail are named at the end; exit code 3.
+`upd-zoo prepare`. Models that fail are named at the end; exit code 3.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""The whole chain on phantoms: prepare, train, export, publish, pull, score, evaluate; one model per modality.
+"""The whole chain on phantoms: prepare, train, publish, pull, score, evaluate; one model per modality.
 
 Every step is a command that can be typed; each is shown before it runs.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from upd_harness.cli.app import run_alone
 
 MODELS = {
     "vae-phantom-t2": ("10", "study", []),
@@ -32,8 +34,7 @@ _MARK = ".demonstration"
 def run(*command: str, accept: tuple[int, ...] = (0,)) -> None:
     """Show a command and run it; stop the demonstration where it fails."""
     print(f"\n$ {shlex.join(command)}", flush=True)
-    program = [sys.executable, *command[1:]] if command[0] == "python" else list(command)
-    code = subprocess.run(program, check=False).returncode  # noqa: S603 - the commands stand in this file
+    code = subprocess.run(command, check=False).returncode  # noqa: S603 - the commands stand in this file
     if code not in accept:
         raise SystemExit(code)
 
@@ -51,14 +52,12 @@ def make_room(out: Path) -> None:
 def demonstrate(model: str, subjects: str, protocol: str, options: list[str], out: Path) -> None:
     """Take one model from nothing to its reports."""
     domain = model.split("-", 1)[1]
-    artefact, hub = f"{out}/artefacts/{model}", f"{out}/hub"
     how = ("--protocol", protocol)
-    run("python", "scripts/prepare.py", domain, "--subjects", subjects, *how)
-    run("python", "scripts/train.py", model, "--profile", "quick", *how, *options, "--out", f"{out}/runs/{model}")
-    run("python", "scripts/export.py", f"{out}/runs/{model}", "--out", artefact)
-    run("python", "scripts/publish.py", artefact, "--hub", hub)
+    run("upd-zoo", "prepare", domain, "--subjects", subjects, *how)
+    run("upd-zoo", "train", model, "--profile", "quick", *how, *options, "-o", f"{out}/runs/{model}")
+    run("upd-zoo", "publish", f"{out}/runs/{model}/artefact", "--hub", f"{out}/hub")
     run("upd-zoo", "pull", model)
-    run("python", "scripts/phantom_files.py", domain, "--out", f"{out}/inputs/{domain}")
+    run("upd-zoo", "phantoms", domain, "-o", f"{out}/inputs/{domain}")
     scored = ("-m", model, "-o", f"{out}/scores/{domain}")
     run("upd-zoo", "score", f"{out}/inputs/{domain}", *scored, accept=(_SOME_FAILED,))
     run("upd-zoo", "evaluate", "-m", model, "-o", f"{out}/evaluation/{domain}")
@@ -89,4 +88,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -19,6 +19,7 @@ import typer
 from torch import Tensor
 
 from sheet import Line, panel, sheet
+from upd_harness.cli.app import run_alone
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.files import replacing
 from upd_zoo.fitting.run import seed_everything
@@ -106,4 +107,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -11,7 +11,7 @@ import pytest
 
 import upd_zoo as upd_zoo_package
 from fake.artefact import write_artefact
-from fake.program import Answer, Command
+from fake.program import PROGRAM, Answer, Command
 from upd_zoo.artefact.records import CONFIG, ONNX, WEIGHTS
 
 MODEL = "vae-phantom-t2"
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def publish(environment: dict[str, str], tmp_path: Path) -> Command:
-    """Run the script that publishes, for a user who has set no hub."""
+    """Run the command that publishes, for a user who has set no hub."""
     own = {name: value for name, value in environment.items() if name != "UPD_ZOO_HUB"}
 
     def run(*arguments: str | Path, **variables: str) -> Answer:
-        command = [sys.executable, str(ROOT / "scripts" / "publish.py"), *map(str, arguments)]
+        command = [str(PROGRAM), "publish", *map(str, arguments)]
         done = subprocess.run(
             command, env=own | variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
@@ -184,6 +184,18 @@ def test_a_publication_says_who_will_see_it_and_what_it_replaced(
     assert first.err == f"publishing {MODEL} to hub, to be seen by whoever can read the folder hub\n"
     assert again.out == f"{MODEL} is on hub, as it was before\n"
     assert publish(artefact, "--hub", "hub", "--revision", "../x").code == 2
+
+
+def test_a_run_is_no_artefact_and_the_one_within_is_named(publish: Command, artefact: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(artefact, run / "artefact")
+    told = publish(run, "--hub", "hub")
+    assert told.is_one_error(4)
+    assert f"upd-zoo publish {run}/artefact" in told.err
+    (run / "artefact").rename(tmp_path / "elsewhere")
+    assert "upd-zoo train MODEL" in publish(run, "--hub", "hub").err
+    shutil.copy(artefact / CONFIG, run)
+    assert f"upd-zoo export {run}" in publish(run, "--hub", "hub").err
 
 
 # Addresses

@@ -78,7 +78,7 @@ _SCORE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from upd_harness.scoring.folder import Settings, score_folder
-from upd_zoo.runtime.model import load_folder
+from upd_zoo.runtime.folder import load_folder
 artefact, inputs, output, after = sys.argv[1:]
 def die(progress):
     if progress.done == int(after):

@@ -122,7 +122,7 @@ def test_a_store_of_the_other_protocol_is_pointed_to(tmp_path: Path, parts: tupl
 
 
 def test_the_stores_of_a_domain_are_found_and_told_of(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:
-    with pytest.raises(NotFoundError, match="make prepare DOMAIN=idrid"):
+    with pytest.raises(NotFoundError, match="upd-zoo prepare idrid"):
         stores_to_check(tmp_path, DOMAINS["idrid"])
     write(tmp_path, "idrid/train", parts[0])
     write(tmp_path, "idrid-lesions/test", parts[1])

@@ -152,7 +152,7 @@ def test_the_figure_is_drawn_the_same_every_time(two_sets: Path, tmp_path: Path)
 
 
 def test_without_a_test_set_the_figure_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="make reproduce-fig-1"):
+    with pytest.raises(NotFoundError, match="upd-zoo prepare phantom-t2"):
         reproduce("fig-1", tmp_path)
 
 

@@ -154,12 +154,12 @@ def test_two_methods_start_from_the_same_network(store: Store, finished: Path) -
 
 
 def test_a_network_that_is_not_given_is_asked_for(store: Store) -> None:
-    with pytest.raises(UsageError, match=r"upd-zoo pretrain vae-phantom-t2-ccd"):
+    with pytest.raises(UsageError, match="upd-zoo pretrain vae-phantom-t2-ccd"):
         start(store, "vae-phantom-t2-ccd", None)
 
 
 def test_a_folder_without_a_network_is_not_found(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"upd-zoo pretrain vae-phantom-t2-ccd"):
+    with pytest.raises(NotFoundError, match="upd-zoo pretrain vae-phantom-t2-ccd"):
         start(store, "vae-phantom-t2-ccd", tmp_path)
 
 

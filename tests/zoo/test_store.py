@@ -156,7 +156,7 @@ def test_images_in_any_memory_order_are_written_alike(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_store_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="make prepare DOMAIN="):
+    with pytest.raises(NotFoundError, match="upd-zoo prepare "):
         Store(tmp_path)
 
 
@@ -228,9 +228,9 @@ def test_a_store_of_an_older_version_has_no_traits(copy: Path) -> None:
 
 
 def test_a_missing_store_says_how_to_make_it_under_its_protocol(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="make prepare DOMAIN=ddr PROTOCOL=study"):
+    with pytest.raises(NotFoundError, match="upd-zoo prepare ddr --protocol study"):
         Store(tmp_path / "ddr" / "train-study")
-    with pytest.raises(NotFoundError, match=r"make prepare DOMAIN=ddr\.$"):
+    with pytest.raises(NotFoundError, match=r"upd-zoo prepare ddr\.$"):
         Store(tmp_path / "ddr" / "train")
 
 

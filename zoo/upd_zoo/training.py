@@ -121,7 +121,7 @@ def _start_from_ccd(method: Method, draft: Config, recipe: Recipe, weights: str 
         raise UsageError(
             f"{draft.id} starts from a CCD backbone",
             "the folder of one",
-            f"make it with upd-zoo pretrain {draft.id} -o RUN, then add --weights RUN/backbone",
+            f"upd-zoo pretrain {draft.id}, then train again",
         )
     origin, backbone = start_from(method.encoders(), Path(weights), recipe)
     labels = list(dict.fromkeys((*draft.labels, *backbone.labels)))

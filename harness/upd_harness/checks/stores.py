@@ -101,7 +101,7 @@ def stores_to_check(data: Path, domain: Domain, protocol: Protocol = Protocol.SO
     there = _stores_there(data, domain, protocol)
     if not there:
         others = [other for other in Protocol if other is not protocol and _stores_there(data, domain, other)]
-        next_step = f"add --protocol {others[0]}" if others else f"make prepare DOMAIN={domain.id}"
+        next_step = f"add --protocol {others[0]}" if others else f"upd-zoo prepare {domain.id}"
         raise NotFoundError(f"no store of {domain.id} for protocol {protocol} is in {data}", "", next_step)
     return [Store(folder) for folder in there]
 

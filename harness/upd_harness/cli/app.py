@@ -1,17 +1,22 @@
-"""The program `upd-zoo` before it has commands: its name, its help, its version."""
+"""The program `upd-zoo` before it has commands: its name, its help, its version; and programs of one command."""
 
 import os
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import typer
 
+_PLAIN: Final[dict[str, Any]] = {
+    "pretty_exceptions_enable": False,  # a traceback in boxes cannot be copied
+    "rich_markup_mode": None,  # halves the time of --help
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
 app = typer.Typer(
     name="upd-zoo",
-    help="Models for unsupervised pathology detection: find, pull, score, evaluate. Research only.",
+    help="Models for unsupervised pathology detection: make, find, pull, score, evaluate. Research only.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # halves the time of --help
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **_PLAIN,
     epilog=(
         "Exit codes: 0 done, 1 error, 2 usage, 3 some inputs failed, 4 not found, 5 integrity, 6 offline, "
         "7 optional dependency missing, 8 outside tolerance, 130 interrupted."
@@ -31,3 +36,10 @@ def _main(
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+def run_alone(command: Callable[..., Any]) -> None:
+    """Run a program that has one command, as plain as `upd-zoo`."""
+    alone = typer.Typer(add_completion=False, **_PLAIN)
+    alone.command()(command)
+    alone()

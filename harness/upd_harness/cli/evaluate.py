@@ -47,16 +47,8 @@ def evaluate(
     told: dict[str, Any] = {"model": as_argument(origin.model), "test_set": chosen.id, "output": output}
     told |= {"batch_size": running.batch_size}
     with when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
-        evaluation = run_evaluation(
-            loaded,
-            chosen,
-            store,
-            output,
-            revision=revision_of(name),
-            batch_size=running.batch_size,
-            arguments=told,
-            on_progress=advance,
-        )
+        how: dict[str, Any] = {"revision": revision_of(name), "batch_size": running.batch_size}
+        evaluation = run_evaluation(loaded, chosen, store, output, **how, arguments=told, on_progress=advance)
     document = evaluation.result.model_dump(mode="json", by_alias=True)
     for reason in why_undefined(document):
         terminal.say(reason)

@@ -1,21 +1,117 @@
-"""What the commands that make models say: what begins, and what to type next."""
+"""What the commands that make models share: their options, where they put things, what they say before and after."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import typer
+
+from upd_harness.cli.options import Data, Device
 from upd_harness.cli.terminal import Terminal
-from upd_zoo.artefact.records import Training
+from upd_zoo.errors import MissingExtraError
+from upd_zoo.names import ModelId
+from upd_zoo.progress import Report
+from upd_zoo.recipe import FULL_PROFILE
+from upd_zoo.vocabulary import Protocol
+
+if TYPE_CHECKING:
+    from upd_zoo.artefact.records import Training
+    from upd_zoo.fitting.run import RunSettings
+
+ARTEFACT: Final = "artefact"
+"""Folder, within that of a run, of the artefact made of it."""
+KEPT: Final = "what was learnt up to the last checkpoint is kept; --continue goes on with it"
+_OWN: Final = ("upd_zoo", "upd_harness")
+
+ProtocolOption = Annotated[
+    Protocol, typer.Option("--protocol", help="study repeats the study's faults, sound corrects them.")
+]
 
 
-def begin(terminal: Terminal, model: str, training: Training, note: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How a network is trained, and on what.
+
+    Attributes:
+        data: Folder of the prepared stores; None for the default one.
+        profile: Which budget of the recipe.
+        protocol: Whether the study's faults are repeated.
+        seed: Decides everything that is drawn.
+        device: Where.
+        weights: What a backbone starts from; None for what the recipe says.
+        steps: Instead of the recipe's.
+        batch_size: Instead of the recipe's.
+        resume: Whether the run in the folder goes on.
+    """
+
+    data: Data = None
+    profile: Annotated[str, typer.Option("--profile", help="full (the study's budget) or quick.")] = FULL_PROFILE
+    protocol: ProtocolOption = Protocol.SOUND
+    seed: Annotated[int, typer.Option("--seed", help="Decides everything that is drawn.")] = 0
+    device: Device = "auto"
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="What a backbone starts from: random, timm, or a file or folder.")
+    ] = None
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the recipe's.")] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Instead of the recipe's.")] = None
+    resume: Annotated[bool, typer.Option("--continue", help="Go on with the run in the folder.")] = False
+
+    def settings(self) -> "RunSettings":
+        """Return what is chosen for this run, as the calls that train take it."""
+        from upd_zoo.fitting.run import RunSettings
+
+        return RunSettings(self.seed, self.device, self.weights, self.resume)
+
+
+def heard(terminal: Terminal, name: str, advance: Report) -> dict[str, Any]:
+    """Return, by the names of the calls that train, what hears that they begin and how far they are."""
+    return {
+        "on_begin": lambda record, note: _begin(terminal, name, record.training, note),
+        "on_progress": advance,
+    }
+
+
+def _begin(terminal: Terminal, name: str, training: "Training", note: str) -> None:
     """Say what is trained, on what, and for how long."""
     if note:
         terminal.say(note)
     steps = f"{training.steps} steps of {training.batch_size} images" if training.steps else "no steps"
-    terminal.say(
-        f"{model} on {training.device}: {steps}, from {training.images} images of {training.subjects} subjects"
-    )
+    terminal.say(f"{name} on {training.device}: {steps}, from {training.images} images of {training.subjects} subjects")
+
+
+@contextmanager
+def needs_train(purpose: str) -> Iterator[None]:
+    """Tell which extra is missing where the imports in the block find no torch, or none of what stands beside it.
+
+    Raises:
+        MissingExtraError: So it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _OWN:
+            raise
+        raise MissingExtraError(purpose, "train") from error
+
+
+def run_folder(model: ModelId) -> Path:
+    """Return where a model is trained if its user names no folder."""
+    return Path("out", "runs", model.name)
+
+
+def pretraining_folder(model: ModelId) -> Path:
+    """Return where CCD makes what a model starts from if its user names no folder; test sets of a domain share it."""
+    return Path("out", "pretraining", replace(model, ccd=False).canonical.name)
 
 
 def next_command(*words: object) -> str:
     """Return a line that names the command that follows."""
     return f"next: {shlex.join(map(str, words))}"
+
+
+def options(**given: object) -> list[str]:
+    """Return options as they are typed, without those that were not given."""
+    return [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]

@@ -9,17 +9,23 @@ from io import TextIOWrapper
 from upd_harness.cli.app import app
 from upd_harness.cli.doctor import doctor
 from upd_harness.cli.evaluate import evaluate
+from upd_harness.cli.export import export
 from upd_harness.cli.info import info
 from upd_harness.cli.listing import list_models
+from upd_harness.cli.phantoms import phantoms
+from upd_harness.cli.prepare import prepare
+from upd_harness.cli.pretrain import pretrain
+from upd_harness.cli.publish import publish
 from upd_harness.cli.pull import pull
 from upd_harness.cli.reproduce import reproduce
 from upd_harness.cli.score import score
+from upd_harness.cli.train import train
 from upd_harness.cli.verify import verify
 
 __all__ = ["app", "main"]
 
 app.command("list")(list_models)
-for verb in (info, pull, verify, score, evaluate, reproduce):
+for verb in (info, pull, verify, score, evaluate, prepare, pretrain, train, export, publish, phantoms, reproduce):
     app.command()(verb)
 app.add_typer(doctor, name="doctor")
 

@@ -115,9 +115,8 @@ def score(
     settings = Settings(running.batch_size, workers, writing.mode, shard or Shard(), heads, *patterns)
     arguments: dict[str, Any] = {"inputs": inputs, "model": as_argument(origin.model), "output": writing.output}
     arguments |= {"batch_size": running.batch_size, "workers": workers, "threads": running.threads}
-    arguments |= {"continue": writing.resume, "overwrite": writing.overwrite}
-    arguments |= {"prepare": preparing.prepare, "template": preparing.template}
-    arguments |= {"include": wanted.include, "exclude": wanted.exclude}
+    arguments |= {"continue": writing.resume, "overwrite": writing.overwrite, "prepare": preparing.prepare}
+    arguments |= {"template": preparing.template, "include": wanted.include, "exclude": wanted.exclude}
     arguments = _whole(arguments) if writing.keep_paths else arguments
     told: dict[str, Any] = {"revision": revision_of(name), "arguments": arguments}
     if shard is None:

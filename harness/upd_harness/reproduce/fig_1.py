@@ -78,7 +78,9 @@ def reproduce_fig_1(data: Path, on_progress: Report) -> Reproduction:
     """
     stores = dict(_stores(data))
     if not stores:
-        raise NotFoundError(f"no test set with masks is prepared in {data}", "one at least", "make reproduce-fig-1")
+        raise NotFoundError(
+            f"no test set with masks is prepared in {data}", "one at least", "upd-zoo prepare phantom-t2 --subjects 10"
+        )
     turns = in_turn([*stores.values()], on_progress)
     panels = [measure(test_set, *turn) for test_set, turn in zip(stores, turns, strict=True)]
     panels = [panel for panel in panels if len(panel.sizes)]

@@ -72,7 +72,7 @@ class Facts(Record):
         provenance: Source, seed, versions and settings of the preparation.
     """
 
-    remedy: ClassVar[str] = "prepare it again with scripts/prepare.py --force"
+    remedy: ClassVar[str] = "prepare it again with upd-zoo prepare --force"
     schema_: Literal["upd-zoo/store/1"] = Field(default="upd-zoo/store/1", alias="schema")
     name: str
     images: int
@@ -226,7 +226,7 @@ class Store:
             raise NotFoundError(
                 f"there is no prepared store in {folder}",
                 f"a folder with {FACTS}, below what --data or UPD_ZOO_DATA names",
-                f"make prepare DOMAIN={folder.parent.name}" + (f" PROTOCOL={protocol}" if protocol else ""),
+                f"upd-zoo prepare {folder.parent.name}" + (f" --protocol {protocol}" if protocol else ""),
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)

@@ -1,0 +1,72 @@
+"""The command `upd-zoo export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upd_harness.cli.making import ARTEFACT, needs_train, next_command
+from upd_harness.cli.options import Data, command
+from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_harness.report.text import table
+from upd_zoo.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from upd_zoo.artefact.records import Manifest
+
+
+@command
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the artefact; else RUN/artefact.")
+    ] = None,
+    data: Data = None,
+    *,
+    terminal: Terminal,
+) -> None:
+    """Make the artefact of a finished run: safetensors, TorchScript, ONNX, calibration, card and manifest."""
+    artefact = run / ARTEFACT if output is None else output
+    manifest = make_artefact(run, artefact, data, terminal)
+    say_what_follows(artefact, manifest.id, terminal)
+    terminal.data(
+        {"artefact": str(artefact), "manifest": manifest.model_dump(mode="json", by_alias=True)}, str(artefact)
+    )
+
+
+def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Terminal) -> "Manifest":
+    """Make the artefact of a run, and say how near its formats are to each other.
+
+    Raises:
+        NotFoundError: There is no finished run, or no validation store.
+    """
+    with needs_train("Exporting"):
+        from upd_zoo.export import export_artefact
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config
+    from upd_zoo.stores.places import data_folder, store_path
+    from upd_zoo.stores.store import FACTS, Store
+
+    if not (run / CONFIG).is_file():
+        raise NotFoundError(f"there is no run in {run}", f"a folder with a {CONFIG}", f"upd-zoo train {run.name}")
+    if not (run / WEIGHTS).is_file():
+        raise NotFoundError(f"the run {run} is not finished", "one that is", "upd-zoo train with --continue")
+    config = read_record(run / CONFIG, Config)
+    parts = (store_path(data_folder(data), config.domain, part, config.protocol) for part in ("validation", "train"))
+    validation, training = parts
+    seen = Store(training) if (training / FACTS).is_file() else None
+    kept = "nothing was written; an older artefact stands as it was"
+    with when_interrupted(kept), terminal.bar(f"exporting {config.id}") as advance:
+        manifest = export_artefact(run, Store(validation), artefact, advance, seen)
+    rows = [
+        (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}")
+        for row in manifest.parity
+    ]
+    terminal.say(table(("format", "batch", "map", "score"), rows))
+    return manifest
+
+
+def say_what_follows(artefact: Path, name: str, terminal: Terminal) -> None:
+    """Say what can be done with an artefact."""
+    terminal.say(next_command("upd-zoo", "score", "FOLDER", "-m", artefact, "-o", f"out/scores/{name}"))
+    terminal.say(next_command("upd-zoo", "publish", artefact, "--hub", "out/hub"))

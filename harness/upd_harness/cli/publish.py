@@ -1,0 +1,76 @@
+"""The command `upd-zoo publish`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upd_harness.cli.making import ARTEFACT
+from upd_harness.cli.options import HubOption, Token, command
+from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_zoo.errors import NotFoundError, UsageError
+from upd_zoo.names import ModelId
+
+if TYPE_CHECKING:
+    from upd_zoo.hub.hub import Published
+
+
+@command
+def publish(
+    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="Folder that train or export made.")],
+    hub: HubOption = None,
+    revision: Annotated[str, typer.Option("--revision", help="Under which revision.")] = "main",
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it, on the Hugging Face Hub.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also in place of one that was made later.")] = False,
+    token: Token = None,
+    *,
+    terminal: Terminal,
+) -> None:
+    """Publish an artefact to a hub."""
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CONFIG, Config
+    from upd_zoo.hub import open_hub
+    from upd_zoo.hub.catalogue import PACKAGED, Catalogue
+    from upd_zoo.hub.hub import DEFAULT_HUB
+
+    if hub is None:
+        raise UsageError("no hub is named", "hf://ORG or a folder", "add --hub out/hub")
+    _check(artefact)
+    name = ModelId.parse(str(replace(ModelId.parse(read_record(artefact / CONFIG, Config).id), revision=revision)))
+    opened = open_hub(hub, token=token)
+    terminal.say(f"publishing {name} to {opened.location}, to be seen by {opened.audience(public)}")
+    with when_interrupted(f"upd-zoo list --hub {opened.location} tells whether {name} is there; if it is, it is whole"):
+        published = opened.publish(artefact, name, public=public, force=force)
+    if opened.location == DEFAULT_HUB:
+        Catalogue.read().add(published.row).write(PACKAGED)
+    document: dict[str, Any] = {"model": str(name), "hub": opened.location, "unchanged": published.unchanged}
+    terminal.data(
+        document | {"replaced": published.replaced}, f"{name} is on {opened.location}{_what_stood(published)}"
+    )
+
+
+def _check(folder: Path) -> None:
+    """Refuse a folder that holds no artefact, and name the one that a run holds.
+
+    Raises:
+        NotFoundError: It holds none.
+    """
+    from upd_zoo.artefact.records import CONFIG, MANIFEST
+
+    if (folder / MANIFEST).is_file():
+        return
+    inside = folder / ARTEFACT
+    if (inside / MANIFEST).is_file():
+        next_step = f"upd-zoo publish {inside}"
+    elif (folder / CONFIG).is_file():
+        next_step = f"upd-zoo export {folder}"
+    else:
+        next_step = "upd-zoo train MODEL"
+    raise NotFoundError(f"there is no artefact in {folder}", "a folder that train or export made", next_step)
+
+
+def _what_stood(published: "Published") -> str:
+    if published.unchanged:
+        return ", as it was before"
+    return "" if published.replaced is None else f", in place of the one made at {published.replaced}"
