@@ -1,32 +1,22 @@
 """The base install, in an empty environment: it lists, pulls, verifies, scores and evaluates without torch."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fake.inputs import head, rows_of, write_broken, write_volume
+from fake.installs import REPOSITORY, install, new_environment
 from fake.program import Answer, Command
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = "vae-phantom-t2"
-
-
-def uv(*arguments: str | Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "uv", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the programs of an environment that holds the base install and nothing else."""
-    folder = tmp_path_factory.mktemp("fresh") / "venv"
-    uv("venv", "--quiet", "--python", sys.executable, folder)
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
-    constraints = REPOSITORY / "constraints.txt"
-    uv("pip", "install", "--quiet", "--python", programs / "python", "-c", constraints, REPOSITORY)
+    programs = new_environment(tmp_path_factory.mktemp("fresh") / "venv")
+    install(programs, REPOSITORY)
     return programs
 
 
