@@ -8,10 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from upd_zoo.errors import UsageError
+from upd_zoo.images.foreground import inside
 from upd_zoo.layers.backbone import STRIDES, FeatureBackbone
 from upd_zoo.layers.encoder import tensors_sha256
+from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize, interpolation_matrix
 from upd_zoo.layers.similarity import Dissimilarity, SSIMResidual
+from upd_zoo.vocabulary import Foreground
 
 Float64 = npt.NDArray[np.float64]
 LIGHT = "test_resnet"
@@ -273,3 +276,14 @@ def test_a_name_near_to_nothing_gets_a_short_answer() -> None:
 def test_a_network_without_the_three_levels_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=name):
         FeatureBackbone(name)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tissue_is_the_same_inside_a_graph_and_for_arrays(channels: int) -> None:
+    images = np.random.default_rng(0).uniform(0.1, 1, (3, channels, 16, 16)).astype(np.float32)
+    images[..., :5] = 0
+    images[1, 0, 2, 2] = 0.5  # one channel of a pixel of the background
+    shown = inside(images, Foreground.ABOVE_MINIMUM)
+    np.testing.assert_array_equal(shown, above_minimum(torch.from_numpy(images))[:, 0].numpy())
+    assert shown[1, 2, 2]
+    assert not shown[0, :, :5].any()

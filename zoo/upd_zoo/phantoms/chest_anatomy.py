@@ -12,6 +12,7 @@ import numpy as np
 from upd_zoo.phantoms.drawing import (
     Curves,
     FloatArray,
+    Outset,
     dome,
     draw_curves,
     draw_knots,
@@ -238,13 +239,17 @@ def draw_vessels(rng: np.random.Generator, lungs: Lungs) -> tuple[Curves, ...]:
     reach = (0.12 + 0.13 * np.clip(fan, 0, 1)) * rng.uniform(0.7, 1.2, 2 * each)
     width: FloatArray = rng.uniform(0.003, 0.0055, 2 * each)
     bend = rng.normal(-0.4, 0.4, 2 * each) * side * np.sign(fan)
-    trunks = draw_curves(rng, hilum, heading, reach, width, bend=bend, tortuosity=0.2, taper=0.35)
+    trunks = draw_curves(rng, Outset(hilum, heading, reach, width), bend=bend, tortuosity=0.2, taper=0.35)
     start, heading, width = draw_sprouts(rng, trunks, 4, (0.4, 1.0))
     length = rng.uniform(0.05, 0.12, len(start))
-    branches = draw_curves(rng, start, heading, length, 0.7 * width, tortuosity=0.25, taper=0.3, steps=14)
+    branches = draw_curves(rng, Outset(start, heading, length, 0.7 * width), tortuosity=0.25, taper=0.3, steps=14)
     start, heading, width = draw_sprouts(rng, branches, 2, (0.4, 1.0))
     length = rng.uniform(0.03, 0.07, len(start))
-    return trunks, branches, draw_curves(rng, start, heading, length, 0.7 * width, tortuosity=0.25, taper=0.3, steps=8)
+    return (
+        trunks,
+        branches,
+        draw_curves(rng, Outset(start, heading, length, 0.7 * width), tortuosity=0.25, taper=0.3, steps=8),
+    )
 
 
 class View(NamedTuple):

@@ -7,7 +7,7 @@ that twofold supersampling takes, and on average within 0.003 of what it gives.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,31 +128,42 @@ class Curves:
         return np.arctan2(ahead[..., 1], ahead[..., 0])
 
 
+class Outset(NamedTuple):
+    """Where curves set out, and how far they go.
+
+    Attributes:
+        start: (curves, 2), x and y.
+        heading: (curves,), initial direction in radians from x towards y.
+        length: (curves,).
+        half_width: (curves,), at the start.
+    """
+
+    start: FloatArray
+    heading: FloatArray
+    length: FloatArray
+    half_width: FloatArray
+
+
 def draw_curves(
     rng: np.random.Generator,
-    start: FloatArray,
-    heading: FloatArray,
-    length: FloatArray,
-    half_width: FloatArray,
+    outset: Outset,
     *,
     bend: FloatArray | float = 0.0,
     tortuosity: float = 0.0,
     taper: float = 0.5,
     steps: int = 24,
 ) -> Curves:
-    """Draw curves that set out from `start` and wander.
+    """Draw curves that set out somewhere and wander.
 
     Args:
         rng: Source of the wandering.
-        start: (curves, 2), x and y.
-        heading: (curves,), initial direction in radians from x towards y.
-        length: (curves,).
-        half_width: (curves,), at the start.
+        outset: Where they set out, and how far they go.
         bend: (curves,), the turn over the whole length in radians, steady along the way.
         tortuosity: Standard deviation of the wandering about the steady turn, in radians.
         taper: Share of the half width that is left at the end.
         steps: Points of each curve.
     """
+    start, heading, length, half_width = outset
     t = np.linspace(0, 1, steps)
     knots = rng.standard_normal((len(start), 7))
     wander = knots @ _spline_basis(steps, 7).T

@@ -12,6 +12,7 @@ import numpy as np
 from upd_zoo.phantoms.drawing import (
     Curves,
     FloatArray,
+    Outset,
     draw_curves,
     draw_knots,
     draw_sprouts,
@@ -194,7 +195,7 @@ def draw_vessel_tree(rng: np.random.Generator, disc: Disc, macula: Macula, half_
     length = np.concatenate([rng.uniform(2.1, 2.6, 2), rng.uniform(1.2, 1.7, 2), rng.uniform(0.35, 0.65, 3)]) * apart
     width = half_width * np.concatenate([rng.uniform(0.9, 1.1, 2), rng.uniform(0.65, 0.85, 2), np.full(3, 0.4)])
     start = np.array(disc.cup_centre) + rng.normal(0, 0.14, (7, 2)) * disc.semi_axes[0]
-    trunks = draw_curves(rng, start, heading, length, width, bend=bend, tortuosity=0.13, taper=0.45, steps=48)
+    trunks = draw_curves(rng, Outset(start, heading, length, width), bend=bend, tortuosity=0.13, taper=0.45, steps=48)
     branches = _draw_side_branches(rng, trunks, macula, 6)
     return VesselTree(trunks, branches, _draw_side_branches(rng, branches, macula, 3))
 
@@ -206,7 +207,7 @@ def _draw_side_branches(rng: np.random.Generator, parents: Curves, macula: Macul
     longest = np.linalg.norm(np.diff(parents.points, axis=1), axis=-1).sum(axis=1).repeat(each)
     reach = np.minimum(rng.uniform(0.15, 0.45, len(start)) * longest, 0.8 * room)
     bend = rng.normal(0, 0.4, len(start))
-    return draw_curves(rng, start, heading, reach, 0.68 * width, bend=bend, tortuosity=0.2, taper=0.4, steps=16)
+    return draw_curves(rng, Outset(start, heading, reach, 0.68 * width), bend=bend, tortuosity=0.2, taper=0.4, steps=16)
 
 
 def field_of_view(camera: Camera, size: int) -> FloatArray:

@@ -19,8 +19,8 @@ from typing import Final
 
 from upd_zoo.brains.scans import Scan
 from upd_zoo.sources.of_brains import BrainSource
-from upd_zoo.sources.radiographs import age_of, sex_of
 from upd_zoo.sources.splits import cut, part_of
+from upd_zoo.sources.tables import age_of, sex_of
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.vocabulary import Protocol
 

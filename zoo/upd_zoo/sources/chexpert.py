@@ -45,10 +45,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from upd_zoo.sources.radiographs import Radiograph, age_of, sex_of
+from upd_zoo.sources.radiographs import Radiograph
 from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import cut, part_of, position, shuffled
-from upd_zoo.sources.tables import damaged, read_table
+from upd_zoo.sources.tables import age_of, damaged, read_table, sex_of
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.vocabulary import DOMAINS, Protocol
 

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Final
 
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.sources.radiographs import Radiograph, age_of, sex_of
+from upd_zoo.sources.radiographs import Radiograph
 from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import part_of
-from upd_zoo.sources.tables import damaged, read_table
+from upd_zoo.sources.tables import age_of, damaged, read_table, sex_of
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.vocabulary import DOMAINS
 

@@ -13,9 +13,6 @@ from upd_zoo.sources.tables import inside
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import CHEST_XRAY
 
-_OLDEST = 120
-"""Some tables hold ages of 150 or 412 years; what is above counts as unknown."""
-
 
 @dataclass(frozen=True, slots=True)
 class Radiograph:
@@ -53,17 +50,3 @@ def _grey(path: Path) -> npt.NDArray[np.float32]:
     if (image != image[:1]).any():
         raise InputError(InputErrorCode.CHANNELS, f"{path.name} is in colour", "a grey radiograph")
     return image[:1]
-
-
-def sex_of(text: str) -> str:
-    """Return `F` or `M` by the first letter of what a table says, or nothing where it says something else."""
-    return text[:1] if text in {"F", "M", "Female", "Male"} else ""
-
-
-def age_of(text: str) -> int | None:
-    """Return the whole years in `58`, `058Y` or `013M` (months) or `025D` (days); None where there are none."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in {"Y", "M", "D"} else (text, "Y")
-    if not (number.isascii() and number.isdigit()):
-        return None
-    years = int(number) // {"Y": 1, "M": 12, "D": 365}[unit]
-    return years if years <= _OLDEST else None

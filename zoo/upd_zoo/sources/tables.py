@@ -3,8 +3,12 @@
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PureWindowsPath
+from typing import Final
 
 from upd_zoo.errors import InputError, InputErrorCode
+
+_OLDEST: Final = 120
+"""Some tables hold ages of 150 or 412 years; what is above counts as unknown."""
 
 
 def read_table(path: Path, columns: Iterable[str], origin: str) -> Iterator[dict[str, str]]:
@@ -54,3 +58,17 @@ def inside(root: Path, name: str) -> Path:
             "check the table",
         )
     return root / name
+
+
+def sex_of(text: str) -> str:
+    """Return `F` or `M` by the first letter of what a table says, or nothing where it says something else."""
+    return text[:1] if text in {"F", "M", "Female", "Male"} else ""
+
+
+def age_of(text: str) -> int | None:
+    """Return the whole years in `58`, `058Y` or `013M` (months) or `025D` (days); None where there are none."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in {"Y", "M", "D"} else (text, "Y")
+    if not (number.isascii() and number.isdigit()):
+        return None
+    years = int(number) // {"Y": 1, "M": 12, "D": 365}[unit]
+    return years if years <= _OLDEST else None
