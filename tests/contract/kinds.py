@@ -34,16 +34,16 @@ def methods_with_encoders() -> list[str]:
     return [name for name, recipe in recipes.items() if create(name, 1, recipe.settings).encoders()]
 
 
-def _case(name: str, *kind: str) -> pytest.ParameterSet:
+def case(name: str, *kind: str, slow: bool = False) -> pytest.ParameterSet:
     """Return a method, or a method and a kind of images; the cases of a method share trainings, and one process."""
-    marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if {COLOUR, PRETRAINED} & {*kind} else [])]
+    marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if slow else [])]
     return pytest.param(name, *kind, marks=marks, id="-".join((name, *kind)))
 
 
-METHODS = [_case(name) for name in sorted(registered())]
+METHODS = [case(name) for name in sorted(registered())]
 WITH_ENCODERS = methods_with_encoders()
 PAIRS = [
-    *(_case(name, kind) for name in sorted(registered()) for kind in (GREY, COLOUR)),
-    *(_case(name, PRETRAINED) for name in WITH_ENCODERS),
+    *(case(name, kind, slow=kind != GREY) for name in sorted(registered()) for kind in (GREY, COLOUR)),
+    *(case(name, PRETRAINED, slow=True) for name in WITH_ENCODERS),
 ]
 """Every method on every kind of images; `make test` takes the grey ones, `make test-all` the others too."""

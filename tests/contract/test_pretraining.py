@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from contract.kinds import GREY, PRETRAINED, WITH_ENCODERS, light_recipe
+from contract.kinds import GREY, PRETRAINED, WITH_ENCODERS, case, light_recipe
 from fake.stores import draw_image
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.record import read_record
@@ -20,16 +20,18 @@ from upd_zoo.layers.encoder import tensors_sha256
 from upd_zoo.pretrain.run import encoder_of
 from upd_zoo.registry import create, registered
 
-with_encoders = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in WITH_ENCODERS]
+with_encoders = pytest.mark.parametrize("name", [case(name) for name in WITH_ENCODERS])
+trained_from_encoders = pytest.mark.parametrize(
+    "name", [case(name, slow=number % 4 > 0) for number, name in enumerate(WITH_ENCODERS)]
 )
+"""A training for each method: `make test` takes every fourth, `make test-all` the others too."""
 
 
 def test_all_methods_but_one_start_from_ccd() -> None:
     assert {*registered()} - {*WITH_ENCODERS} == {"h-tae-s"}
 
 
-@with_encoders
+@trained_from_encoders
 def test_ten_steps_move_every_parameter_of_the_network(name: str, pretrained: Callable[[str], Path]) -> None:
     folder = pretrained(name)
     lines = (folder.parent / LOG).read_text(encoding="utf-8").splitlines()
@@ -41,7 +43,7 @@ def test_ten_steps_move_every_parameter_of_the_network(name: str, pretrained: Ca
     assert [key for key in parameters if torch.equal(end[key], start[key])] == []
 
 
-@with_encoders
+@trained_from_encoders
 def test_a_method_starts_from_what_was_pre_trained_and_says_so(
     name: str, fitted: Callable[..., Any], pretrained: Callable[[str], Path]
 ) -> None:

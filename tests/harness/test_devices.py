@@ -16,7 +16,7 @@ int cuInit(unsigned flags) { return 0; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 int cuDriverGetVersion(int *version) { *version = 13020; return 0; }
 """
-BACKENDS = ("onnx", "torchscript", "torch")
+BACKENDS = ("onnx", pytest.param("torchscript", marks=pytest.mark.slow), "torch")
 TRAINER = """
 import sys, pathlib
 from upd_zoo.fitting.trainer import Trainer

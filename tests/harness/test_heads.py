@@ -211,6 +211,7 @@ def test_a_t2_scan_without_its_t1_says_what_is_missing(
     assert caught.value.code is InputErrorCode.MISSING
 
 
+@pytest.mark.slow
 def test_a_t2_scan_follows_its_t1(t2_heads: Heads, someone: Head, tmp_path: Path) -> None:
     save(tmp_path / "a_T1w.nii.gz", np.where(someone.brain, someone.data, 0), someone.affine)
     other = np.where(someone.brain, 1500 - someone.data, 0)
