@@ -54,8 +54,9 @@ def scoring(slices: int, repeats: int) -> list[Figure]:
 
 def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
     from upd_harness.scoring.cases import open_case
-    from upd_harness.scoring.folder import Settings, score_folder
+    from upd_harness.scoring.folder import score_folder
     from upd_harness.scoring.inputs import Input
+    from upd_harness.scoring.settings import Settings
 
     model, inputs = _model(folder), folder / f"inputs-{side}"
     paths = [_write_volume(inputs / f"{number}.nii.gz", side, slices // 2, number) for number in range(2)]

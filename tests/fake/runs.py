@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from fake.inputs import rows_of
-from upd_harness.scoring.folder import Settings
 from upd_harness.scoring.parts import Shard
+from upd_harness.scoring.settings import Settings
 from upd_zoo.files import sha256_of
 from upd_zoo.runtime.model import Array
 

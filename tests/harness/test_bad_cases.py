@@ -12,11 +12,13 @@ import pytest
 
 from fake.inputs import head, rows_of, write_picture, write_volume
 from fake.runs import CONTINUE, brightness
-from upd_harness.scoring import scorer
+from upd_harness.scoring import pipeline, reading
 from upd_harness.scoring.cases import Case, open_case
-from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.photographs import PhotographCase
+from upd_harness.scoring.settings import Settings
+from upd_harness.scoring.writing import Writer
 from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputErrorCode, UpdZooError
@@ -32,10 +34,10 @@ def failing_at(name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
     """Let the writing of one input's map fail."""
     write = PhotographCase.write
 
-    def writing(self: PhotographCase, folder: Path, stored: str, *rest: Any) -> dict[str, str]:
-        if stored == name:
+    def writing(self: PhotographCase, folder: Path, source: Input, *rest: Any) -> None:
+        if source.name == name:
             raise error
-        return write(self, folder, stored, *rest)
+        write(self, folder, source, *rest)
 
     monkeypatch.setattr(PhotographCase, "write", writing)
 
@@ -102,7 +104,7 @@ def test_an_input_that_is_replaced_while_it_is_read_keeps_the_hash_of_what_was_s
         return case
 
     with monkeypatch.context() as patch:
-        patch.setattr(scorer, "open_case", opening)
+        patch.setattr(reading, "open_case", opening)
         score_folder(quick, photographs, tmp_path / "out")
     first = {row["input"]: row for row in rows_of(tmp_path / "out")}["4.png"]
     assert first["input_sha256"] == before != sha256_of(photographs / "4.png")
@@ -267,17 +269,17 @@ def test_what_is_in_flight_is_bounded_in_bytes(
             most = max(most, held)
         return case
 
-    rowing = scorer.Scorer._row
+    rowing = Writer.row
 
-    def row(self: scorer.Scorer, *arguments: Any) -> Any:
+    def row(self: Writer, *arguments: Any) -> Any:
         nonlocal held
         answer = rowing(self, *arguments)
         with lock:
             held -= megabytes
         return answer
 
-    monkeypatch.setattr(scorer, "open_case", opening)
-    monkeypatch.setattr(scorer.Scorer, "_row", row)
+    monkeypatch.setattr(reading, "open_case", opening)
+    monkeypatch.setattr(Writer, "row", row)
     assert score_folder(quick, photographs, tmp_path / "out", Settings(batch_size=1, workers=2)).ok == 10
     assert most <= max(256, megabytes)
 
@@ -286,7 +288,7 @@ def test_more_photographs_than_the_budget_holds_give_the_same_numbers(
     quick: Model, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score_folder(quick, photographs, tmp_path / "wide", Settings(batch_size=2))
-    monkeypatch.setattr(scorer, "_BUDGET", 1)
+    monkeypatch.setattr(pipeline, "_BUDGET", 1)
     score_folder(quick, photographs, tmp_path / "narrow", Settings(batch_size=2))
     scores = [[row["score"] for row in rows_of(tmp_path / name)] for name in ("wide", "narrow")]
     assert scores[0] == scores[1]

@@ -331,14 +331,14 @@ def test_a_full_disk_is_one_error_and_the_run_can_go_on(
 
 _UNTIL_INTERRUPTED = """
 import os, sys, signal
-from upd_harness.scoring.scorer import Scorer
-plain = Scorer._row
+from upd_harness.scoring.writing import Writer
+plain = Writer.row
 def slow(self, opened, *rest):
     row = plain(self, opened, *rest)
     if opened.source.name == "1.nii.gz":
         os.kill(os.getpid(), signal.SIGINT)
     return row
-Scorer._row = slow
+Writer.row = slow
 from upd_harness.cli.program import main
 main()
 """

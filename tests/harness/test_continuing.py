@@ -10,10 +10,11 @@ import pytest
 
 from fake.inputs import rows_of, write_picture
 from fake.runs import CONTINUE, OVERWRITE, assert_same_run, brightness, hashes, part
-from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.inputs import Input, Kind
 from upd_harness.scoring.journal import still_good
 from upd_harness.scoring.parts import Shard
+from upd_harness.scoring.settings import Settings
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import sha256_of
 from upd_zoo.runtime.model import Array, Model
@@ -77,7 +78,8 @@ def test_results_that_cannot_be_written_are_one_explained_error(
 _SCORE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.settings import Settings
 from upd_zoo.runtime.folder import load_folder
 artefact, inputs, output, after = sys.argv[1:]
 def die(progress):
@@ -223,7 +225,7 @@ def test_an_input_of_two_files_is_scored_again_where_either_changed(tmp_path: Pa
     paths = (tmp_path / "t2.nii", tmp_path / "t1.nii")
     for path in paths:
         path.write_text(path.name)
-    source = Input("t2.nii", paths, Kind.VOLUME, "t2.nii")
+    source = Input("t2.nii", paths, Kind.VOLUME, "t2.nii", tmp_path)
     identity: dict[str, Any] = {"model": {}, "backend": "onnx", "precision": "float32", "space": None}
     digest = source.sha256_of({path: sha256_of(path) for path in paths})
     row = {"status": "ok", "outputs": {}, "outputs_sha256": {}, "input_sha256": digest, **identity}

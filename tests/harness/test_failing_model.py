@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fake.inputs import head, rows_of, write_volume
-from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.settings import Settings
 from upd_zoo.errors import UpdZooError
 from upd_zoo.runtime.model import Array, Model, in_time
 

@@ -12,10 +12,11 @@ import pytest
 from fake.heads import Head, head, save
 from fake.program import Command
 from upd_harness.scoring import heads
-from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.heads import Heads
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import read_rows
+from upd_harness.scoring.settings import Settings
 from upd_zoo.artefact.records import Space
 from upd_zoo.brains.scans import Brain, Scan, prepare_scan
 from upd_zoo.brains.shapes import erosion
@@ -141,7 +142,7 @@ def without_seconds(rows: list[Row]) -> list[Row]:
 def test_what_is_no_brain_is_refused(mirror: Model, someone: Head, tmp_path: Path) -> None:
     save(tmp_path / "turned.nii.gz", np.where(someone.brain, someone.data, 0)[:, :, ::-1], someone.affine)
     with pytest.raises(InputError, match=r"turned\.nii\.gz: no plausible brain was found") as caught:
-        Heads.known_to(mirror.config).open(Input.of(tmp_path / "turned.nii.gz"), tmp_path)
+        Heads.known_to(mirror.config).open(Input.of(tmp_path / "turned.nii.gz"))
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
 
 
@@ -154,7 +155,7 @@ def test_values_below_the_background_are_refused_before_they_are_lost(
     save(tmp_path / "head.nii.gz", (someone.data - someone.data.mean()) / someone.data.std(), someone.affine)
     for name in ("brain.nii.gz", "head.nii.gz"):
         with pytest.raises(InputError, match=rf"{name}: .* lies below its background") as caught:
-            Heads.known_to(mirror.config).open(Input.of(tmp_path / name), tmp_path)
+            Heads.known_to(mirror.config).open(Input.of(tmp_path / name))
         assert caught.value.code is InputErrorCode.IMPLAUSIBLE
 
 
@@ -176,18 +177,18 @@ def t2_heads(model: Model) -> Heads:
 def test_the_t1_scan_of_a_t2_scan_is_no_input(
     t2_heads: Heads, tmp_path: Path, names: list[str], inputs: list[str]
 ) -> None:
-    assert [each.name for each in t2_heads.chosen(listed(tmp_path, *names), tmp_path)] == inputs
+    assert [each.name for each in t2_heads.chosen(listed(tmp_path, *names))] == inputs
 
 
 def test_a_t1_model_takes_every_scan(mirror: Model, tmp_path: Path) -> None:
     found = listed(tmp_path, "a_T1w.nii.gz", "a_T2w.nii.gz")
-    assert Heads.known_to(mirror.config).chosen(found, tmp_path) == found
+    assert Heads.known_to(mirror.config).chosen(found) == found
 
 
 def test_a_guide_belongs_to_the_files_of_its_scan(t2_heads: Heads, tmp_path: Path) -> None:
     found = listed(tmp_path, "a_T1w.nii.gz", "a_T2w.nii.gz")
     for asked_for in (found, found[1:]):
-        (scan,) = t2_heads.chosen(asked_for, tmp_path)
+        (scan,) = t2_heads.chosen(asked_for)
         assert scan.files == (tmp_path / "a_T2w.nii.gz", tmp_path / "a_T1w.nii.gz")
 
 
@@ -196,7 +197,7 @@ def listed(folder: Path, *names: str) -> list[Input]:
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    return [Input.of(folder / name, name) for name in names]
+    return [Input.of(folder / name, folder) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_t2_scan_without_its_t1_says_what_is_missing(
 ) -> None:
     save(tmp_path / name, someone.data, someone.affine)
     with pytest.raises(InputError, match=hint) as caught:
-        t2_heads.open(Input.of(tmp_path / name), tmp_path)
+        t2_heads.open(Input.of(tmp_path / name))
     assert caught.value.code is InputErrorCode.MISSING
 
 
@@ -216,8 +217,8 @@ def test_a_t2_scan_follows_its_t1(t2_heads: Heads, someone: Head, tmp_path: Path
     save(tmp_path / "a_T1w.nii.gz", np.where(someone.brain, someone.data, 0), someone.affine)
     other = np.where(someone.brain, 1500 - someone.data, 0)
     save(tmp_path / "a_T2w.nii.gz", other, someone.affine)
-    (scan,) = t2_heads.chosen([Input.of(tmp_path / "a_T2w.nii.gz")], tmp_path)
-    case = t2_heads.open(scan, tmp_path)
+    (scan,) = t2_heads.chosen([Input.of(tmp_path / "a_T2w.nii.gz")])
+    case = t2_heads.open(scan)
     assert case.describe()["brain"]["guide"] == "a_T1w.nii.gz"
     seen = nibabel.Nifti1Image(case.restore(case.images[:, 0]), case.scan.affine)
     assert likeness(nibabel.as_closest_canonical(seen).get_fdata(), other, someone) > 0.95

@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from fake.inputs import head, write_volume
-from upd_harness.scoring.cases import VolumeCase, open_case
+from upd_harness.scoring.cases import open_case
 from upd_harness.scoring.folder import score_folder
-from upd_harness.scoring.inputs import Input, list_inputs
+from upd_harness.scoring.inputs import Input
+from upd_harness.scoring.search import list_inputs
+from upd_harness.scoring.volumes import VolumeCase
 from upd_zoo.artefact.records import Config
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.gate import read_volume
@@ -84,7 +86,7 @@ def test_a_bright_blob_comes_back_at_its_place(
     path = write_volume(tmp_path / "scan.nii.gz", volume, affine)
 
     case = volume_case(path, brain)
-    case.write(tmp_path, path.name, case.images[:, 0], 0, 1)
+    case.write(tmp_path, Input.of(path), case.images[:, 0], (0, 1))
 
     written = nib.load(tmp_path / "maps" / "scan.nii.gz")
     assert written.shape == volume.shape
@@ -149,9 +151,10 @@ def test_the_geometry_that_is_told_is_that_of_the_file(tmp_path: Path, brain: Co
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz", "SCAN.NII.GZ", "scan.Nii"])
 def test_a_map_has_the_name_of_its_volume(tmp_path: Path, brain: Config, name: str) -> None:
-    case = volume_case(write_volume(tmp_path / name.lower(), head(0)).rename(tmp_path / name), brain)
-    outputs = case.write(tmp_path / "out", name, case.images[:, 0], 0, 1)
-    assert outputs == {"map": f"maps/{name}"}
+    path = write_volume(tmp_path / name.lower(), head(0)).rename(tmp_path / name)
+    case, source = volume_case(path, brain), Input.of(path)
+    case.write(tmp_path / "out", source, case.images[:, 0], (0, 1))
+    assert source.outputs == {"map": f"maps/{name}", "thumbnail": f"thumbnails/{name}.jpg"}
     content = (tmp_path / "out" / "maps" / name).read_bytes()
     assert content.startswith(b"\x1f\x8b") == name.lower().endswith(".gz")
     restored = nib.Nifti1Image.from_bytes(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)

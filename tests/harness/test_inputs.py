@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from upd_harness.scoring.inputs import Input, Kind, Listing, list_inputs
+from upd_harness.scoring.inputs import Input, Kind
+from upd_harness.scoring.search import Listing, list_inputs
 from upd_zoo.errors import InputErrorCode, NotFoundError
 
 
@@ -199,7 +200,7 @@ def test_results_never_need_the_name_of_a_folder_of_others(tmp_path: Path, added
 def test_an_input_of_several_files_has_a_hash_of_all(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     hashes = {first: "1" * 64, second: "2" * 64}
-    one = Input("a", (first,), Kind.VOLUME, "a")
-    both = Input("a", (first, second), Kind.VOLUME, "a")
+    one = Input("a", (first,), Kind.VOLUME, "a", tmp_path)
+    both = Input("a", (first, second), Kind.VOLUME, "a", tmp_path)
     assert one.sha256_of(hashes) == "1" * 64
     assert both.sha256_of(hashes) != both.sha256_of(hashes | {second: "3" * 64})

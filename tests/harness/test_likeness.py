@@ -12,6 +12,7 @@ from PIL import Image
 from fake.inputs import rows_of
 from fake.knowledge import appearance_from, knowing
 from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.inputs import Input, Kind
 from upd_harness.scoring.likeness import doubts
 from upd_zoo.artefact.appearance import levels_of
 from upd_zoo.caution import Caution, CautionCode
@@ -46,7 +47,8 @@ def model_of(domain: str) -> Model:
 
 def asked(name: str, images: Array, model: Model, *, is_volume: bool) -> list[Caution]:
     """Return what is said of images that were stored as they are."""
-    return doubts(name, images, model, levels=levels_of(*images.swapaxes(0, 1)), is_volume=is_volume)
+    source = Input(name, (), Kind.VOLUME if is_volume else Kind.PHOTOGRAPH, name, Path())
+    return doubts(source, images, model, levels=levels_of(*images.swapaxes(0, 1)))
 
 
 def judged(domain: str, images: npt.NDArray[np.floating]) -> str:
@@ -227,7 +229,5 @@ def test_of_few_subjects_no_range_is_known() -> None:
 
 
 def test_a_volume_without_slices_is_not_judged() -> None:
-    assert (
-        doubts("scan.nii", np.empty((0, 1, 128, 128), np.float32), model_of("phantom-t1"), levels=2, is_volume=True)
-        == []
-    )
+    nothing = np.empty((0, 1, 128, 128), np.float32)
+    assert doubts(Input.of(Path("scan.nii")), nothing, model_of("phantom-t1"), levels=2) == []

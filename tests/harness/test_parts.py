@@ -9,8 +9,9 @@ import pytest
 
 from fake.inputs import map_of, rows_of, write_picture
 from fake.runs import CONTINUE, hashes, part
-from upd_harness.scoring.folder import Settings, merge_parts, score_folder
+from upd_harness.scoring.folder import merge_parts, score_folder
 from upd_harness.scoring.parts import Shard
+from upd_harness.scoring.settings import Settings
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.runtime.model import Model
 

@@ -14,6 +14,7 @@ from upd_harness.scoring.inputs import Input
 from upd_zoo.artefact.records import Config
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.runtime.model import Array
 
 
 def refusal(path: Path, config: Config) -> InputError:
@@ -27,6 +28,13 @@ def codes(case: Case) -> list[CautionCode]:
     return [caution.code for caution in case.cautions]
 
 
+def written(case: Case, folder: Path, maps: Array) -> dict[str, str]:
+    """Write the results of `eye.png`, and return where they are."""
+    source = Input.of(Path("eye.png"))
+    case.write(folder, source, maps, (0, 1))
+    return source.outputs
+
+
 def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundus: Config) -> None:
     pixels = np.full((90, 200, 3), 40, np.uint8)
     pixels[60:68, 120:128] = 250
@@ -34,7 +42,7 @@ def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundu
     case = open_case(Input.of(tmp_path / "eye.png"), fundus)
     assert case.images.shape == (1, 3, 128, 128)
     assert case.describe() == {"shape": [90, 200], "channels": 3}
-    outputs = case.write(tmp_path / "out", "eye.png", case.images[:, 0], 0, 1)
+    outputs = written(case, tmp_path / "out", case.images[:, 0])
     anomaly_map = tifffile.imread(tmp_path / "out" / outputs["map"])
     assert (anomaly_map.shape, anomaly_map.dtype) == ((90, 200), np.float32)
     assert np.abs(np.argwhere(anomaly_map > 0.6).mean(axis=0) - (63.5, 123.5)).max() <= 1
@@ -112,7 +120,7 @@ def test_a_radiograph_is_stretched_and_loses_nothing(tmp_path: Path, chest: Conf
 
 def test_what_was_not_looked_at_has_no_value_and_is_striped(tmp_path: Path, fundus: Config) -> None:
     case = open_case(Input.of(save(tmp_path / "eye.png", eye(100, 200, 1000))), fundus)
-    outputs = case.write(tmp_path, "eye.png", np.zeros((1, 128, 128), np.float32), 0, 1)
+    outputs = written(case, tmp_path, np.zeros((1, 128, 128), np.float32))
     anomaly_map = tifffile.imread(tmp_path / outputs["map"])
     assert np.isnan(anomaly_map[:, :50]).all()
     assert np.isnan(anomaly_map[:, 150:]).all()
@@ -146,7 +154,7 @@ def test_single_bits_are_an_image(tmp_path: Path, chest: Config) -> None:
     pixels = eye(64, 80, 20)[..., 0] > 100
     Image.fromarray(pixels).save(tmp_path / "bits.png")
     case = open_case(Input.of(tmp_path / "bits.png"), chest)
-    case.write(tmp_path, "bits.png", case.images[:, 0], 0, 1)
+    written(case, tmp_path, case.images[:, 0])
     assert set(np.unique(case.images)) >= {0, 1}
 
 
@@ -157,7 +165,7 @@ def test_a_large_photograph_is_kept_small_and_drawn_small(tmp_path: Path, fundus
     pixels = eye(2100, 3000, 1000)
     case = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus)
     assert case.nbytes < pixels.nbytes / 3
-    outputs = case.write(tmp_path, "eye.png", case.images[:, 2], 0, 1)
+    outputs = written(case, tmp_path, case.images[:, 2])
     assert tifffile.imread(tmp_path / outputs["map"]).shape == (2100, 3000)
     with Image.open(tmp_path / outputs["overlay"]) as picture:
         assert picture.size == (1500, 1050)
@@ -166,8 +174,8 @@ def test_a_large_photograph_is_kept_small_and_drawn_small(tmp_path: Path, fundus
 def test_a_preview_is_where_the_photograph_is(tmp_path: Path, fundus: Config) -> None:
     pixels = eye(1700, 1700, 300, (500, 1200))
     case = open_case(Input.of(save(tmp_path / "eye.png", pixels)), fundus)
-    case.write(tmp_path, "eye.png", np.zeros((1, 128, 128), np.float32), 0, 1)
-    with Image.open(tmp_path / "overlays" / "eye.png.png") as picture:
+    outputs = written(case, tmp_path, np.zeros((1, 128, 128), np.float32))
+    with Image.open(tmp_path / outputs["overlay"]) as picture:
         assert picture.size == (850, 850)
         shown = np.argwhere(np.asarray(picture)[..., 0] > 100).mean(axis=0)
     np.testing.assert_allclose(shown, (250, 600), atol=0.5)

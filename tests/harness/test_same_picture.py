@@ -12,7 +12,8 @@ from PIL import Image
 
 from fake.containers import exif, interlaced_png, pillow, png, png_chunk, tiff
 from fake.inputs import map_of, rows_of
-from upd_harness.scoring.folder import Settings, score_folder
+from upd_harness.scoring.folder import score_folder
+from upd_harness.scoring.settings import Settings
 from upd_zoo.runtime.model import Model
 
 Pixels = npt.NDArray[np.uint8]

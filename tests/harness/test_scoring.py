@@ -19,9 +19,10 @@ from fake.inputs import head, map_of, rows_of, write_broken, write_picture, writ
 from fake.memory import traced
 from fake.runs import CONTINUE, brightness, hashes, without_seconds
 from upd_harness.scoring.cases import Case, open_case
-from upd_harness.scoring.folder import Settings, Summary, score_folder
+from upd_harness.scoring.folder import Summary, score_folder
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import CSV_COLUMNS
+from upd_harness.scoring.settings import Settings
 from upd_zoo.artefact.records import ONNX, Config
 from upd_zoo.errors import NotFoundError
 from upd_zoo.files import sha256_of
@@ -205,7 +206,7 @@ def test_a_file_that_goes_away_while_it_is_read_fails_alone(
             source.files[0].unlink()
         return open_case(source, config)
 
-    monkeypatch.setattr("upd_harness.scoring.scorer.open_case", vanishing)
+    monkeypatch.setattr("upd_harness.scoring.reading.open_case", vanishing)
     score_folder(quick, photographs, tmp_path / "out")
     assert {row["input"] for row in rows_of(tmp_path / "out") if row["error"]} == {"4.png"}
 

@@ -101,8 +101,9 @@ def score(
     """Score a folder of images: maps in each image's own space, a table and a report."""
     from dataclasses import asdict
 
-    from upd_harness.scoring.folder import Settings, merge_parts, score_folder
+    from upd_harness.scoring.folder import merge_parts, score_folder
     from upd_harness.scoring.parts import Shard
+    from upd_harness.scoring.settings import Settings
 
     _check(writing, preparing)
     shard = _shard(wanted.part_id, wanted.num_parts, again=writing.mode != "new")

@@ -12,7 +12,7 @@ from upd_zoo.brains.scans import litres_shown
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.framing import tilt_of
-from upd_zoo.images.intensity import background, check_background
+from upd_zoo.images.intensity import Intensities, check_background
 from upd_zoo.images.nifti import Volume
 
 _TILTED: Final = 10.0
@@ -24,22 +24,23 @@ _MOST_LITRES: Final = 100.0
 """Of tissue: less than any brain has, or more than a whole person, is a matter of wrong units."""
 
 
-def doubts_of(volume: Volume, name: str) -> list[Caution]:
+def doubts_of(volume: Volume, intensities: Intensities, name: str) -> list[Caution]:
     """Return what the user should know of a volume that is scored as it is.
 
     Args:
         volume: As it was read.
+        intensities: Its values.
         name: How errors call it.
 
     Raises:
         InputError: It cannot be a straight brain with its background lowest (`implausible`).
     """
-    check_background(volume.data, background(volume.data), name)
-    return [*_skull(volume, name), *_tilt(volume, name)]
+    check_background(volume.data, intensities.background, name)
+    return [*_skull(volume, intensities.background, name), *_tilt(volume, name)]
 
 
-def _skull(volume: Volume, name: str) -> list[Caution]:
-    litres = litres_shown(volume)
+def _skull(volume: Volume, background: float, name: str) -> list[Caution]:
+    litres = litres_shown(volume, background)
     if not _LEAST_LITRES < litres < _MOST_LITRES:
         sizes = " x ".join(f"{size:.3g}" for size in voxel_sizes(volume.affine))
         raise InputError(

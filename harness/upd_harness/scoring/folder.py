@@ -16,7 +16,7 @@ network rounds differently in batches of another size: their scores agree to flo
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +24,7 @@ from upd_harness.report.html import write_score_report
 from upd_harness.report.overlay import colour_range
 from upd_harness.report.ranking import Unscored, survey
 from upd_harness.report.run_record import describe_run, utc_now
-from upd_harness.scoring.heads import Heads
-from upd_harness.scoring.inputs import RUN, Input, Listing, list_inputs
+from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import (
     in_order,
     is_of,
@@ -35,10 +34,13 @@ from upd_harness.scoring.journal import (
     write_row,
     write_rows,
 )
-from upd_harness.scoring.output import RESULTS, Mode, held_whole, opened, writing_to
+from upd_harness.scoring.output import RESULTS, RUN, held_whole, opened, writing_to
 from upd_harness.scoring.parts import Shard, batches
-from upd_harness.scoring.scorer import Scorer
-from upd_zoo import __version__
+from upd_harness.scoring.pipeline import Pipeline
+from upd_harness.scoring.reading import Reader
+from upd_harness.scoring.search import Listing
+from upd_harness.scoring.settings import Settings
+from upd_harness.scoring.writing import Writer
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import sha256_of, write_json
 from upd_zoo.progress import Progress, Report, silent
@@ -46,49 +48,6 @@ from upd_zoo.runtime.model import Model
 
 FIRST: Final = 5
 """Failures that a summary names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a folder is scored.
-
-    Attributes:
-        batch_size: Images per call of the network.
-        workers: Threads that read and write files.
-        mode: `new` refuses an output folder that is not empty, `continue` finishes it, `overwrite` starts again.
-        shard: Which part of the inputs.
-        heads: How scans are prepared; None where they are scored as they are.
-        include: Patterns of which an input matches one.
-        exclude: Patterns of which it matches none.
-    """
-
-    batch_size: int = 16
-    workers: int = 2
-    mode: Mode = "new"
-    shard: Shard = field(default_factory=Shard)
-    heads: Heads | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    def listing(self, inputs: Path, output: Path) -> Listing:
-        """Return what is to be scored, and what is not."""
-        listing = list_inputs(inputs, output, include=self.include, exclude=self.exclude)
-        if self.heads is None:
-            return listing
-        return replace(listing, inputs=tuple(self.heads.chosen(listing.inputs, _base(inputs))))
-
-    def identity(self, model: Model, revision: str) -> dict[str, Any]:
-        """Return what must be the same in every row of a run."""
-        return {
-            "model": {"id": model.config.id, "revision": revision, "sha256": model.manifest_sha256},
-            "backend": model.backend,
-            "precision": model.precision,
-            "space": None if self.heads is None else self.heads.space.model_dump(),
-            "batch_size": self.batch_size,
-            "include": [*self.include],
-            "exclude": [*self.exclude],
-            "upd_zoo": __version__,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +116,10 @@ def score_folder(
     by_name = {each.name: each for each in listing.inputs}
     with opened(output, by_name, identity, settings.mode, settings.shard) as good:
         finished = {each.name for each in mine if each.name in good}
-        scorer = Scorer(
-            model,
-            identity,
-            _base(inputs),
-            output,
-            batch_size=settings.batch_size,
-            workers=settings.workers,
-            heads=settings.heads,
-        )
+        reader, writer = Reader(model, settings.heads), Writer(model, identity, output)
+        pipeline = Pipeline(reader, writer, batch_size=settings.batch_size, workers=settings.workers)
         journal = output / settings.shard.named(RESULTS)
-        _score(scorer, journal, batches(mine, settings.batch_size), finished, on_progress)
+        _score(pipeline, journal, batches(mine, settings.batch_size), finished, on_progress)
         run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
         return _conclude(output, settings.shard, run | _context(model, listing), mine, len(finished))
 
@@ -216,11 +168,6 @@ def merge_parts(
         return _conclude(output, Shard(), run | _context(model, listing), listing.inputs, len(listing.inputs))
 
 
-def _base(inputs: Path) -> Path:
-    """Return the folder that names of inputs are relative to."""
-    return inputs if inputs.is_dir() else inputs.parent
-
-
 def _check_outside(inputs: Path, output: Path) -> None:
     if inputs.resolve().is_relative_to(output.resolve()):
         raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
@@ -238,17 +185,19 @@ def _part(run: dict[str, Any]) -> dict[str, Any]:
     return {name: run[name] for name in ("shard", "device", "started", "seconds", "counts")}
 
 
-def _score(scorer: Scorer, journal: Path, groups: list[list[Input]], finished: set[str], on_progress: Report) -> None:
+def _score(
+    pipeline: Pipeline, journal: Path, groups: list[list[Input]], finished: set[str], on_progress: Report
+) -> None:
     """Score what is not finished, appending each row to the journal as it is done."""
     waiting = [group for group in groups if not finished.issuperset(each.name for each in group)]
     total = sum(map(len, groups))
     done = total - sum(map(len, waiting))
-    with writing_to(scorer.output):
+    with writing_to(journal.parent):
         stream = open_journal(journal, "a")
     with stream:
-        for row in scorer.rows(waiting):
+        for row in pipeline.rows(waiting):
             if row["input"] not in finished:
-                with writing_to(scorer.output):
+                with writing_to(journal.parent):
                     write_row(stream, row)
             done += 1
             on_progress(Progress("", done, total, row["input"]))

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from upd_harness.scoring.cases import VolumeCase, case_of, describe_grid, write_map
-from upd_harness.scoring.inputs import Input, Kind
+from upd_harness.scoring.inputs import Input
+from upd_harness.scoring.volumes import VolumeCase, case_of, describe_grid, write_map
 from upd_zoo.artefact.records import Config, Space
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.grid import Grid, Matrix, resample, sitk
@@ -23,6 +23,7 @@ from upd_zoo.brains.template import Template, load_template
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.images.gate import read_volume
+from upd_zoo.images.intensity import Intensities
 from upd_zoo.images.nifti import Volume
 from upd_zoo.images.placement import Placement
 from upd_zoo.runtime.model import Array
@@ -85,9 +86,9 @@ class HeadCase:
         seen = self.brain.restore(maps)
         return resample(seen, self.brain.affine, self.scan, np.asarray(np.linalg.inv(self.where), np.float64))
 
-    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:  # noqa: ARG002 - a volume's map has no colours
-        """Write the map as NIfTI under the file's own name; return its path relative to `folder`."""
-        return write_map(folder, name, self.restore(maps), self.placement)
+    def write(self, folder: Path, source: Input, maps: Array, colours: tuple[float, float]) -> None:  # noqa: ARG002 - a volume's map has no colours
+        """Write the map as NIfTI under the file's own name."""
+        write_map(folder, source, self.restore(maps), self.placement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,45 +134,40 @@ class Heads:
         """What says in records how scans are prepared."""
         return space_of(self.template, self.extractor)
 
-    def chosen(self, inputs: Sequence[Input], base: Path) -> list[Input]:
+    def chosen(self, inputs: Sequence[Input]) -> list[Input]:
         """Return what is to be prepared: all that does not guide another, together with what guides it.
 
-        Args:
-            inputs: What was found, or asked for.
-            base: Folder of the inputs; a guide may lie there without having been asked for.
+        A guide may lie in the folder of the inputs without having been asked for.
         """
         if not self.guided:
             return [*inputs]
-        guides = {each.name: _guide_beside(each.name, base) for each in inputs}
+        guides = {each.name: _guide_beside(each) for each in inputs}
         found = [each for each in inputs if each.name not in {*guides.values()}]
         paired = ((each, guides[each.name]) for each in found)
-        return [replace(each, files=(*each.files, base / guide)) if guide else each for each, guide in paired]
+        return [replace(each, files=(*each.files, each.root / guide)) if guide else each for each, guide in paired]
 
-    def open(self, source: Input, base: Path) -> HeadCase:
+    def open(self, source: Input) -> HeadCase:
         """Prepare a scan.
-
-        Args:
-            source: The scan.
-            base: Folder of the inputs.
 
         Raises:
             InputError: A file cannot be read, the T1 scan of the same head is missing, or no brain is believed.
         """
         name = source.name
-        if source.kind is not Kind.VOLUME:
+        if not source.is_volume:
             problem = f"{name} is a picture, in which no brain can be found"
             raise InputError(InputErrorCode.UNSUPPORTED, problem, "NIfTI", "score it without --prepare")
-        guide = "".join(path.relative_to(base).as_posix() for path in source.files[1:])
+        image, *guides = source.files
+        guide = "".join(map(source.name_of, guides))
         if self.guided and not guide:
             raise _unguided(name)
-        brain = prepare_scan(Scan(name, name, guide, stripped=None), base, self.template, self.extractor)
+        brain = prepare_scan(Scan(name, name, guide, stripped=None), source.root, self.template, self.extractor)
         check_brain(name, brain.found.evidence)
-        return self._case(read_volume(base / name), brain, guide)
+        return self._case(read_volume(image), brain, guide)
 
     def _case(self, own: Volume, brain: Brain, guide: str) -> HeadCase:
         found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
         told = {key: round(value, 3) for key, value in found.items()}
-        case = case_of(Volume(brain.image, self.template.grid.affine), self.scale)
+        case = case_of(Volume(brain.image, self.template.grid.affine), Intensities(brain.image), self.scale)
         cautions = [*brain.cautions, *case.cautions, _IN_ITS_SPACE]
         told |= {"stripped": brain.stripped, "guide": guide or None}
         return HeadCase(case, Grid(own.data.shape, own.affine), own.placement, brain.where, told, cautions)
@@ -180,9 +176,9 @@ class Heads:
 _NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"
 
 
-def _guide_beside(name: str, base: Path) -> str:
+def _guide_beside(scan: Input) -> str:
     """Return the T1 scan of the same head that lies in the folder of the inputs; empty if there is none."""
-    return next((each for each in _t1_names(name) if (base / each).is_file()), "")
+    return next((each for each in _t1_names(scan.name) if (scan.root / each).is_file()), "")
 
 
 def _unguided(name: str) -> InputError:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from upd_harness.scoring.inputs import Input
 from upd_zoo.artefact.appearance import Figure, Turn, coarse, figures_of, likeness, median_figures, turned
 from upd_zoo.artefact.calibration import Look, Quantiles
 from upd_zoo.caution import Caution, CautionCode
@@ -58,23 +59,22 @@ class _Seen(NamedTuple):
         return likeness(turned(self.picture, turn), self.usual)
 
 
-def doubts(name: str, images: Array, model: Model, *, levels: int, is_volume: bool) -> list[Caution]:
+def doubts(source: Input, images: Array, model: Model, *, levels: int) -> list[Caution]:
     """Return what makes an input unlike the healthy images that a model knows; nothing where all is as usual.
 
     Args:
-        name: How errors call the input.
+        source: The input; the slices of a volume are judged together.
         images: (N, C, 128, 128) float32 in [0, 1], what the model sees of it.
         model: The model.
         levels: How many values or colours the file has (`levels_of`): reduced, a mask gets soft edges.
-        is_volume: Whether the images are slices of one volume, judged together.
 
     Raises:
         InputError: `implausible`, it can be no image of this kind at all.
     """
     if not len(images):
         return []
-    seen = _see(images, model, is_volume)
-    _check_image(name, seen, levels, without_background=_needs_background(model) and not is_volume)
+    seen = _see(images, model, source.is_volume)
+    _check_image(source.name, seen, levels, without_background=_needs_background(model) and not source.is_volume)
     if seen.look.tissue.count < _FEWEST_SUBJECTS:
         return []
     found = [*_turns(seen), *_outside(seen)]

@@ -15,15 +15,17 @@ from typing import Any, Final, Literal
 
 from filelock import FileLock, Timeout
 
-from upd_harness.scoring.inputs import IDENTITY, RUN, Input, holds_results
+from upd_harness.scoring.inputs import RESULT_FOLDERS, Input
 from upd_harness.scoring.journal import Row, read_rows, still_good, write_rows
 from upd_harness.scoring.parts import Shard
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.files import HALF_WRITTEN, write_json
 
+RUN: Final = "run.json"
+IDENTITY: Final = "identity.json"
+"""What marks a folder as one of results: the first is there when a run has ended, the second from its start."""
 RESULTS: Final = "results.jsonl"
 RESULT_FILES: Final = (RESULTS, "results.csv", RUN, "report.html")
-RESULT_FOLDERS: Final = ("maps", "overlays", "thumbnails")
 OF_THE_PLACE: Final = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EFBIG", "ENODEV", "ESTALE", "EMFILE", "ENFILE")
@@ -32,12 +34,30 @@ OF_THE_PLACE: Final = frozenset(
 """Errors that the next input would meet as well: full, over quota, read-only, gone. Any other is that of one input."""
 
 IDENTITY_SCHEMA: Final = "upd-zoo/identity/1"
+_BEGINNING: Final = 64
+"""Bytes within which a record names its schema."""
 _LOCK: Final = ".lock"
 _PATIENCE: Final = 2.0
 """Seconds that a part waits for another that is just beginning."""
 
 Mode = Literal["new", "continue", "overwrite"]
 Identity = Mapping[str, Any]
+
+
+def holds_results(folder: Path) -> bool:
+    """Return whether a run of this program writes, or wrote, to a folder."""
+    return any(_is_ours(folder / name) for name in (RUN, IDENTITY))
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file begins as the records of this program do."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return b'"schema": "upd-zoo/' in stream.read(_BEGINNING)
+    except OSError:
+        return False
 
 
 def cannot_be_written(output: Path, error: OSError) -> UpdZooError:

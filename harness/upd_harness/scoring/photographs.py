@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image
 
 from upd_harness.report.overlay import overlay
+from upd_harness.scoring.inputs import Input
 from upd_zoo.artefact.appearance import levels_of
 from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution, CautionCode
@@ -85,18 +86,16 @@ class PhotographCase:
         """Return the map at the photograph's own size, (H, W), of its map (1, 128, 128); NaN where nothing was seen."""
         return unframe(maps[0], self.framing, self.height, self.width)
 
-    def write(self, folder: Path, name: str, maps: Array, low: float, high: float) -> dict[str, str]:
-        """Write the map as float32 TIFF and as an overlay; return their paths relative to `folder`."""
-        target, picture = Path("maps") / f"{name}.tif", Path("overlays") / f"{name}.png"
-        with replacing(folder / target) as temporary:
+    def write(self, folder: Path, source: Input, maps: Array, colours: tuple[float, float]) -> None:
+        """Write the map as float32 TIFF, and an overlay."""
+        with replacing(folder / source.outputs["map"]) as temporary:
             # Level 1 takes half the time of level 6, and the file is as large: 42 MB for twelve million pixels.
             tifffile.imwrite(
                 temporary, self.restore(maps), compression="zlib", compressionargs={"level": 1}, metadata=None
             )
-        with replacing(folder / picture) as temporary:
+        with replacing(folder / source.outputs["overlay"]) as temporary:
             seen = unframe(maps[0], self.framing, *self.preview.shape[1:])
-            overlay(self.preview, seen, low, high).save(temporary, compress_level=1)
-        return {"map": target.as_posix(), "overlay": picture.as_posix()}
+            overlay(self.preview, seen, *colours).save(temporary, compress_level=1)
 
 
 def open_photograph(path: Path, config: Config) -> PhotographCase:

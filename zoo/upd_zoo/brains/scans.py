@@ -106,7 +106,7 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
             below its background (`implausible`).
     """
     image, guide = image_of(scan, root), guide_of(scan, root)
-    stripped = litres_shown(guide) < LARGEST if scan.stripped is None else scan.stripped
+    stripped = litres_shown(guide, background(guide.data)) < LARGEST if scan.stripped is None else scan.stripped
     for name, each in {scan.guide or scan.image: guide, scan.image: image}.items():
         check_background(each.data, background(each.data) if stripped else 0.0, name)
     grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
@@ -121,12 +121,12 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
     return Brain(np.where(inside, seen, 0).astype(np.float32), inside, mask, found, grid, where, stripped, cautions)
 
 
-def litres_shown(volume: Volume) -> float:
-    """Return the volume of what a scan shows beside its background: of a brain less than `LARGEST`, of a head more.
+def litres_shown(volume: Volume, low: float) -> float:
+    """Return the volume of what a scan shows above its background: of a brain less than `LARGEST`, of a head more.
 
     50 heads of IXI show 4.6 to 7.0 l.
     """
-    return float((volume.data > background(volume.data)).sum()) * Grid(volume.data.shape, volume.affine).litres
+    return float((volume.data > low).sum()) * Grid(volume.data.shape, volume.affine).litres
 
 
 def _above_background(volume: Volume, stripped: bool) -> Floats:

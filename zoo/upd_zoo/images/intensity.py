@@ -5,6 +5,7 @@ One place for preparation, training and scoring, as `upd_zoo.images.framing` is 
 Source: section V-B of the study, whose code divides a scan by its largest value.
 """
 
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -34,22 +35,61 @@ _FAR: Final = 5.0
 """How many times as high as the nearly largest value the largest may be; 30 brains of IXI reach 2.3, patients 3.5."""
 
 
-def scale_volume(volume: Array, scale: Scale) -> Array:
-    """Scale a scan to [0, 1], so that its background becomes 0, and what lies below it too.
-
-    The study sets what lies below 1e-4 of the largest value to 0, against the fuzz that resampling leaves around a
-    background of 0. The values are not all one: the input gate refuses such a scan.
+class Intensities:
+    """The values of a scan, and what they stand for: each figure is computed once, when it is first asked for.
 
     Args:
-        volume: (X, Y, Z).
-        scale: Which value becomes 1; what lies above it becomes 1 too. Where it is robust, voxels that touch no other
-            tissue are background: one stray voxel in an empty slice would be an image of its own, of one pixel.
+        volume: (X, Y, Z), its values not all one: the input gate refuses such a scan.
     """
-    low = background(volume)
-    volume = volume if scale is Scale.MAXIMUM else _without_specks(volume, low)
-    high = float(volume.max()) if scale is Scale.MAXIMUM else _nearly_largest(volume, low)
-    scaled: Array = (volume - np.float32(low)) / np.float32(high - low)
-    return np.clip(scaled, 0, 1, out=scaled)
+
+    def __init__(self, volume: Array) -> None:
+        self.volume = volume
+
+    @cached_property
+    def background(self) -> float:
+        """The value around the tissue."""
+        return background(self.volume)
+
+    @cached_property
+    def nearly_largest(self) -> float:
+        """The high quantile of what lies above the background."""
+        return _nearly_largest(self.volume, self.background)
+
+    def scaled(self, scale: Scale) -> Array:
+        """Return the scan scaled to [0, 1], so that its background becomes 0, and what lies below it too.
+
+        The study sets what lies below 1e-4 of the largest value to 0, against the fuzz that resampling leaves around a
+        background of 0.
+
+        Args:
+            scale: Which value becomes 1; what lies above it becomes 1 too. Where it is robust, voxels that touch no
+                other tissue are background: one stray voxel in an empty slice would be an image of its own, of one
+                pixel.
+        """
+        volume, low = self.volume, self.background
+        if scale is Scale.MAXIMUM:
+            high = float(volume.max())
+        else:
+            volume = _without_specks(volume, low)
+            high = self.nearly_largest if volume is self.volume else _nearly_largest(volume, low)
+        scaled: Array = (volume - np.float32(low)) / np.float32(high - low)
+        return np.clip(scaled, 0, 1, out=scaled)
+
+    def cautions(self, scale: Scale) -> list[Caution]:
+        """Return a caution where the largest values of the scan lie far above the rest of its tissue."""
+        low = self.background
+        high, largest = self.nearly_largest - low, float(self.volume.max()) - low
+        if largest <= _FAR * high:
+            return []
+        many = int((self.volume > low + _FAR * high).sum())
+        so_bright = f"{largest / high:.3g} times as bright as {100 * _HIGH:g} % of its tissue"
+        return [Caution(CautionCode.OUTLIER, f"{many} of its voxels are up to {so_bright}. {_MEANT[scale]}")]
+
+
+_MEANT: Final = {
+    Scale.ROBUST: "They are cut off there, and the scale does not follow them.",
+    Scale.MAXIMUM: "This model scales by the largest value, as the study does: all of the tissue becomes darker.",
+}
 
 
 def _without_specks(volume: Array, low: float) -> Array:
@@ -76,6 +116,8 @@ def check_background(volume: Array, low: float, name: str) -> None:
     Raises:
         InputError: So it is (`implausible`), as where a brain was z-scored inside a mask.
     """
+    if volume.min() >= low:
+        return
     away = np.abs(volume - np.float32(low))
     fuzz = _FUZZ * float(np.quantile(away[away > 0], _HIGH))
     below, above = int((volume < low - fuzz).sum()), int((volume > low + fuzz).sum())
@@ -87,21 +129,6 @@ def check_background(volume: Array, low: float, name: str) -> None:
             "a scan whose background is its lowest value",
             "give the scan before z-scoring, or subtract the smallest value inside of the mask and leave 0 outside",
         )
-
-
-def caution_of_outliers(volume: Array, scale: Scale) -> list[Caution]:
-    """Return a caution where the largest values of a scan lie far above the rest of its tissue."""
-    low = background(volume)
-    high, largest = _nearly_largest(volume, low) - low, float(volume.max()) - low
-    if largest <= _FAR * high:
-        return []
-    meant = {
-        Scale.ROBUST: "They are cut off there, and the scale does not follow them.",
-        Scale.MAXIMUM: "This model scales by the largest value, as the study does: all of the tissue becomes darker.",
-    }
-    many = int((volume > low + _FAR * high).sum())
-    told = f"{many} of its voxels are up to {largest / high:.3g} times as bright as {100 * _HIGH:g} % of its tissue."
-    return [Caution(CautionCode.OUTLIER, f"{told} {meant[scale]}")]
 
 
 def _nearly_largest(volume: Array, low: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.images.framing import SliceGeometry, axial_geometry, axial_slices, frame, frame_mask, grids_differ
-from upd_zoo.images.intensity import scale_volume
+from upd_zoo.images.intensity import Intensities
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing, Scale
 
@@ -28,15 +28,15 @@ class Slices:
     depth: int
 
 
-def cut(volume: Array, geometry: SliceGeometry, scale: Scale) -> Slices:
+def cut(intensities: Intensities, geometry: SliceGeometry, scale: Scale) -> Slices:
     """Return the axial slices of a brain scan at model size.
 
     Args:
-        volume: (X, Y, Z) float32 of any range, the background constant and lowest.
+        intensities: Of a volume (X, Y, Z) float32 of any range, the background constant and lowest.
         geometry: How its slices lie.
         scale: Which of its values becomes 1.
     """
-    slices = axial_slices(scale_volume(volume, scale), geometry)
+    slices = axial_slices(intensities.scaled(scale), geometry)
     positions = [index for index in range(len(slices)) if slices[index].any()]
     images = np.empty((len(positions), 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for row, position in enumerate(positions):
@@ -69,7 +69,7 @@ def slices_of(
     if mask is not None and mask.shape != volume.shape:
         raise grids_differ(f"the mask of {subject}", mask.shape, volume.shape)
     geometry = axial_geometry((volume.shape[0], volume.shape[1], volume.shape[2]), affine)
-    slices = cut(volume, geometry, scale)
+    slices = cut(Intensities(volume), geometry, scale)
     truth = axial_slices(np.zeros(volume.shape, np.bool_) if mask is None else mask != 0, geometry)
     masks = [frame_mask(truth[position], Framing.SQUARE_SLICES, geometry.spacing) for position in slices.positions]
     return [

@@ -1,0 +1,117 @@
+"""Results of inputs written: map, pictures, and the row that tells of them.
+
+An input whose results cannot be stored is one failed row; a place that takes no more files stops the run.
+"""
+
+import struct
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from upd_harness.report.overlay import colour_range, thumbnail
+from upd_harness.scoring.cases import Case
+from upd_harness.scoring.inputs import Input
+from upd_harness.scoring.journal import IDENTIFYING, SCHEMA, Row
+from upd_harness.scoring.output import OF_THE_PLACE, Identity, cannot_be_written
+from upd_harness.scoring.reading import AGAIN, Opened, out_of_memory
+from upd_zoo.errors import InputError, InputErrorCode
+from upd_zoo.files import replacing, sha256_of
+from upd_zoo.runtime.model import Array, Model
+
+_UNWRITABLE: Final = (ArithmeticError, HeaderDataError, OSError, ValueError, struct.error)
+"""What NumPy, nibabel, tifffile, Pillow and the operating system raise for results that they cannot store."""
+
+
+class Writer:
+    """Writes the results of inputs.
+
+    Args:
+        model: What scored them.
+        identity: What the run is, for every row.
+        output: Where maps and pictures go.
+    """
+
+    def __init__(self, model: Model, identity: Identity, output: Path) -> None:
+        self.model, self.output = model, output
+        self.colours = colour_range(model.calibration)
+        self._run = {name: identity[name] for name in IDENTIFYING}
+
+    def row(self, opened: Opened, maps: Array, scores: Array, seconds: float) -> Row:
+        """Write the outputs of one input and return its row."""
+        began = time.monotonic()
+        try:
+            result = self._succeeded(opened, maps, scores)
+        except InputError as error:
+            result = _failed(error)
+        seconds += opened.seconds + time.monotonic() - began
+        head = {"schema": SCHEMA, "input": opened.source.name, "input_sha256": opened.sha256}
+        return head | result | self._run | {"device": self.model.device, "seconds": round(seconds, 3)}
+
+    def _succeeded(self, opened: Opened, maps: Array, scores: Array) -> Row:
+        """Return what is told of a scored input.
+
+        Raises:
+            InputError: It was not read, its map is not finite, or its results cannot be stored.
+        """
+        if opened.case is None:
+            raise opened.error or InputError(InputErrorCode.UNREADABLE, f"{opened.source.name}: it was not read")
+        if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
+            raise InputError(InputErrorCode.NOT_FINITE, f"{opened.source.name}: the model's map of it is not finite")
+        case, calibration = opened.case, self.model.calibration
+        is_volume = opened.source.is_volume
+        healthy = calibration.subject_scores if is_volume else calibration.image_scores
+        threshold = calibration.subject_threshold if is_volume else calibration.image_threshold
+        score = float(scores.max())
+        written = self._written(opened.source, case, maps, int(scores.argmax()))
+        slice_scores: list[float | None] = [None] * case.depth
+        for position, value in zip(case.positions, scores, strict=True):
+            slice_scores[position] = float(value)
+        return {
+            "status": "ok",
+            "error": None,
+            "score": score,
+            "percentile": round(healthy.percentile(score), 3),
+            "threshold": threshold,
+            "is_anomalous": score > threshold,
+            "slice_scores": slice_scores if is_volume else None,
+            **written,
+            "geometry": case.describe(),
+            "warnings": [caution.as_document() for caution in case.cautions],
+        }
+
+    def _written(self, source: Input, case: Case, maps: Array, worst: int) -> Row:
+        """Write the outputs of one input; return their paths relative to the output folder, and their hashes.
+
+        Raises:
+            InputError: They cannot be stored, of this input alone.
+            UpdZooError: Nothing can be stored in this place.
+        """
+        try:
+            outputs = source.outputs
+            case.write(self.output, source, maps, self.colours)
+            with replacing(self.output / outputs["thumbnail"]) as temporary:
+                temporary.write_bytes(thumbnail(case.images[worst], maps[worst], *self.colours))
+            hashes = {kind: sha256_of(self.output / name) for kind, name in outputs.items()}
+            return {"outputs": outputs, "outputs_sha256": hashes}
+        except MemoryError:
+            raise out_of_memory(source) from None
+        except _UNWRITABLE as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_PLACE:
+                raise cannot_be_written(self.output, error) from error
+            raise _unwritable(source, error) from error
+
+
+def _unwritable(source: Input, error: BaseException) -> InputError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+    problem = f"{source.files[0].name}: its results cannot be stored ({reason})"
+    return InputError(InputErrorCode.UNWRITABLE, problem, "", AGAIN)
+
+
+def _failed(error: InputError) -> Row:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("score", "percentile", "threshold", "is_anomalous", "slice_scores", "outputs", "outputs_sha256", "geometry")
+    )
+    return {"status": "failed", "error": {"code": str(error.code), "message": str(error)}, **nothing, "warnings": []}
