@@ -62,6 +62,16 @@ def test_every_command_can_be_asked_what_it_does(
             assert name in said.out
 
 
+def test_the_menu_tells_every_command_in_one_whole_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert ended_with(app, "--help") == 0
+    menu = capsys.readouterr().out.partition("Commands:")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in menu.splitlines()[1:]] == [words[0] for words in COMMANDS if len(words) == 1]
+    assert "..." not in menu
+
+
 _ASKED = """
 import sys
 from upd_harness.cli.program import app

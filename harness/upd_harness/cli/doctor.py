@@ -9,7 +9,7 @@ from upd_harness.cli.terminal import Terminal
 from upd_zoo.errors import ToleranceError
 from upd_zoo.vocabulary import Protocol
 
-doctor = typer.Typer(rich_markup_mode=None, help="Show what this machine has, or what is wrong with prepared stores.")
+doctor = typer.Typer(rich_markup_mode=None, help="Look through this machine, or through prepared stores.")
 
 
 @doctor.callback(invoke_without_command=True)
@@ -35,7 +35,10 @@ def examine_data(
     *,
     terminal: Terminal,
 ) -> int:
-    """Look for shared subjects, repeated, empty, bright or turned images and confounded tests; exit code 8 if any."""
+    """Look through the prepared stores of a domain.
+
+    Looked for are shared subjects, repeated, empty, bright or turned images and confounded tests; exit code 8 if any.
+    """
     from upd_harness.checks.stores import as_document, as_text, check, stores_to_check
     from upd_zoo.stores.places import data_folder
     from upd_zoo.vocabulary import get_domain

@@ -27,7 +27,7 @@ def evaluate(
     running: Running,
     terminal: Terminal,
 ) -> None:
-    """Measure a model on a prepared test set, beside trivial baselines."""
+    """Measure a model on a test set, beside trivial baselines."""
     from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
     from upd_harness.report.html import not_clearly_better, why_undefined

@@ -25,7 +25,10 @@ def export(
     *,
     terminal: Terminal,
 ) -> None:
-    """Make the artefact of a finished run: safetensors, TorchScript, ONNX, calibration, card and manifest."""
+    """Make the artefact of a finished run.
+
+    It holds safetensors, TorchScript, ONNX, calibration, card and manifest.
+    """
     artefact = run / ARTEFACT if output is None else output
     manifest = make_artefact(run, artefact, data, terminal)
     say_what_follows(artefact, manifest.id, terminal)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @command
 def info(origin: Origin, terminal: Terminal) -> None:
-    """Show what a model is, how it was made and what healthy images score."""
+    """Show what a model is, and what healthy images score."""
     from upd_zoo.artefact.calibration import Calibration
     from upd_zoo.artefact.record import read_record
     from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config

@@ -18,7 +18,10 @@ def phantoms(
     *,
     terminal: Terminal,
 ) -> None:
-    """Write a folder of phantom files to score: healthy, diseased, and one that is broken."""
+    """Write a folder of phantom files to score.
+
+    Every second one is diseased, and one more is broken.
+    """
     from upd_zoo.phantoms.files import write_phantom_files
     from upd_zoo.progress import Progress
 

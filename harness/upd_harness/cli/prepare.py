@@ -56,7 +56,7 @@ def prepare(
     *,
     terminal: Terminal,
 ) -> int:
-    """Fill the prepared stores of a domain, or of one test set, that training and evaluation read.
+    """Fill the stores that training and evaluation read.
 
     Exit code 3: some inputs could not be used, the rest is written. A run that is repeated makes again only what is
     missing or was made otherwise; of brains, one that was stopped makes again no scan that was done. What was found in

@@ -18,7 +18,10 @@ def pull(
     *,
     terminal: Terminal,
 ) -> None:
-    """Fetch a model, check the SHA-256 of every file, and print the folder it lies in."""
+    """Fetch a model, check its files, and print their folder.
+
+    The SHA-256 of every file is held against the manifest before any is used.
+    """
     from upd_zoo.artefact.records import CARD
     from upd_zoo.runtime.folder import FILES, RECORDS
 

@@ -17,7 +17,10 @@ def reproduce(
     *,
     terminal: Terminal,
 ) -> None:
-    """Make a table or figure of the study again, ours beside what it printed."""
+    """Make a table or figure of the study again.
+
+    What was measured here stands beside what the study printed.
+    """
     from upd_harness.reproduce import reproduce as made_again
     from upd_harness.reproduce import write_reproduction
     from upd_zoo.stores.places import data_folder

@@ -98,7 +98,10 @@ def score(
     preparing: Preparing,
     terminal: Terminal,
 ) -> int:
-    """Score a folder of images: maps in each image's own space, a table and a report."""
+    """Score a folder of images: maps, a table and a report.
+
+    Maps lie in the space of their image. What cannot be scored is named, with its reason, and stops nothing else.
+    """
     from dataclasses import asdict
 
     from upd_harness.scoring.folder import merge_parts, score_folder

@@ -37,9 +37,10 @@ def train(
     fitting: Fitting,
     terminal: Terminal,
 ) -> None:
-    """Train a model, and make its artefact, which can be scored with and published.
+    """Train a model, and make its artefact.
 
-    A run that was stopped, however hard, goes on with --continue and ends as if it had not been.
+    Images can be scored with the artefact, and it can be published. A run that was stopped, however hard, goes on with
+    --continue and ends as if it had not been.
     """
     with needs_train("Training"):
         from upd_zoo.training import train as train_model

@@ -9,9 +9,9 @@ from upd_zoo.errors import ToleranceError
 
 @command
 def verify(origin: Origin, terminal: Terminal) -> None:
-    """Check every file of a model against its manifest, and each format's recorded parity.
+    """Check the files of a model, and each format's recorded parity.
 
-    Of a folder that pull printed, what was asked for is checked.
+    Every file is held against the SHA-256 of the manifest; of a folder that pull printed, those that were asked for.
     """
     from upd_zoo.artefact.folder import expected
 
