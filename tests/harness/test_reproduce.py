@@ -33,7 +33,7 @@ def test_what_is_not_known_is_named_with_what_is() -> None:
 def test_what_cannot_be_made_yet_is_not_called_unknown(tmp_path: Path) -> None:
     assert {*ITEMS} <= {*OF_THE_STUDY}
     for item in {*OF_THE_STUDY} - {*ITEMS}:
-        with pytest.raises(UsageError, match=f"no {item} of the study yet"):
+        with pytest.raises(UsageError, match=f"cannot make {item} of the study yet"):
             reproduce(item, tmp_path)
 
 
