@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,20 @@ def test_an_input_of_several_files_has_a_hash_of_all(tmp_path: Path) -> None:
     both = Input("a", (first, second), Kind.VOLUME, "a", tmp_path)
     assert one.sha256_of(hashes) == "1" * 64
     assert both.sha256_of(hashes) != both.sha256_of(hashes | {second: "3" * 64})
+
+
+# Results
+
+
+def test_the_record_says_where_results_go_and_how_its_files_are_called(tmp_path: Path) -> None:
+    touch(tmp_path, "a/T2.nii.gz", "a/plain.nii", "eye.jpeg")
+    volume, plain, eye = list_inputs(tmp_path).inputs
+    assert volume.outputs == {"map": "maps/a/T2.nii.gz", "thumbnail": "thumbnails/a/T2.nii.gz.jpg"}
+    assert (volume.is_volume, volume.is_packed, plain.is_packed) == (True, True, False)
+    assert eye.outputs == {
+        "map": "maps/eye.jpeg.tif", "overlay": "overlays/eye.jpeg.png", "thumbnail": "thumbnails/eye.jpeg.jpg"
+    }  # fmt: skip
+    assert not eye.is_volume
+    guided = replace(volume, files=(*volume.files, tmp_path / "T1" / "x.nii"))
+    assert [guided.name_of(file) for file in guided.files] == ["a/T2.nii.gz", "T1/x.nii"]
+    assert [Input.of(tmp_path / "eye.jpeg"), Input.of(tmp_path / "eye.jpeg", tmp_path)] == [eye, eye]
