@@ -1,4 +1,4 @@
-"""Lay out every method's recipe, and write `cards/settings.md`.
+"""Lay out the recipe of every method of the study, and write `cards/settings.md`.
 
     python scripts/settings.py
     python scripts/settings.py --check
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from parameters import published
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_text
@@ -81,8 +82,13 @@ def quick_of(method: str) -> str:
 def as_markdown() -> str:
     """Return the page."""
     lines = [_HEAD]
-    for method, kind in registered().items():
-        lines += [f"## {kind.title}", "", f"| | {' | '.join(DOMAINS.values())} |", f"|---|{'---|' * len(DOMAINS)}"]
+    for method in sorted(published()):
+        lines += [
+            f"## {registered()[method].title}",
+            "",
+            f"| | {' | '.join(DOMAINS.values())} |",
+            f"|---|{'---|' * len(DOMAINS)}",
+        ]
         lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows_of(method)]
         lines += ["", f"`quick`: {quick_of(method)}.", ""]
     return "\n".join(lines)

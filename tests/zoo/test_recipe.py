@@ -16,9 +16,10 @@ from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_pretraining, load_recipe
 from upd_zoo.registry import registered
+from upd_zoo.roster import own_methods
 from upd_zoo.vocabulary import DOMAINS, MODALITIES, Pretrain, Protocol
 
-METHODS = sorted(registered())
+METHODS = own_methods()
 DOCUMENTS: dict[str, dict[str, Any]] = {
     path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
     for path in (Path(upd_zoo.__file__).parent / "recipes").glob("*.toml")

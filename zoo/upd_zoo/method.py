@@ -1,6 +1,7 @@
 """The contract of a method: what it learns from healthy images, and the map it draws of a new one.
 
-A method is one class in one file of `upd_zoo.methods`, made known by the decorator `register`; nothing else names it.
+A method is one class in one file, made known by the decorator `register`; nothing else names it. The file lies in
+`upd_zoo.methods`, or in another package that names it as an entry point: see `upd_zoo.roster`.
 Whatever it fits, draws or looks up is a parameter or a buffer, so that its `state_dict` and its settings are the whole
 method. Its map is a function of the image alone: nothing is sampled at test time, no image depends on its neighbours.
 """
@@ -99,6 +100,7 @@ def register(method: MethodType) -> MethodType:
         UsageError: Another method has the same `id`.
     """
     if method.id in METHODS:
-        raise UsageError(f"two methods are called '{method.id}'", "one class per id")
+        both = f"{METHODS[method.id].__module__} and {method.__module__}"
+        raise UsageError(f"two methods are called '{method.id}', in {both}", "one class per id")
     METHODS[method.id] = method
     return method

@@ -1,8 +1,9 @@
 """Recipes: the settings and the training of each method, and what a domain, protocol or profile changes.
 
-One TOML file per method, in `recipes/`. Its top level holds the study's values; `[modality.…]`, `[domain.…]`,
-`[start.ccd]`, `[protocol.…]` and `[profile.…]` hold only what they change, laid over it in this order. A layer may hold
-layers itself: `[protocol.study.modality.fundus]` is what the study does on fundus images alone.
+One TOML file per method, in `recipes/`, or beside the method where another package brings it. Its top level holds the
+study's values; `[modality.…]`, `[domain.…]`, `[start.ccd]`, `[protocol.…]` and `[profile.…]` hold only what they
+change, laid over it in this order. A layer may hold layers itself: `[protocol.study.modality.fundus]` is what the study
+does on fundus images alone.
 
 A method that is trained in phases has a table `[phase.…]` for each; a phase inherits steps, optimiser and schedule from
 the top level. A method without gradients has `steps = 0`. `extends` names a method whose recipe lies below this one.
@@ -14,12 +15,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.names import ModelId
+from upd_zoo.roster import foreign_methods, foreign_recipe
 from upd_zoo.vocabulary import Domain, Pretrain, Protocol, ScoreRule
 
 _PRETRAINING = "ccd"
@@ -169,12 +172,22 @@ def _phases(method: str, merged: Mapping[str, Any], steps: int | None) -> dict[s
 
 
 def _read(method: str) -> dict[str, Any]:
+    document = tomllib.loads(_file_of(method).read_text(encoding="utf-8"))
+    return _overlay(_read(document.pop("extends")), document) if "extends" in document else document
+
+
+def _file_of(method: str) -> Traversable:
+    """Return the recipe of a method: in `recipes/`, or beside the method where another package brings it."""
     folder = files("upd_zoo") / "recipes"
     known = [entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")]
-    if method not in known:
-        raise NotFoundError(f"there is no recipe for a method called '{method}'", closest(method, known))
-    document = tomllib.loads((folder / f"{method}.toml").read_text(encoding="utf-8"))
-    return _overlay(_read(document.pop("extends")), document) if "extends" in document else document
+    if method in known:
+        return folder / f"{method}.toml"
+    path = foreign_recipe(method)
+    if path is None:
+        foreign = [entry.name for entry in foreign_methods()]
+        beside = f"put recipes/{method}.toml beside its module" if method in foreign else ""
+        raise NotFoundError(f"there is no recipe for a method called '{method}'", closest(method, known), beside)
+    return path
 
 
 def _layered(document: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:

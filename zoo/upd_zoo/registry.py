@@ -2,21 +2,58 @@
 
 import importlib
 import pkgutil
+import sys
+import warnings
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import EntryPoint
 
 from upd_zoo.artefact.record import Setting
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.method import METHODS, Method
+from upd_zoo.roster import foreign_methods, package_of
 
 
 @cache
 def registered() -> Mapping[str, type[Method]]:
-    """Return every method of `upd_zoo.methods` by its id."""
+    """Return every method by its id: those of `upd_zoo.methods`, and those that other packages name as entry points.
+
+    A method of another package that cannot be imported is left out with a warning.
+
+    Raises:
+        UsageError: Two methods have the same id.
+    """
     package = importlib.import_module("upd_zoo.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"upd_zoo.methods.{module.name}")
+    for entry in foreign_methods():
+        _enter(entry)
     return dict(sorted(METHODS.items()))
+
+
+def _enter(entry: EntryPoint) -> None:
+    """Import the module that an entry point names, which registers its method.
+
+    Raises:
+        UsageError: Another method has its id.
+    """
+    package, standing = package_of(entry), METHODS.get(entry.name)
+    if standing is not None and entry.value.partition(":")[0] not in sys.modules:
+        raise UsageError(
+            f"two methods are called '{entry.name}': one of {standing.__module__}, one of the package {package}",
+            "one method per id",
+            f"remove one of the packages, such as with pip uninstall {package}",
+        )
+    before = dict(METHODS)
+    try:
+        entry.load()
+        fault = "" if entry.name in METHODS else f"{entry.value} registers no method of this id"
+    except (Exception, SystemExit) as error:  # whatever a package does when it is imported, ours can be used
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        METHODS.clear()
+        METHODS.update(before)
+        warnings.warn(f"The method '{entry.name}' of the package {package} is left out: {fault}", stacklevel=3)
 
 
 def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Method:
@@ -33,7 +70,11 @@ def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Metho
     """
     methods = registered()
     if method not in methods:
-        raise NotFoundError(f"no method is called '{method}'", closest(method, methods))
+        raise NotFoundError(
+            f"no method is called '{method}'",
+            closest(method, methods),
+            "install the package that it comes from, where it is none of these",
+        )
     try:
         return methods[method](channels, **settings)
     except TypeError as error:

@@ -90,13 +90,14 @@ class FolderHub(Hub):
 
     def publish(
         self,
-        folder: Path,
+        folder: Path | str,
         model: ModelId,
         *,
         public: bool = False,  # noqa: ARG002 - nothing to choose
         force: bool = False,
     ) -> Published:
         """Copy the artefact beside its place and move it there when it is whole; then list all that stands."""
+        folder = Path(folder)
         manifest, files, row = publishable(folder, model)
         target = self._folder_of(model)
         self._root.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ class Hub(ABC):
         """
 
     @abstractmethod
-    def publish(self, folder: Path, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
+    def publish(self, folder: Path | str, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
         """Put the artefact in `folder` on the hub, in place of an earlier one of the same model and revision.
 
         Args:

@@ -117,10 +117,11 @@ class HuggingFaceHub(Hub):
         """Return who can see a repository."""
         return "everybody" if public else f"the members of {self._organisation} and nobody else"
 
-    def publish(self, folder: Path, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
+    def publish(self, folder: Path | str, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
         """Publish in one commit, which also removes the files that the artefact no longer has."""
         from upd_zoo.hub.checks import check_newer, publishable
 
+        folder = Path(folder)
         manifest, files, row = publishable(folder, model)
         self._need_network(f"publishing {model}")
         with self._explained(model), self._transfer() as transfer:
