@@ -8,15 +8,8 @@ import pytest
 from nibabel import orientations
 from nibabel.affines import apply_affine
 
-from upd_zoo.images.framing import (
-    axial_geometry,
-    axial_slices,
-    frame,
-    frame_mask,
-    from_axial_slices,
-    unframe,
-    window,
-)
+from upd_zoo.images.axial import axial_geometry, axial_slices, from_axial_slices
+from upd_zoo.images.framing import frame, frame_mask, unframe, window
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing
 
 Array = npt.NDArray[np.float32]

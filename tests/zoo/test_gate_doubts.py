@@ -15,7 +15,8 @@ from fake.containers import END, SIGNATURE, exif, pillow, png, png_chunk, tag, t
 from fake.memory import traced
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.images.gate import Photograph, read_photograph
+from upd_zoo.images.gate import read_photograph
+from upd_zoo.images.photograph import Photograph
 
 MEGABYTE = 1 << 20
 HEIGHT, WIDTH = 96, 130

@@ -11,7 +11,7 @@ import pytest
 
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.images.framing import tilt_of
+from upd_zoo.images.axial import tilt_of
 from upd_zoo.images.gate import read_volume
 from upd_zoo.images.placement import Placement
 

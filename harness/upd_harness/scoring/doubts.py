@@ -11,7 +11,7 @@ from upd_zoo.brains.extraction import LARGEST, SMALLEST
 from upd_zoo.brains.scans import litres_shown
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.images.framing import tilt_of
+from upd_zoo.images.axial import tilt_of
 from upd_zoo.images.intensity import Intensities, check_background
 from upd_zoo.images.nifti import Volume
 

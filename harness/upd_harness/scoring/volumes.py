@@ -20,15 +20,8 @@ from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
-from upd_zoo.images.framing import (
-    SliceGeometry,
-    Window,
-    axial_geometry,
-    caution_of_coarseness,
-    from_axial_slices,
-    unframe,
-    window,
-)
+from upd_zoo.images.axial import SliceGeometry, axial_geometry, from_axial_slices
+from upd_zoo.images.framing import Window, caution_of_coarseness, unframe, window
 from upd_zoo.images.gate import read_volume
 from upd_zoo.images.intensity import Intensities
 from upd_zoo.images.nifti import Volume

@@ -27,18 +27,6 @@ from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.images.nifti import Volume, parse_volume
 from upd_zoo.images.photograph import Photograph, parse_photograph
 
-__all__ = [
-    "PHOTOGRAPH_SUFFIXES",
-    "VOLUME_SUFFIXES",
-    "Photograph",
-    "Volume",
-    "hashes_of_what_is_read",
-    "max_input_bytes",
-    "read_photograph",
-    "read_volume",
-    "suffix_of",
-]
-
 VOLUME_SUFFIXES: Final = (".nii", ".nii.gz")
 """Suffixes of the files that `read_volume` is meant for."""
 

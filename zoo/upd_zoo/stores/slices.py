@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.images.framing import SliceGeometry, axial_geometry, axial_slices, frame, frame_mask, grids_differ
+from upd_zoo.images.axial import SliceGeometry, axial_geometry, axial_slices
+from upd_zoo.images.framing import frame, frame_mask, grids_differ
 from upd_zoo.images.intensity import Intensities
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import IMAGE_SIZE, Framing, Scale
