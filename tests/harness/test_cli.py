@@ -225,6 +225,18 @@ def test_a_model_that_admits_a_difference_is_outside_tolerance(
     assert line.startswith("error: ")
 
 
+def test_a_run_is_no_model_and_its_artefact_is_named(upd_zoo: Command, artefact: Path, scans: Path) -> None:
+    shutil.copytree(artefact, "run/artefact")
+    for command in (
+        ["info", "run"],
+        ["score", scans, "-m", "run", "-o", "out"],
+        ["evaluate", "-m", "run", "-o", "out"],
+    ):
+        answer = upd_zoo(*command)
+        assert answer.is_one_error(4)
+        assert "name run/artefact instead" in answer.err
+
+
 # Scoring
 
 

@@ -3,17 +3,26 @@
 from pathlib import Path
 from typing import Any, Final
 
+from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_zoo.errors import NotFoundError
 
 _LOCAL: Final = "local"
 _AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
 
 
 def is_folder(model: str) -> bool:
-    """Return whether a model is given as the folder of an artefact."""
+    """Return whether a model is given as the folder of an artefact.
+
+    Raises:
+        NotFoundError: It is given as the folder of a run, which holds one.
+    """
     from upd_zoo.artefact.records import MANIFEST
 
+    inside = Path(model) / ARTEFACT
+    if (inside / MANIFEST).is_file():
+        raise NotFoundError(f"{model} is the folder of a run", "its artefact", f"name {inside} instead")
     return (Path(model) / MANIFEST).is_file()
 
 
