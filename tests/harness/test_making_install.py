@@ -1,5 +1,6 @@
 """An install from a wheel, away from the repository: it prepares phantoms, trains, scores and evaluates."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -30,13 +31,13 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(programs: Path, environment: dict[str, str], tmp_path: Path) -> Command:
+def installed(programs: Path, tmp_path: Path) -> Command:
     """Run the installed program, for a user who has neither a hub nor stores."""
-    own = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "UPD_ZOO_HUB")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "UPD_ZOO_", "PYTHON"))}
+    variables = kept | {"UPD_ZOO_DATA": str(tmp_path / "data"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def run(*arguments: str | Path) -> Answer:
         command = [str(programs / "upd-zoo"), *map(str, arguments)]
-        variables = own | {"UPD_ZOO_DATA": str(tmp_path / "data")}
         done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True)
         return Answer(done.returncode, done.stdout, done.stderr)
 
