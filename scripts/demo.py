@@ -79,7 +79,8 @@ def main(
         demonstrate(model, subjects, protocol, options, out)
     run("upd-zoo", "list")
     print(
-        f"\nDone in {time.monotonic() - began:.0f} s, on synthetic phantoms: no number here says anything of patients."
+        f"\nDone in {time.monotonic() - began:.0f} s, on synthetic phantoms: "
+        "no number here says anything about patients."
     )
     print("One file in each folder of inputs is broken on purpose. Open in a browser:")
     for kind in ("scores", "evaluation"):

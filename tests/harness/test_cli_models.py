@@ -181,7 +181,7 @@ def test_a_publication_says_who_will_see_it_and_what_it_replaced(
 ) -> None:
     first, again = (publish(artefact, "--hub", "hub") for _ in range(2))
     assert first.out == f"{MODEL} is on hub\n"
-    assert first.err == f"publishing {MODEL} to hub, to be seen by whoever can read the folder hub\n"
+    assert first.err == f"publishing {MODEL} to hub, visible to whoever can read the folder hub\n"
     assert again.out == f"{MODEL} is on hub, as it was before\n"
     assert publish(artefact, "--hub", "hub", "--revision", "../x").code == 2
 

@@ -32,7 +32,7 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
         for extra, module in _EXTRAS.items()
     }
     facts |= {"hub": opened.location, "cache": str(opened.cache_folder)}
-    facts |= {"data folder": f"{data} ({'there' if data.is_dir() else 'not there yet'})"}
+    facts |= {"data folder": f"{data} ({'exists' if data.is_dir() else 'not made yet'})"}
     facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB"
     facts |= {name: _without_password(os.environ[name]) for name in (*_VARIABLES, *_SWITCHES) if name in os.environ}
     return facts

@@ -29,7 +29,9 @@ def examine_machine(
 @doctor.command("data")
 @command
 def examine_data(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as idrid; its test sets are looked at too.")],
+    domain: Annotated[
+        str, typer.Argument(metavar="DOMAIN", help="Domain, such as idrid; its test sets are checked too.")
+    ],
     data: Data = None,
     protocol: Annotated[Protocol, typer.Option("--protocol", help="study or sound.")] = Protocol.SOUND,
     *,
@@ -37,7 +39,7 @@ def examine_data(
 ) -> int:
     """Look through the prepared stores of a domain.
 
-    Looked for are shared subjects, repeated, empty, bright or turned images and confounded tests; exit code 8 if any.
+    Reported are shared subjects, repeated, empty, bright or turned images and confounded tests. Exit code 8 if any.
     """
     from upd_harness.checks.stores import as_document, as_text, check, stores_to_check
     from upd_zoo.stores.places import data_folder

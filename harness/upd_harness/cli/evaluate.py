@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
 def evaluate(
     origin: ChosenOrigin,
     output: Output,
-    test_set: Annotated[str | None, typer.Option("--test-set", help="Which; else the one that MODEL names.")] = None,
+    test_set: Annotated[
+        str | None, typer.Option("--test-set", help="Test set; default: the one that MODEL names.")
+    ] = None,
     data: Data = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
     *,

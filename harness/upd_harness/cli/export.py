@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the artefact; else RUN/artefact.")
+        Path | None, typer.Option("-o", "--output", help="Folder of the artefact; default: RUN/artefact.")
     ] = None,
     data: Data = None,
     *,

@@ -11,7 +11,7 @@ from upd_harness.report.text import legible, table
 
 @command
 def list_models(
-    method: Annotated[str | None, typer.Option(help="Only this method, by its title or its name.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only this method, by name or title.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain, or the domain of this test set.")] = None,
     *,
     place: Place,

@@ -39,25 +39,27 @@ class Fitting:
         data: Folder of the prepared stores; None for the default one.
         profile: Which budget of the recipe.
         protocol: Whether the study's faults are repeated.
-        seed: Decides everything that is drawn.
+        seed: Of everything random.
         device: Where.
         weights: What a backbone starts from; None for what the recipe says.
-        steps: Instead of the recipe's.
-        batch_size: Instead of the recipe's.
+        steps: Of every phase; None for what the recipe says.
+        batch_size: Images per step; None for what the recipe says.
         resume: Whether the run in the folder goes on.
     """
 
     data: Data = None
     profile: Annotated[str, typer.Option("--profile", help="full (the study's budget) or quick.")] = FULL_PROFILE
     protocol: ProtocolOption = Protocol.SOUND
-    seed: Annotated[int, typer.Option("--seed", help="Decides everything that is drawn.")] = 0
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0
     device: Device = "auto"
     weights: Annotated[
         str | None, typer.Option("--weights", help="What a backbone starts from: random, timm, or a file or folder.")
     ] = None
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the recipe's.")] = None
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Instead of the recipe's.")] = None
-    resume: Annotated[bool, typer.Option("--continue", help="Go on with the run in the folder.")] = False
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps; default: the recipe's.")] = None
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Images per step; default: the recipe's.")
+    ] = None
+    resume: Annotated[bool, typer.Option("--continue", help="Continue the run in the folder.")] = False
 
     def settings(self) -> "RunSettings":
         """Return what is chosen for this run, as the calls that train take it."""

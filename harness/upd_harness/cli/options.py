@@ -16,7 +16,7 @@ import typer
 from upd_harness.cli.terminal import Terminal, finish
 from upd_zoo.errors import UsageError
 
-HubOption = Annotated[str | None, typer.Option("--hub", help="hf://ORG or a folder.", envvar="UPD_ZOO_HUB")]
+HubOption = Annotated[str | None, typer.Option("--hub", help="Hub: hf://ORG or a folder.", envvar="UPD_ZOO_HUB")]
 Token = Annotated[str | None, typer.Option("--token", help="Access token of the Hugging Face Hub.")]
 CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where pulled files are kept.")]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
@@ -58,7 +58,7 @@ class Origin(Place):
     """
 
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
-    revision: Annotated[str | None, typer.Option("--revision", help="Which revision, such as seed-1.")] = None
+    revision: Annotated[str | None, typer.Option("--revision", help="Revision, such as seed-1.")] = None
 
     @property
     def name(self) -> str:

@@ -12,9 +12,9 @@ from upd_harness.cli.terminal import Terminal, when_interrupted
 
 @command
 def phantoms(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A synthetic one, such as phantom-t2.")],
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A synthetic domain, such as phantom-t2.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
-    count: Annotated[int, typer.Option("--count", min=1, help="How many whole files.")] = 6,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of intact files.")] = 6,
     *,
     terminal: Terminal,
 ) -> None:

@@ -31,15 +31,15 @@ class Asked:
     root: Annotated[
         Path | None, typer.Option("--root", help="Folder of the data set in its original layout; none for phantoms.")
     ] = None
-    seed: Annotated[int, typer.Option("--seed", help="Which population of phantoms.")] = 0
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the phantoms.")] = 0
     subjects: Annotated[
         int | None, typer.Option("--subjects", min=1, help="Phantoms to train on; the other parts scale with it.")
     ] = None
-    template: Annotated[Path | None, typer.Option("--template", help="T1 brain to align brains with; else MNI152.")] = (
-        None
-    )
+    template: Annotated[
+        Path | None, typer.Option("--template", help="T1 brain to align brains with; default: MNI152.")
+    ] = None
     extractor: Annotated[
-        str, typer.Option("--extractor", help="hd-bet, or a command with {head} and {brain}, to find brains.")
+        str, typer.Option("--extractor", help="Find brains with hd-bet, or a command with {head} and {brain}.")
     ] = ""
 
 
@@ -52,15 +52,15 @@ def prepare(
     protocol: ProtocolOption = Protocol.SOUND,
     data: Data = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Inputs read at the same time.")] = 1,
-    force: Annotated[bool, typer.Option("--force", help="Make again what stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make existing stores again.")] = False,
     *,
     terminal: Terminal,
 ) -> int:
     """Fill the stores that training and evaluation read.
 
-    Exit code 3: some inputs could not be used, the rest is written. A run that is repeated makes again only what is
-    missing or was made otherwise; of brains, one that was stopped makes again no scan that was done. What was found in
-    them is in contact-sheet.png, to look at.
+    Exit code 3: some inputs could not be used, the rest is written. A run that is repeated makes only what is missing
+    or was made differently; with brains, one that was stopped repeats no scan that was finished. contact-sheet.png
+    shows what was found in each.
     """
     from upd_zoo.sources.preparation import prepare as fill
     from upd_zoo.sources.source import Request

@@ -16,7 +16,7 @@ from upd_zoo.names import ModelId
 def pretrain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name such as vae-phantom-t2, with or without -ccd.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the run; else out/pretraining/MODEL.")
+        Path | None, typer.Option("-o", "--output", help="Folder of the run; default: out/pretraining/MODEL.")
     ] = None,
     *,
     fitting: Fitting,
@@ -24,9 +24,9 @@ def pretrain(
 ) -> None:
     """Pre-train by CCD the network that a model starts from.
 
-    It will be in the run's folder backbone. It is as wide as the model's recipe says, in the same profile and protocol,
-    and takes pixels as the model does; models that agree in all this can start from the same. A run that was stopped,
-    however hard, goes on with --continue and ends as if it had not been.
+    The network is written to the run's folder backbone. It has the widths, profile, protocol and pixel range of the
+    model's recipe; models that agree in all of these can start from the same network. A run that was stopped, even
+    killed, goes on with --continue and ends as if it had not been.
     """
     with needs_train("Pre-training"):
         from upd_zoo.pretrain.run import BACKBONE

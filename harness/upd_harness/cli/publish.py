@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def publish(
     artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="Folder that train or export made.")],
     hub: HubOption = None,
-    revision: Annotated[str, typer.Option("--revision", help="Under which revision.")] = "main",
-    public: Annotated[bool, typer.Option("--public", help="Let everybody see it, on the Hugging Face Hub.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also in place of one that was made later.")] = False,
+    revision: Annotated[str, typer.Option("--revision", help="Revision to publish under.")] = "main",
+    public: Annotated[bool, typer.Option("--public", help="Make it public on the Hugging Face Hub.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace even one that was made later.")] = False,
     token: Token = None,
     *,
     terminal: Terminal,
@@ -39,7 +39,7 @@ def publish(
     _check(artefact)
     name = ModelId.parse(str(replace(ModelId.parse(read_record(artefact / CONFIG, Config).id), revision=revision)))
     opened = open_hub(hub, token=token)
-    terminal.say(f"publishing {name} to {opened.location}, to be seen by {opened.audience(public)}")
+    terminal.say(f"publishing {name} to {opened.location}, visible to {opened.audience(public)}")
     with when_interrupted(f"upd-zoo list --hub {opened.location} tells whether {name} is there; if it is, it is whole"):
         published = opened.publish(artefact, name, public=public, force=force)
     if opened.location == DEFAULT_HUB:

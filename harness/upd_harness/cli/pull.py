@@ -14,7 +14,7 @@ from upd_zoo.errors import UsageError
 def pull(
     origin: Origin,
     formats: Annotated[str, typer.Option("--format", help="onnx, torchscript, torch or all.")] = "onnx",
-    force: Annotated[bool, typer.Option("--force", help="Fetch again what is already here.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is in the cache already.")] = False,
     *,
     terminal: Terminal,
 ) -> None:

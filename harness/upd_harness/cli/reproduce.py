@@ -12,12 +12,12 @@ from upd_harness.cli.terminal import Terminal
 @command
 def reproduce(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i or fig-1.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write it to as files.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for its files.")] = None,
     data: Data = None,
     *,
     terminal: Terminal,
 ) -> None:
-    """Make a table or figure of the study again.
+    """Reproduce a table or figure of the study.
 
     What was measured here stands beside what the study printed.
     """

@@ -32,11 +32,11 @@ class Wanted:
     """
 
     include: Annotated[
-        list[str] | None, typer.Option("--include", help="Only inputs that match; may be given again.")
+        list[str] | None, typer.Option("--include", help="Score only inputs that match; repeatable.")
     ] = None
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", help="No inputs that match; may be given again.")
-    ] = None
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Leave out inputs that match; repeatable.")] = (
+        None
+    )
     num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Number of parts of the run.")] = 1
     part_id: Annotated[
         str, typer.Option("--part-id", help="Index of this part, from 0; all puts the parts together.")
@@ -54,8 +54,10 @@ class Preparing:
     """
 
     prepare: Annotated[bool, typer.Option("--prepare", help="Find the brain in whole heads first.")] = False
-    template: Annotated[Path | None, typer.Option("--template", help="Its space, if not MNI152.")] = None
-    extractor: Annotated[str, typer.Option("--extractor", help="hd-bet, or a command, to find brains.")] = ""
+    template: Annotated[
+        Path | None, typer.Option("--template", help="T1 brain of the model's space; default: MNI152.")
+    ] = None
+    extractor: Annotated[str, typer.Option("--extractor", help="Find brains with hd-bet, or a command.")] = ""
 
     def heads(self, config: "Config") -> "Heads | None":
         """Return what prepares heads for a model; None for nothing."""
@@ -77,8 +79,8 @@ class Writing:
 
     output: Output
     resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in the output folder.")] = False
-    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write whole paths into the results.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")] = False
+    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write full paths into the results.")] = False
 
     @property
     def mode(self) -> Literal["new", "continue", "overwrite"]:
@@ -88,7 +90,9 @@ class Writing:
 
 @command
 def score(
-    inputs: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, searched recursively; or one image.")],
+    inputs: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of images, searched recursively; or one image.")
+    ],
     origin: ChosenOrigin,
     writing: Writing,
     running: Running,

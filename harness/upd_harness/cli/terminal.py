@@ -41,9 +41,9 @@ class Terminal:
     """
 
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but data and errors.")] = False
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell of errors where they arose.")] = False
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print data and errors only.")] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show where an error arose.")] = False
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Hide progress.")] = False
 
     def data(self, value: Any, text: str) -> None:
         """Write the answer of a command: `value` as JSON, or `text`."""

@@ -30,17 +30,17 @@ from upd_zoo.names import ModelId
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name such as vae-phantom-t2.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the run; else out/runs/MODEL.")
+        Path | None, typer.Option("-o", "--output", help="Folder of the run; default: out/runs/MODEL.")
     ] = None,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no artefact of the run.")] = False,
     *,
     fitting: Fitting,
     terminal: Terminal,
 ) -> None:
-    """Train a model, and make its artefact.
+    """Train a model and make its artefact.
 
-    Images can be scored with the artefact, and it can be published. A run that was stopped, however hard, goes on with
-    --continue and ends as if it had not been.
+    The artefact is ready to score with and to publish. A run that was stopped, even killed, goes on with --continue and
+    ends as if it had not been.
     """
     with needs_train("Training"):
         from upd_zoo.training import train as train_model

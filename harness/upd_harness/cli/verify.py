@@ -11,7 +11,7 @@ from upd_zoo.errors import ToleranceError
 def verify(origin: Origin, terminal: Terminal) -> None:
     """Check the files of a model, and each format's recorded parity.
 
-    Every file is held against the SHA-256 of the manifest; of a folder that pull printed, those that were asked for.
+    Every file is compared with the SHA-256 of the manifest; in a folder that pull printed, those that were asked for.
     """
     from upd_zoo.artefact.folder import expected
 

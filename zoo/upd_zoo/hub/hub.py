@@ -107,7 +107,7 @@ class Hub(ABC):
 
     @abstractmethod
     def audience(self, public: bool) -> str:
-        """Return who can see what is published here, as it goes on from "to be seen by".
+        """Return who can see what is published here, as it goes on from "visible to".
 
         Args:
             public: Whether everybody shall.

@@ -165,8 +165,8 @@ class HuggingFaceHub(Hub):
             raise
         if private is not (not public):
             raise UsageError(
-                f"{model.name} on {self.location} can be seen by {self.audience(not private)}",
-                f"a repository that is seen by {self.audience(public)}",
+                f"{model.name} on {self.location} is visible to {self.audience(not private)}",
+                f"a repository that is visible to {self.audience(public)}",
                 "leave out --public, or change the settings of the repository" if public else "add --public",
             )
 
