@@ -18,9 +18,9 @@ import torch
 import typer
 from torch import Tensor
 
-from sheet import Line, panel, sheet
 from upd_harness.cli.app import run_alone
 from upd_harness.cli.terminal import Terminal, reports_errors
+from upd_harness.report.sheet import Line, panel, sheet
 from upd_zoo.files import replacing
 from upd_zoo.fitting.run import seed_everything
 from upd_zoo.method import Method

@@ -23,8 +23,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from figures import Figure, apart
+from figures import Figure
 from upd_harness.cli.terminal import Terminal, reports_errors
+from upd_harness.grid.local import apart
 from upd_harness.report.run_record import utc_now, versions
 from upd_harness.report.text import table
 from upd_zoo.errors import ToleranceError

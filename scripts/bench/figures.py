@@ -4,11 +4,9 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, Literal, ParamSpec, TypeVar
+from typing import Final, Literal
 
 import numpy as np
 
@@ -22,9 +20,6 @@ from upd_zoo.vocabulary import IMAGE_SIZE, SCALES, Pretrain
 
 DOMAIN: Final = "phantom-t2"
 BATCH: Final = 16
-
-Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +45,6 @@ class Figure:
         if self.limit is None:
             return None
         return self.value >= self.limit if self.better == "higher" else self.value <= self.limit
-
-
-def apart(function: Callable[Arguments, Answer], /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
-    """Return what a function returns in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments, **named).result()
 
 
 def say(text: str) -> None:

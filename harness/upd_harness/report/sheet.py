@@ -1,4 +1,4 @@
-"""A sheet of labelled pictures: what scripts that draw lay out their panels with."""
+"""A sheet of labelled pictures: what lays out panels beside and below each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,0 +1,131 @@
+"""What a grid is made of: one task for every method, domain, start and seed.
+
+Nothing here needs torch: a plan can be read before anything is installed that carries it out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+from upd_zoo.names import ModelId
+from upd_zoo.recipe import load_recipe
+from upd_zoo.roster import known_methods
+from upd_zoo.vocabulary import TEST_SETS, Protocol, TestSet, get_domain
+
+PHANTOMS: Final = ("phantom-t2", "phantom-cxr", "phantom-fundus")
+"""The domains of a grid that names none: one of each modality, and always to be had."""
+FINISHED: Final = "times.json"
+"""The file that a task writes last: how many seconds each of its stages took."""
+
+
+class Start(StrEnum):
+    """What the network starts from that describes images."""
+
+    RANDOM = "random"
+    IMAGENET = "imagenet"
+    CCD = "ccd"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all tasks of a grid have in common.
+
+    Attributes:
+        out: Folder of the grid.
+        data: Folder of the prepared stores.
+        profile: Budget of the recipes.
+        protocol: Of the recipes.
+        weights: What backbones start from, unless the start of a task says otherwise; None for what the recipe says.
+        steps: Of every phase, instead of the recipe's.
+        threads: CPU threads of one task; None leaves torch's own choice.
+    """
+
+    out: Path
+    data: Path
+    profile: str
+    protocol: Protocol
+    weights: str | None
+    steps: int | None
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Of which models a grid is made; whatever is empty takes all that is usual.
+
+    Attributes:
+        methods: Ids; else all methods.
+        domains: Ids; else the phantoms.
+        starts: Each makes every model anew; else once, as the weights of the plan say.
+        seeds: Else 0.
+        backbone: timm's name of the network of methods that take one; None for the study's own.
+    """
+
+    methods: Sequence[str] = ()
+    domains: Sequence[str] = ()
+    starts: Sequence[Start] = ()
+    seeds: Sequence[int] = ()
+    backbone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One model of one seed: to be trained, exported and evaluated.
+
+    Attributes:
+        model: Its name.
+        seed: Of its training.
+        start: What its network starts from; whatever the plan says where it is empty.
+    """
+
+    model: str
+    seed: int
+    start: Start | None = None
+
+    @property
+    def row(self) -> str:
+        """Its row of the tables: the model, and the start where its name does not say it."""
+        return f"{self.model}+{self.start}" if self.start is Start.RANDOM else self.model
+
+    @property
+    def name(self) -> str:
+        """Its folder within that of the grid."""
+        return f"{self.row}@seed-{self.seed}"
+
+    def tests(self) -> list[TestSet]:
+        """Return the test sets of its domain."""
+        domain = ModelId.parse(self.model).domain.id
+        return [test_set for test_set in TEST_SETS.values() if test_set.domain == domain]
+
+
+def tasks_of(choice: Choice) -> list[Task]:
+    """Return the tasks of a grid in the order in which they are made, none twice.
+
+    Raises:
+        NotFoundError: There is no such method, or no such domain.
+        UsageError: A method takes no networks that CCD pre-trains, or no such backbone.
+    """
+    methods, domains = choice.methods or known_methods(), choice.domains or PHANTOMS
+    models = product(domains, methods, choice.starts or (None,))
+    return list(
+        dict.fromkeys(
+            Task(_model(method, domain, start, choice.backbone).name, seed, start)
+            for domain, method, start in models
+            for seed in choice.seeds or (0,)
+        )
+    )
+
+
+def _model(method: str, domain: str, start: Start | None, backbone: str | None) -> ModelId:
+    plain = ModelId(method, None, get_domain(domain).id, ccd=start is Start.CCD)
+    return replace(plain, backbone=backbone) if "backbone" in load_recipe(plain).settings else plain
+
+
+def described(tasks: Sequence[Task], plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield what each task is, where its folder lies, and whether it is finished, for programs to read."""
+    for task in tasks:
+        folder = plan.out / task.name
+        yield asdict(task) | {"folder": str(folder), "finished": (folder / FINISHED).is_file()}

@@ -1,0 +1,154 @@
+"""One task: a model trained, exported and evaluated in a folder of its own.
+
+    run/                     of the training
+    artefact/                what was exported
+    evaluation/<test set>/   one evaluation each
+    times.json               the seconds of each stage; written last, so that what has it is finished
+
+A task that was killed goes on with its training where the last checkpoint stood. Torch is imported here alone, and only
+when a task is carried out.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from upd_harness.grid.plan import FINISHED, Plan, Start, Task
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, Config
+from upd_zoo.errors import UsageError
+from upd_zoo.files import write_json
+from upd_zoo.names import ModelId
+from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.stores.places import store_path
+from upd_zoo.stores.store import Store
+
+RUN, ARTEFACT, EVALUATION = "run", "artefact", "evaluation"
+
+
+def make(task: Task, plan: Plan) -> dict[str, float]:
+    """Train, export and evaluate one model, and write its folder.
+
+    Returns:
+        The seconds of each stage; nothing where the task was finished before.
+
+    Raises:
+        UsageError: It was finished under another profile or protocol.
+        UpdZooError: A stage failed.
+    """
+    folder, recipe = plan.out / task.name, _recipe(task, plan)
+    if (folder / FINISHED).is_file():
+        _check_same(folder, recipe)
+        return {}
+    _limit_threads(plan)
+    seconds: dict[str, float] = {}
+    stages: dict[str, Callable[[], object]] = {
+        "train": lambda: _train(task, plan, recipe),
+        "export": lambda: _export(task, plan),
+        "evaluate": lambda: _evaluate(task, plan),
+    }
+    for stage, action in stages.items():
+        began = time.monotonic()
+        action()
+        seconds[stage] = round(time.monotonic() - began, 1)
+    write_json(folder / FINISHED, seconds)
+    return seconds
+
+
+def pretrain_for(task: Task, plan: Plan) -> dict[str, float]:
+    """Pre-train the network that a task starts from.
+
+    Returns:
+        The seconds that it took; nothing where it was finished before.
+    """
+    from upd_zoo.fitting.run import RunSettings
+    from upd_zoo.pretrain.run import BACKBONE, pretrain
+
+    began, base = time.monotonic(), _base(task, plan)
+    run = plan.out / pretraining_of(task, plan)
+    if (run / BACKBONE).is_dir():
+        return {}
+    _limit_threads(plan)
+    store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol))
+    weights = plan.weights if "backbone" in base.settings else None
+    pretrain(base, store, run, RunSettings(seed=task.seed, weights=weights, resume=True), steps=plan.steps)
+    return {"pretrain": round(time.monotonic() - began, 1)}
+
+
+def pretraining_of(task: Task, plan: Plan) -> str:
+    """Return the folder of the pre-training that a task starts from, which it may share with others."""
+    from upd_zoo.pretrain.run import encoder_of
+
+    base = _base(task, plan)
+    centred = "-centred" if base.centred else ""
+    return f"ccd.{encoder_of(base).name}-{base.domain.id}{centred}@seed-{task.seed}"
+
+
+def pretrainings_of(tasks: Sequence[Task], plan: Plan) -> list[str]:
+    """Return `pretraining_of` of every task."""
+    return [pretraining_of(task, plan) for task in tasks]
+
+
+def _recipe(task: Task, plan: Plan) -> Recipe:
+    model = ModelId.parse(task.model)
+    learns = bool(load_recipe(model).phases)
+    return load_recipe(model, plan.protocol, plan.profile, plan.steps if learns else None)
+
+
+def _base(task: Task, plan: Plan) -> Recipe:
+    """Return the recipe of the model without CCD."""
+    return load_recipe(replace(ModelId.parse(task.model), ccd=False), plan.protocol, plan.profile)
+
+
+def _check_same(folder: Path, recipe: Recipe) -> None:
+    config = read_record(folder / ARTEFACT / CONFIG, Config)
+    found, wanted = (config.training.profile, config.protocol), (recipe.profile, recipe.protocol)
+    if found != wanted:
+        profiles = [f"profile {profile}, protocol {protocol}" for profile, protocol in (found, wanted)]
+        raise UsageError(f"{folder} was made with {profiles[0]}", profiles[1], "choose another folder for the grid")
+
+
+def _limit_threads(plan: Plan) -> None:
+    import torch
+
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+
+
+def _train(task: Task, plan: Plan, recipe: Recipe) -> None:
+    from upd_zoo.fitting.run import RunSettings
+    from upd_zoo.training import train
+
+    model = ModelId.parse(task.model)
+    store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol))
+    settings = RunSettings(seed=task.seed, weights=_weights(task, plan, recipe), resume=True)
+    train(model, recipe, store, plan.out / task.name / RUN, settings)
+
+
+def _weights(task: Task, plan: Plan, recipe: Recipe) -> str | None:
+    """Return what a model is told to start from."""
+    if task.start is Start.CCD:
+        return str(plan.out / pretraining_of(task, plan) / "backbone")
+    if "backbone" not in recipe.settings:
+        return None
+    return "random" if task.start is Start.RANDOM else plan.weights
+
+
+def _export(task: Task, plan: Plan) -> None:
+    from upd_zoo.export import export_artefact
+
+    folder, domain = plan.out / task.name, ModelId.parse(task.model).domain.id
+    validation = Store(store_path(plan.data, domain, "validation", plan.protocol))
+    export_artefact(folder / RUN, validation, folder / ARTEFACT)
+
+
+def _evaluate(task: Task, plan: Plan) -> None:
+    from upd_harness.evaluation.run import evaluate
+    from upd_zoo.runtime.folder import load_folder
+
+    folder = plan.out / task.name
+    model = load_folder(folder / ARTEFACT, device="cpu", threads=plan.threads)
+    for test_set in task.tests():
+        store = Store(store_path(plan.data, test_set.id, "test", plan.protocol))
+        evaluate(model, test_set, store, folder / EVALUATION / test_set.id, revision=f"seed-{task.seed}")
