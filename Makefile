@@ -15,7 +15,7 @@ CORES  ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lint types arrows schemas bench tables pictures compare phantoms prepare pretrain train export publish score evaluate clean
+.PHONY: help demo test test-all check format lint types arrows schemas bench tables pictures grid phantoms prepare pretrain train export publish score evaluate clean
 
 help:  # print the menu
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {sub("%", "ITEM", $$1); printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,8 @@ score: $(READY)  ## score a folder: MODEL=vae-phantom-t2 INPUT=folder [HUB=]
 evaluate: $(READY)  ## measure on a test set: MODEL=vae-phantom-t2 [HUB=]
 	@$(BIN)/upd-zoo evaluate -m $(MODEL) -o $(OUT)/evaluation/$(MODEL) $(if $(HUB),--hub '$(HUB)')
 
-compare: phantoms  ## every method on every phantom, side by side: [WEIGHTS=]
-	@$(BIN)/python scripts/compare.py $(OUT)/compare $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+grid: phantoms  ## every method on every phantom, side by side: [WEIGHTS=]
+	@$(BIN)/upd-zoo grid $(OUT)/grid $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 # Exit code 4: nothing that it needs is prepared. Then phantoms stand in, and say so.
 reproduce-%: $(READY)  ## table-i or fig-1 of the study; phantoms may stand in

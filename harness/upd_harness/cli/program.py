@@ -10,6 +10,7 @@ from upd_harness.cli.app import app
 from upd_harness.cli.doctor import doctor
 from upd_harness.cli.evaluate import evaluate
 from upd_harness.cli.export import export
+from upd_harness.cli.grid import grid
 from upd_harness.cli.info import info
 from upd_harness.cli.listing import list_models
 from upd_harness.cli.phantoms import phantoms
@@ -25,7 +26,7 @@ from upd_harness.cli.verify import verify
 __all__ = ["app", "main"]
 
 app.command("list")(list_models)
-for verb in (info, pull, verify, score, evaluate, prepare, pretrain, train, export, publish, phantoms, reproduce):
+for verb in (info, pull, verify, score, evaluate, prepare, pretrain, train, export, publish, grid, phantoms, reproduce):
     app.command()(verb)
 app.add_typer(doctor, name="doctor")
 

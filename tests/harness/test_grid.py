@@ -1,0 +1,119 @@
+"""A grid on tiny stores: it goes on where it was stopped, makes nothing twice, and is drawn."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fake.program import Command
+from fake.stores import write_tiny_store
+from upd_harness.grid.local import apart
+from upd_harness.grid.pictures import draw, panels_of, shown_rows
+from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
+from upd_harness.grid.results import result_path
+from upd_harness.grid.work import make, pretraining_of
+from upd_harness.report.sheet import sheet
+from upd_zoo.errors import UsageError
+from upd_zoo.files import sha256_of
+from upd_zoo.vocabulary import Protocol
+
+TASK = Task("vae-phantom-t2", 0)
+OPTIONS = ("--method", "vae", "--domain", "phantom-t2", "--profile", "tiny", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A grid whose one task is finished."""
+    folder = tmp_path_factory.mktemp("grid")
+    for seed, part in enumerate(("train", "validation")):
+        store = folder / "data" / "phantom-t2" / part
+        write_tiny_store(store, 1, 12, seed=seed, name=f"phantom-t2/{part}", subjects=part)
+    test = folder / "data" / "phantom-t2" / "test"
+    write_tiny_store(test, 1, 8, 7, masks=True, anomalous=4, name="phantom-t2/test", subjects="test")
+    plan = Plan(folder / "grid", folder / "data", "tiny", Protocol.SOUND, "random", None, 1)
+    seconds = apart(make, TASK, plan)
+    assert list(seconds) == ["train", "export", "evaluate"]
+    return plan
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_finished_is_not_made_again(plan: Plan) -> None:
+    folder = plan.out / TASK.name
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert make(TASK, plan) == {}
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("changed", [{"profile": "quick"}, {"protocol": Protocol.STUDY}, {"steps": 3}])
+def test_what_was_made_otherwise_is_not_shown_as_this(plan: Plan, changed: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="was made with profile tiny, protocol sound"):
+        make(TASK, replace(plan, **changed))  # type: ignore[arg-type]
+
+
+def test_a_task_that_was_killed_after_its_training_goes_on_with_the_rest(plan: Plan, tmp_path: Path) -> None:
+    stopped = replace(plan, out=tmp_path / "grid")
+    trained = shutil.copytree(plan.out / TASK.name / "run", stopped.out / TASK.name / "run")
+    before = hashes(trained)
+    assert list(make(TASK, stopped)) == ["train", "export", "evaluate"]
+    assert hashes(trained) == before
+    result, again = (json.loads(result_path(TASK, each.out, "phantom-t2").read_text()) for each in (plan, stopped))
+    assert result["metrics"] == again["metrics"]
+
+
+def test_tables_and_pictures_come_from_what_is_there(plan: Plan, upd_zoo: Command, tmp_path: Path) -> None:
+    options = (*OPTIONS, "--seed", "0", "--seed", "1", "--data", plan.data, "--only-tables")
+    answer = upd_zoo("grid", plan.out, *options, "--page", tmp_path / "page.md", "--json")
+    assert answer.code == 0, answer.err
+    assert [row["seed"] for row in json.loads(answer.out)["results"]] == [0]
+    assert json.loads((plan.out / "table.json").read_text()) == json.loads(answer.out)
+    table = (plan.out / "table.md").read_text(encoding="utf-8")
+    assert "| `vae-phantom-t2` |" in table
+    assert (plan.out / "phantom-t2.png").is_file()
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == table.replace("![phantom-t2](phantom-t2.png)\n\n", "")
+
+
+def test_a_picture_has_four_panels_for_each_image_of_each_model(plan: Plan) -> None:
+    with Image.open(draw([TASK, TASK], "phantom-t2", plan)) as drawn:
+        pixels = np.asarray(drawn)
+    assert pixels.shape == (18 + 2 * 130, 110 + 2 * 4 * 130, 3)
+    one, other = pixels[18 : 18 + 130, 110:], pixels[18 + 130 :, 110:]
+    assert np.array_equal(one, other)
+    assert all(one[:128, 130 * column : 130 * column + 128].any() for column in range(8))
+
+
+def test_the_shown_images_are_the_median_lesion_and_the_healthy_one_most_like_it(tmp_path: Path) -> None:
+    store = write_tiny_store(tmp_path / "store", images=8, masks=True, anomalous=3, name="phantom-t2/test")
+    assert store.masks is not None
+    sick, healthy = shown_rows(store)
+    assert np.flatnonzero(store.anomalous).tolist()[1] == sick
+    assert not store.anomalous[healthy]
+    assert store.subjects[healthy] != store.subjects[sick]
+
+
+def test_a_map_is_drawn_in_colour_where_it_is_high() -> None:
+    images = np.full((1, 1, 128, 128), 0.5, np.float32)
+    maps = np.zeros((1, 128, 128), np.float32)
+    maps[0, 32:96, 32:96] = 1
+    line = panels_of("made", images, np.zeros_like(images), maps, [None], (0.0, 1.0))
+    image, drawn, mapped, _ = (np.asarray(panel).astype(int) for panel in line.panels)
+    coloured = np.ptp(mapped, axis=2) > 0
+    assert not np.ptp(image, axis=2).any()
+    assert not drawn.any()
+    assert coloured[64, 64]
+    assert not coloured[4, 4]
+    assert sheet(("a", "b", "c", "d"), [line]).size == (110 + 4 * 130, 18 + 130)
+
+
+def test_models_with_one_encoder_share_its_pretraining(plan: Plan) -> None:
+    choice = Choice(("fae", "rd", "vae"), ("phantom-t2",), (Start.CCD,), (0, 1), "mobilenetv2_100")
+    folders = {task.name: pretraining_of(task, plan) for task in tasks_of(choice)}
+    shared = [folders[f"{method}.mobilenetv2_100-phantom-t2-ccd@seed-0"] for method in ("fae", "rd")]
+    assert len(set(shared)) == 1
+    assert len(set(folders.values())) == 4
