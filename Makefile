@@ -87,14 +87,13 @@ arrows: $(READY)  # who may import whom
 	@$(BIN)/lint-imports
 
 schemas: $(READY)  # whether the published JSON Schemas are current
-	@$(BIN)/python scripts/schemas.py --check
+	@$(BIN)/python scripts/pages.py schemas --check
 
 bench: $(READY)  ## speed, as ratios in one run
 	@$(BIN)/python scripts/bench/bench.py
 
 tables: $(READY)  ## write the tables of the cards
-	@$(BIN)/python scripts/parameters.py
-	@$(BIN)/python scripts/settings.py
+	@$(BIN)/python scripts/pages.py tables
 
 pictures: $(READY)  ## draw the synthetic anomalies of the cards
 	@$(BIN)/python scripts/pictures.py

@@ -11,27 +11,31 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
+def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("settings")
+    return importlib.import_module("pages")
 
 
-def test_the_page_is_current_and_has_every_method_of_the_study(settings: Any) -> None:
-    text = settings.PAGE.read_text(encoding="utf-8")
-    assert text == settings.as_markdown()
+def test_the_page_is_current_and_has_every_method_of_the_study(pages: Any) -> None:
+    text = (pages.CARDS / "settings.md").read_text(encoding="utf-8")
+    assert text == pages.settings_page()
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
-        registered()[method].title for method in sorted(settings.published())
+        registered()[method].title for method in sorted(pages.published())
     ]
 
 
-def test_a_value_of_the_study_stands_in_brackets_where_it_differs(settings: Any) -> None:
-    rows = dict(settings.rows_of("padim"))
+def test_a_value_of_the_study_stands_in_brackets_where_it_differs(pages: Any) -> None:
+    rows = dict(pages.rows_of("padim"))
     assert rows["`share`"] == ["1.0 [0.18]", "1.0 [0.18]", "1.0", "1.0"]
     assert rows["pixels"] == ["[0, 1]", "[0, 1]", "[0, 1]", "[-1, 1]"]
 
 
-def test_an_old_page_is_not_accepted(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "PAGE", tmp_path / "settings.md")
-    with pytest.raises(SystemExit) as stopped:
-        settings.main(check=True)
-    assert stopped.value.code == ToleranceError.exit_code
+def test_an_old_page_is_not_accepted_and_written_anew(pages: Any, tmp_path: Path) -> None:
+    texts = {tmp_path / "settings.md": "new\n", tmp_path / "parameters.md": "as it was\n"}
+    (tmp_path / "settings.md").write_text("old\n")
+    (tmp_path / "parameters.md").write_text("as it was\n")
+    with pytest.raises(ToleranceError, match=r"These files are not current: settings\.md\."):
+        pages.publish(texts, check=True, again="tables")
+    pages.publish(texts, check=False, again="tables")
+    assert (tmp_path / "settings.md").read_text() == "new\n"
+    pages.publish(texts, check=True, again="tables")

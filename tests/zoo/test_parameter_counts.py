@@ -3,6 +3,7 @@
 Source: cards/study.md, section 2, the part of each network that is used.
 """
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,30 +36,30 @@ PARTS = {"critic": 12.468, "encoder": 5.781, "generator": 9.786}
 
 
 @pytest.fixture(scope="module")
-def parameters() -> Iterator[Any]:
+def pages() -> Iterator[Any]:
     """The script that counts."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    yield pytest.importorskip("parameters")
+    yield importlib.import_module("pages")
     sys.path.remove(str(ROOT / "scripts"))
 
 
 @pytest.mark.parametrize("name", USED)
-def test_the_network_has_the_studys_size(name: str, parameters: Any) -> None:
-    assert sum(parameters.count(parameters.build(name))) == pytest.approx(USED[name], abs=6e-4)
+def test_the_network_has_the_studys_size(name: str, pages: Any) -> None:
+    assert sum(pages.count(pages.build(name))) == pytest.approx(USED[name], abs=6e-4)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_training_moves_as_much_as_in_the_study(name: str, parameters: Any) -> None:
-    assert parameters.count(parameters.build(name))[0] == pytest.approx(TRAINABLE[name], abs=5e-4)
+def test_training_moves_as_much_as_in_the_study(name: str, pages: Any) -> None:
+    assert pages.count(pages.build(name))[0] == pytest.approx(TRAINABLE[name], abs=5e-4)
 
 
-def test_f_anogan_is_three_networks(parameters: Any) -> None:
-    method = parameters.build("f-anogan-chexpert")
-    sizes = {name: sum(parameters.count(part)) for name, part in method.named_children() if [*part.parameters()]}
+def test_f_anogan_is_three_networks(pages: Any) -> None:
+    method = pages.build("f-anogan-chexpert")
+    sizes = {name: sum(pages.count(part)) for name, part in method.named_children() if [*part.parameters()]}
     assert {name: round(size, 3) for name, size in sizes.items()} == PARTS
 
 
 @pytest.mark.slow
-def test_the_table_is_current_and_whole(parameters: Any) -> None:
-    assert parameters.TABLE.read_text(encoding="utf-8") == parameters.as_markdown()
-    assert parameters.published().keys() <= registered().keys()
+def test_the_table_is_current_and_whole(pages: Any) -> None:
+    assert (pages.CARDS / "parameters.md").read_text(encoding="utf-8") == pages.parameters_page()
+    assert pages.published().keys() <= registered().keys()
