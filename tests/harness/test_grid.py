@@ -21,8 +21,9 @@ from upd_zoo.errors import UsageError
 from upd_zoo.files import sha256_of
 from upd_zoo.vocabulary import Protocol
 
-TASK = Task("vae-phantom-t2", 0)
-OPTIONS = ("--method", "vae", "--domain", "phantom-t2", "--profile", "tiny", "--threads", "1")
+TASK = Task("vae-phantom-cxr", 0)
+"""Under the study's protocol, whose residual tells healthy images apart after so few steps."""
+OPTIONS = ("--method", "vae", "--domain", "phantom-cxr", "--profile", "tiny", "--protocol", "study")
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,11 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A grid whose one task is finished."""
     folder = tmp_path_factory.mktemp("grid")
     for seed, part in enumerate(("train", "validation")):
-        store = folder / "data" / "phantom-t2" / part
-        write_tiny_store(store, 1, 12, seed=seed, name=f"phantom-t2/{part}", subjects=part)
-    test = folder / "data" / "phantom-t2" / "test"
-    write_tiny_store(test, 1, 8, 7, masks=True, anomalous=4, name="phantom-t2/test", subjects="test")
-    plan = Plan(folder / "grid", folder / "data", "tiny", Protocol.SOUND, "random", None, 1)
+        store = folder / "data" / "phantom-cxr" / part
+        write_tiny_store(store, 1, 12, seed=seed, name=f"phantom-cxr/{part}", subjects=part)
+    test = folder / "data" / "phantom-cxr" / "test"
+    write_tiny_store(test, 1, 8, 7, masks=True, anomalous=4, name="phantom-cxr/test", subjects="test")
+    plan = Plan(folder / "grid", folder / "data", "tiny", Protocol.STUDY, "random", None, 1)
     seconds = apart(make, TASK, plan)
     assert list(seconds) == ["train", "export", "evaluate"]
     return plan
@@ -51,9 +52,9 @@ def test_what_is_finished_is_not_made_again(plan: Plan) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize("changed", [{"profile": "quick"}, {"protocol": Protocol.STUDY}, {"steps": 3}])
+@pytest.mark.parametrize("changed", [{"profile": "quick"}, {"protocol": Protocol.SOUND}, {"steps": 3}])
 def test_what_was_made_otherwise_is_not_shown_as_this(plan: Plan, changed: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="was made with profile tiny, protocol sound"):
+    with pytest.raises(UsageError, match="was made with profile tiny, protocol study"):
         make(TASK, replace(plan, **changed))  # type: ignore[arg-type]
 
 
@@ -63,7 +64,7 @@ def test_a_task_that_was_killed_after_its_training_goes_on_with_the_rest(plan: P
     before = hashes(trained)
     assert list(make(TASK, stopped)) == ["train", "export", "evaluate"]
     assert hashes(trained) == before
-    result, again = (json.loads(result_path(TASK, each.out, "phantom-t2").read_text()) for each in (plan, stopped))
+    result, again = (json.loads(result_path(TASK, each.out, "phantom-cxr").read_text()) for each in (plan, stopped))
     assert result["metrics"] == again["metrics"]
 
 
@@ -74,13 +75,15 @@ def test_tables_and_pictures_come_from_what_is_there(plan: Plan, upd_zoo: Comman
     assert [row["seed"] for row in json.loads(answer.out)["results"]] == [0]
     assert json.loads((plan.out / "table.json").read_text()) == json.loads(answer.out)
     table = (plan.out / "table.md").read_text(encoding="utf-8")
-    assert "| `vae-phantom-t2` |" in table
-    assert (plan.out / "phantom-t2.png").is_file()
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") == table.replace("![phantom-t2](phantom-t2.png)\n\n", "")
+    assert "| `vae-phantom-cxr` |" in table
+    assert (plan.out / "phantom-cxr.png").is_file()
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == table.replace(
+        "![phantom-cxr](phantom-cxr.png)\n\n", ""
+    )
 
 
 def test_a_picture_has_four_panels_for_each_image_of_each_model(plan: Plan) -> None:
-    with Image.open(draw([TASK, TASK], "phantom-t2", plan)) as drawn:
+    with Image.open(draw([TASK, TASK], "phantom-cxr", plan)) as drawn:
         pixels = np.asarray(drawn)
     assert pixels.shape == (18 + 2 * 130, 110 + 2 * 4 * 130, 3)
     one, other = pixels[18 : 18 + 130, 110:], pixels[18 + 130 :, 110:]
