@@ -24,6 +24,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from figures import Figure
+from upd_harness.cli.app import run_alone
 from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_harness.grid.local import apart
 from upd_harness.report.run_record import utc_now, versions
@@ -32,8 +33,6 @@ from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_json
 
 SCHEMA: Final = "upd-zoo/bench/1"
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Group(StrEnum):
@@ -106,7 +105,6 @@ def check_limits(figures: Iterable[Figure]) -> None:
         raise ToleranceError(f"{len(missed)} limits are missed: {'; '.join(missed)}", "", "repeat on an idle machine")
 
 
-@app.command()
 @reports_errors
 def main(
     only: Annotated[list[Group] | None, typer.Option(help="Only this group; may be given again.")] = None,
@@ -143,4 +141,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    run_alone(main)
