@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from upd_harness.cli.terminal import INTERRUPTED, Terminal, reports_errors, when_interrupted
+from upd_harness.cli.failure import INTERRUPTED
+from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
 from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
 from upd_zoo.progress import Progress

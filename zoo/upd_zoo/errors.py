@@ -41,6 +41,12 @@ class UpdZooError(Exception):
         sentences = [_sentence(opening, beat) for opening, beat in beats if beat]
         super().__init__(" ".join(sentences if self._begins_with_a_name else (_capital(sentences[0]), *sentences[1:])))
 
+    @property
+    def message(self) -> str:
+        """The first beat as a sentence."""
+        sentence = _sentence("", self.problem)
+        return sentence if self._begins_with_a_name else _capital(sentence)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Let an error cross to another process, whatever arguments its class takes."""
         return _restored, (type(self), str(self), self.__dict__)

@@ -185,3 +185,9 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON to `path`, whole or not at all."""
     write_text(path, to_json(value) + "\n")
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes as people read it: in MB of a million bytes, a small one to two digits."""
+    size = count / 1e6
+    return f"{size:.0f} MB" if size >= 100 else f"{size:.1f} MB" if size >= 1 else f"{size:.2g} MB"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from upd_harness.report.run_record import versions
+from upd_zoo.files import megabytes
 from upd_zoo.hub import open_hub
 from upd_zoo.runtime.devices import cuda_devices
 from upd_zoo.runtime.folder import why_not
@@ -33,7 +34,7 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
     }
     facts |= {"hub": opened.location, "cache": str(opened.cache_folder)}
     facts |= {"data folder": f"{data} ({'exists' if data.is_dir() else 'not made yet'})"}
-    facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB"
+    facts["free disk"] = megabytes(shutil.disk_usage(Path.cwd()).free)
     facts |= {name: _without_password(os.environ[name]) for name in (*_VARIABLES, *_SWITCHES) if name in os.environ}
     return facts
 

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from upd_harness.cli.usage import Program
+from upd_zoo.errors import UsageError
+
 _PLAIN: Final[dict[str, Any]] = {
     "pretty_exceptions_enable": False,  # a traceback in boxes cannot be copied
     "rich_markup_mode": None,  # halves the time of --help
@@ -14,8 +17,8 @@ _PLAIN: Final[dict[str, Any]] = {
 
 app = typer.Typer(
     name="upd-zoo",
+    cls=Program,
     help="Models for unsupervised pathology detection: make, find, pull, score, evaluate. Research only.",
-    no_args_is_help=True,
     **_PLAIN,
     epilog=(
         "Exit codes: 0 done, 1 error, 2 usage, 3 some inputs failed, 4 not found, 5 integrity, 6 offline, "
@@ -26,6 +29,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     # The Hub's library reads its variables when it is imported. It tells of every new try by a warning; what comes of
@@ -36,6 +40,9 @@ def _main(
 
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(UsageError.exit_code)
 
 
 def run_alone(command: Callable[..., Any]) -> None:

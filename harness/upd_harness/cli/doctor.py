@@ -6,10 +6,13 @@ import typer
 
 from upd_harness.cli.options import CacheDir, Data, HubOption, command
 from upd_harness.cli.terminal import Terminal
+from upd_harness.cli.usage import Program
+from upd_harness.report.text import facts
 from upd_zoo.errors import ToleranceError
 from upd_zoo.vocabulary import Protocol
 
-doctor = typer.Typer(rich_markup_mode=None, help="Look through this machine, or through prepared stores.")
+doctor = typer.Typer(
+    cls=Program, rich_markup_mode=None, help="Look through this machine, or through prepared stores.")
 
 
 @doctor.callback(invoke_without_command=True)
@@ -22,8 +25,8 @@ def examine_machine(
         return
     from upd_harness.checks.machine import examine
 
-    facts = examine(hub, cache_dir)
-    terminal.data(facts, "\n".join(f"{name:24}{value}" for name, value in facts.items()))
+    known = examine(hub, cache_dir)
+    terminal.data(known, facts(known, terminal.width))
 
 
 @doctor.command("data")

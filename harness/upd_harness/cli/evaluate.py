@@ -54,13 +54,13 @@ def evaluate(
     document = evaluation.result.model_dump(mode="json", by_alias=True)
     for reason in why_undefined(document):
         terminal.say(reason)
-    terminal.data(document, as_text(evaluation, chosen.title, not_clearly_better(document)))
+    terminal.data(document, as_text(evaluation, chosen.title, not_clearly_better(document), terminal.width))
 
 
 _KEPT: Final = "nothing was written; an earlier evaluation stands as it was"
 
 
-def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str]) -> str:
+def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: int | None) -> str:
     """Return for people what was measured on a test set of this title, and in which figures the model is poor."""
     result = evaluation.result
     rows = [
@@ -69,7 +69,7 @@ def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str]) -> str:
     ]
     head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
     head += f"  [{', '.join(result.labels)}]\n\n" if result.labels else "\n\n"
-    text = head + table(("", *(metric.title for metric in METRICS)), rows)
+    text = head + table(("", *(metric.title for metric in METRICS)), rows, width)
     if poor:
         text += f"\n\nNot clearly better than a baseline: {', '.join(poor)}"
     return f"{text}\n\n{evaluation.report}"

@@ -1,12 +1,18 @@
 """The model that a command names: found on a hub or in a folder, fetched, checked and made ready to run."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import NotFoundError
+
+if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
+    from upd_zoo.hub.hub import Hub
+    from upd_zoo.progress import Progress
 
 _LOCAL: Final = "local"
 _AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
@@ -45,11 +51,35 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
     model = origin.name
     if is_folder(model):
         return Pulled(Path(model), _LOCAL, verify(Path(model), names))
-    with when_interrupted(_AFTER_A_PULL), terminal.bar(f"pulling {model}") as advance:
-        pulled = origin.open().fetch(ModelId.parse(model), names, advance, force=force)
+    wanted, hub = ModelId.parse(model), origin.open()
+    with (
+        when_interrupted(_AFTER_A_PULL),
+        asking(hub, terminal) as answered,
+        terminal.bar(f"pulling {model}") as advance,
+    ):
+
+        def report(progress: "Progress") -> None:
+            answered()
+            advance(progress)
+
+        pulled = hub.fetch(wanted, names, report, force=force)
+    terminal.tell(lambda: f"{wanted} at {pulled.revision} lies in {pulled.folder}")
     if pulled.unasked:
         terminal.say(f"{pulled.unasked}; what was pulled of {model} before is used: {pulled.revision}")
     return pulled
+
+
+@contextmanager
+def asking(hub: "Hub", terminal: Terminal) -> Iterator[Callable[[], None]]:
+    """Say whom is waited for, and how long at most, should the hub not answer soon; give what to call when it does."""
+    terminal.tell(lambda: f"the hub is {hub.location}, the cache {hub.cache_folder}")
+
+    def told() -> str:
+        limit = f"; up to {hub.patience:g} s" if hub.patience else ""
+        return f"asking {hub.location}{limit}"
+
+    with terminal.waiting(told) as answered:
+        yield answered
 
 
 def load(origin: Origin, running: Running, terminal: Terminal) -> Any:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from upd_harness.cli.fetching import fetch
 from upd_harness.cli.options import Origin, command
 from upd_harness.cli.terminal import Terminal
+from upd_harness.report.text import facts
+from upd_zoo.files import megabytes
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.calibration import Calibration
@@ -22,10 +24,10 @@ def info(origin: Origin, terminal: Terminal) -> None:
     pulled = fetch(origin, RECORDS, terminal)
     config = read_record(pulled.folder / CONFIG, Config)
     calibration = read_record(pulled.folder / CALIBRATION, Calibration)
-    facts = _facts(pulled.revision, config, calibration, pulled.manifest)
+    known = _facts(pulled.revision, config, calibration, pulled.manifest)
     records = {"config": config, "calibration": calibration, "manifest": pulled.manifest}
     documents = {name: record.model_dump(mode="json", by_alias=True) for name, record in records.items()}
-    terminal.data(documents, "\n".join(f"{name:18}{value}" for name, value in facts.items()))
+    terminal.data(documents, facts(known, terminal.width))
 
 
 def _facts(revision: str, config: "Config", calibration: "Calibration", manifest: "Manifest") -> dict[str, str]:
@@ -43,9 +45,5 @@ def _facts(revision: str, config: "Config", calibration: "Calibration", manifest
         "image threshold": f"{calibration.image_threshold:.6g}",
         "subject threshold": f"{calibration.subject_threshold:.6g}",
         "made": f"{manifest.created}, commit {manifest.source_commit or 'unknown'}",
-        "files": ", ".join(f"{name} ({_size(record.bytes)})" for name, record in manifest.files.items()),
+        "files": ", ".join(f"{name} ({megabytes(record.bytes)})" for name, record in manifest.files.items()),
     }
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
+from upd_harness.cli.fetching import asking
 from upd_harness.cli.options import Place, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import legible, table
@@ -21,7 +22,8 @@ def list_models(
     from dataclasses import asdict
 
     hub = place.open()
-    rows = list(hub.catalogue().filter(method, domain))
+    with asking(hub, terminal):
+        rows = list(hub.catalogue().filter(method, domain))
     if not rows:
         terminal.say(f"{hub.location} holds {'no such model.' if method or domain else _NO_MODEL}")
     listed = [
@@ -29,7 +31,7 @@ def list_models(
         for row in rows
     ]
     header = ("model", "revision", "method", "domain", "pre-training", "labels")
-    terminal.data([asdict(row) for row in rows], table(header, listed) if rows else "")
+    terminal.data([asdict(row) for row in rows], table(header, listed, terminal.width) if rows else "")
 
 
 _NO_MODEL: Final = "no model yet. upd-zoo train makes one, upd-zoo publish puts it there."

@@ -3,26 +3,30 @@
 import functools
 import json
 import os
+import shutil
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, ParamSpec
 
 import typer
 
+from upd_harness.cli.failure import Failure
 from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
 from upd_zoo.progress import Progress, Report, silent
 
 Arguments = ParamSpec("Arguments")
-INTERRUPTED: Final = 130
 _FIRST_LINE: Final = 2.0
 """Seconds after which work without a terminal says how far it is; then twice as many each time."""
 _LONGEST_SILENCE: Final = 60.0
 _LAYOUT: Final = "\n\t"
+_ANSWERED: Final = ContextVar("whether the answer of the command has been written", default=False)
 _NOTE: Final = 24
 """Characters of a note beside a bar: a longer one would leave no bar on a narrow terminal."""
 
@@ -36,17 +40,18 @@ class Terminal:
     Attributes:
         as_json: Whether stdout carries JSON instead of text.
         quiet: Whether nothing but data and errors is said.
-        verbose: Whether errors tell where they arose.
+        verbose: Whether it is told what is asked and found, and where errors arose.
         no_progress: Whether no progress is shown; else it is a bar on a terminal, a line now and then elsewhere.
     """
 
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print data and errors only.")] = False
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show where an error arose.")] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what is asked, and where errors arose.")] = False
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Hide progress.")] = False
 
     def data(self, value: Any, text: str) -> None:
         """Write the answer of a command: `value` as JSON, or `text`."""
+        _ANSWERED.set(True)
         if self.as_json:
             answer = legible_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
         else:
@@ -59,12 +64,42 @@ class Terminal:
         if not self.quiet:
             sys.stderr.write(legible(text, _LAYOUT) + "\n")
 
-    def fail(self, text: str, code: int) -> int:
-        """Write the error that is being handled, and return its exit code."""
+    def tell(self, text: Callable[[], str]) -> None:
+        """Write a line for who looks for a fault; the text is made only then."""
+        if self.verbose:
+            sys.stderr.write(legible(text(), _LAYOUT) + "\n")
+
+    def fail(self, failure: Failure) -> int:
+        """Write the error that is being handled, and return its exit code.
+
+        A program that asked for JSON gets one object: the error, unless an answer has already been written.
+        """
         if self.verbose:
             sys.stderr.write(legible(traceback.format_exc(), _LAYOUT))
-        sys.stderr.write(f"error: {legible(text)}\n")
-        return code
+        if self.as_json and not _ANSWERED.get():
+            self.data(failure.document, "")
+        else:
+            sys.stderr.write(legible(failure.line) + "\n")
+        return failure.exit_code
+
+    @property
+    def width(self) -> int | None:
+        """Signs in a line of the answer: those of a terminal, or what `COLUMNS` says; None in a pipe and in a file."""
+        asked = os.environ.get("COLUMNS", "")
+        if asked.isascii() and asked.isdigit() and int(asked):
+            return int(asked)
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+    @contextmanager
+    def waiting(self, text: Callable[[], str]) -> Iterator[Callable[[], None]]:
+        """Say a line should the block take long; give a function that makes it needless."""
+        late = threading.Timer(_FIRST_LINE, lambda: self.say(text()))
+        late.daemon = True
+        late.start()
+        try:
+            yield late.cancel
+        finally:
+            late.cancel()
 
     @contextmanager
     def bar(self, work: str) -> Iterator[Report]:
@@ -131,20 +166,15 @@ def finish(work: Callable[[], int | None], terminal: Terminal) -> None:
 
     So are those of the operating system told, such as a full disk: they are nobody's bug. A bug keeps its traceback.
     """
+    _ANSWERED.set(False)
     try:
         code = work()
-    except UpdZooError as error:
-        code = terminal.fail(str(error), error.exit_code)
-    except KeyboardInterrupt as interrupt:
-        sys.stderr.write(": ".join(("interrupted", *interrupt.args)) + "\n")
-        code = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as `upd-zoo list | head` does; the rest is nobody's.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        code = terminal.fail(f"{where}{error.strerror or error}.", UpdZooError.exit_code)
+    except (UpdZooError, KeyboardInterrupt, OSError) as error:
+        code = terminal.fail(Failure.of(error))
     if code:
         raise SystemExit(code)
 

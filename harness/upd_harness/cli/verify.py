@@ -25,7 +25,7 @@ def verify(origin: Origin, terminal: Terminal) -> None:
     left_out = [name for name in manifest.files if name not in checked]
     text = f"{len(checked)} files of {manifest.id} have the SHA-256 of their manifest\n"
     text += f"not asked for, and so not here: {', '.join(left_out)}\n" if left_out else ""
-    text += "\n" + table(("format", "batch", "map", "score", "tolerance"), rows)
+    text += "\n" + table(("format", "batch", "map", "score", "tolerance"), rows, terminal.width)
     parity = [row.model_dump() for row in manifest.parity]
     terminal.data({"files": len(checked), "not_asked_for": left_out, "parity": parity}, text)
     failed = sorted({row.format for row in manifest.parity if not row.passed})

@@ -24,7 +24,7 @@ from upd_zoo.artefact.folder import ASKED, Asked, check_file, check_one_name, is
 from upd_zoo.artefact.record import LFS_POINTER, Record, RecordType, Sha256, parse_record, read_record, write_record
 from upd_zoo.artefact.records import MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
-from upd_zoo.files import HALF_WRITTEN, replacing
+from upd_zoo.files import HALF_WRITTEN, megabytes, replacing
 from upd_zoo.hub.checks import selection
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report, silent
@@ -160,7 +160,7 @@ class Cache:
         free = shutil.disk_usage(there).free
         if needed > free:
             raise UpdZooError(
-                f"{model} needs {needed / 1e6:.0f} MB in the cache {self.root}, and {free / 1e6:.0f} MB are free",
+                f"{model} needs {megabytes(needed)} in the cache {self.root}, and {megabytes(free)} are free",
                 "",
                 "make room, or name another folder with --cache-dir",
             )
