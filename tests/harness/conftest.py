@@ -93,7 +93,7 @@ def tested_store(data: Path) -> Store:
 @pytest.fixture
 def environment(hub: Path, data: Path, tmp_path: Path) -> dict[str, str]:
     """Variables of a user who has the hub and the stores, and no network."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "UPD_ZOO_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "UPD_ZOO_", "COLUMNS"))}
     own = {"UPD_ZOO_HUB": str(hub), "UPD_ZOO_DATA": str(data), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     return kept | own | {"HF_ENDPOINT": "http://127.0.0.1:9", "OMP_NUM_THREADS": "1"}
 

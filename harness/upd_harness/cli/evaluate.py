@@ -8,7 +8,7 @@ import typer
 from upd_harness.cli.fetching import announce, as_argument, is_folder, load, revision_of
 from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
-from upd_harness.report.text import table
+from upd_harness.report.text import prose, table
 from upd_zoo.artefact.metrics import METRICS, figure
 from upd_zoo.errors import UsageError
 
@@ -68,8 +68,8 @@ def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: in
         for name, found in ({"model": result.metrics} | result.baselines).items()
     ]
     head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
-    head += f"  [{', '.join(result.labels)}]\n\n" if result.labels else "\n\n"
-    text = head + table(("", *(metric.title for metric in METRICS)), rows, width)
+    head += f"  [{', '.join(result.labels)}]" if result.labels else ""
+    text = f"{prose(head, width)}\n\n" + table(("", *(metric.title for metric in METRICS)), rows, width)
     if poor:
-        text += f"\n\nNot clearly better than a baseline: {', '.join(poor)}"
+        text += "\n\n" + prose(f"Not clearly better than a baseline: {', '.join(poor)}", width)
     return f"{text}\n\n{evaluation.report}"

@@ -65,7 +65,7 @@ def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Termin
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}")
         for row in manifest.parity
     ]
-    terminal.say(table(("format", "batch", "map", "score"), rows))
+    terminal.say(table(("format", "batch", "map", "score"), rows, terminal.width))
     return manifest
 
 

@@ -3,7 +3,7 @@
 from upd_harness.cli.fetching import fetch
 from upd_harness.cli.options import Origin, command
 from upd_harness.cli.terminal import Terminal
-from upd_harness.report.text import table
+from upd_harness.report.text import prose, table
 from upd_zoo.errors import ToleranceError
 
 
@@ -23,8 +23,8 @@ def verify(origin: Origin, terminal: Terminal) -> None:
     ]
     checked = expected(pulled.folder, manifest)
     left_out = [name for name in manifest.files if name not in checked]
-    text = f"{len(checked)} files of {manifest.id} have the SHA-256 of their manifest\n"
-    text += f"not asked for, and so not here: {', '.join(left_out)}\n" if left_out else ""
+    text = prose(f"{len(checked)} files of {manifest.id} have the SHA-256 of their manifest", terminal.width) + "\n"
+    text += prose(f"not asked for, and so not here: {', '.join(left_out)}", terminal.width) + "\n" if left_out else ""
     text += "\n" + table(("format", "batch", "map", "score", "tolerance"), rows, terminal.width)
     parity = [row.model_dump() for row in manifest.parity]
     terminal.data({"files": len(checked), "not_asked_for": left_out, "parity": parity}, text)

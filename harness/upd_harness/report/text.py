@@ -54,6 +54,11 @@ def facts(named: Mapping[str, object], width: int | None = None) -> str:
     return "\n".join(_fact(name, str(fact), left, width) for name, fact in named.items())
 
 
+def prose(text: str, width: int | None = None) -> str:
+    """Return sentences on as many lines as they need; no word of them is broken."""
+    return text if width is None else "\n".join(_lines(text, width))
+
+
 def _fact(name: str, fact: str, left: int, width: int | None) -> str:
     if width is None or left + len(fact) <= width:
         return f"{name:{left}}{fact}".rstrip()
