@@ -12,14 +12,11 @@ Weights are random, for speed does not depend on them. Ends with exit code 8 whe
 
 import importlib
 import importlib.metadata
-import os
-import platform
-import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -29,6 +26,7 @@ from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_harness.grid.local import apart
 from upd_harness.report.run_record import utc_now, versions
 from upd_harness.report.text import table
+from upd_harness.speed.hardware import hardware
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import write_json
 
@@ -69,18 +67,6 @@ def measured(group: Group, *amounts: int) -> list[Figure]:
     """Return the figures of a group; only what it needs is imported."""
     figures: list[Figure] = getattr(importlib.import_module(MODULES[group]), group)(*amounts)
     return figures
-
-
-def hardware() -> dict[str, Any]:
-    """Return what this machine is, and how busy it is with other work."""
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else None
-    return {
-        "processor": found[1] if found else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "load": [round(load, 2) for load in os.getloadavg()],
-    }
 
 
 def as_table(figures: Iterable[Figure]) -> str:

@@ -9,7 +9,7 @@ from fake.inputs import head, rows_of, write_volume
 from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.settings import Settings
 from upd_zoo.errors import UpdZooError
-from upd_zoo.runtime.model import Array, Model, in_time
+from upd_zoo.runtime.model import Array, Model, Watched
 
 CASES = 8
 
@@ -25,7 +25,7 @@ def failing_after(model: Model, calls: int) -> Model:
             raise RuntimeError("out of memory\nin a kernel")
         return model.predict(images)
 
-    return replace(model, predict=in_time(run, (RuntimeError,)))
+    return replace(model, predict=Watched(run, (RuntimeError,)))
 
 
 def test_rows_before_a_failure_are_kept_and_the_run_goes_on(model: Model, tmp_path: Path) -> None:

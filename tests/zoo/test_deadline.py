@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 import upd_zoo.runtime.model
 from upd_zoo.errors import UpdZooError
 from upd_zoo.runtime.deadline import Overdue, within
-from upd_zoo.runtime.model import in_time
+from upd_zoo.runtime.model import Watched
 from upd_zoo.runtime.onnx import onnx_predict
 
 IMAGES = np.zeros((2, 1, 128, 128), np.float32)
@@ -92,7 +92,7 @@ def test_what_fails_in_another_way_is_a_bug_and_stays_one() -> None:
         raise KeyError("a bug")
 
     with pytest.raises(KeyError, match="a bug"):
-        in_time(broken, (RuntimeError,))(IMAGES)
+        Watched(broken, (RuntimeError,))(IMAGES)
 
 
 def test_work_returns_what_it_returns() -> None:

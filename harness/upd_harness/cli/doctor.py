@@ -11,8 +11,7 @@ from upd_harness.report.text import facts
 from upd_zoo.errors import ToleranceError
 from upd_zoo.vocabulary import Protocol
 
-doctor = typer.Typer(
-    cls=Program, rich_markup_mode=None, help="Look through this machine, or through prepared stores.")
+doctor = typer.Typer(cls=Program, rich_markup_mode=None, help="Look through this machine, or through prepared stores.")
 
 
 @doctor.callback(invoke_without_command=True)

@@ -7,6 +7,8 @@ import sys
 from io import TextIOWrapper
 
 from upd_harness.cli.app import app
+from upd_harness.cli.bench import bench
+from upd_harness.cli.cache import cache
 from upd_harness.cli.doctor import doctor
 from upd_harness.cli.evaluate import evaluate
 from upd_harness.cli.export import export
@@ -26,9 +28,12 @@ from upd_harness.cli.verify import verify
 __all__ = ["app", "main"]
 
 app.command("list")(list_models)
-for verb in (info, pull, verify, score, evaluate, prepare, pretrain, train, export, publish, grid, phantoms, reproduce):
+_USING = (info, pull, verify, score, evaluate, bench)
+_MAKING = (prepare, pretrain, train, export, publish, grid, phantoms, reproduce)
+for verb in (*_USING, *_MAKING):
     app.command()(verb)
 app.add_typer(doctor, name="doctor")
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -46,7 +46,9 @@ class Terminal:
 
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print data and errors only.")] = False
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what is asked, and where errors arose.")] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what is asked, and where errors arose.")] = (
+        False
+    )
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Hide progress.")] = False
 
     def data(self, value: Any, text: str) -> None:

@@ -14,7 +14,7 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, TORCHSCRIPT, WEIGHTS, Config
 from upd_zoo.detector import Detector
 from upd_zoo.errors import IntegrityError
-from upd_zoo.runtime.model import Array, Predict, in_time
+from upd_zoo.runtime.model import Array, Predict, Watched
 from upd_zoo.runtime.tensors import read_tensors
 from upd_zoo.runtime.torchscript import checked_script
 
@@ -138,4 +138,4 @@ def as_predict(
             anomaly_map, score = module(torch.from_numpy(np.array(images, order="C")).to(device))
         return anomaly_map.float().cpu().numpy(), score.float().cpu().numpy()
 
-    return in_time(run, FAILURES)
+    return Watched(run, FAILURES)

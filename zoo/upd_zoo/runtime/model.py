@@ -105,28 +105,36 @@ def check_images(images: Array, convention: PixelConvention) -> None:
 _IN_RANGE: Final = "divide whole numbers by the largest of their type, 255 or 65535, in float32"
 
 
-def in_time(
-    run: Callable[[Array, Any], tuple[Array, Array]],
-    failures: tuple[type[Exception], ...],
-    control: Callable[[], Any] = SimpleNamespace,
-) -> Predict:
-    """Return a function of arrays that fails in one way where its runtime fails, or does not come to an end.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A function of arrays that fails in one way where its runtime fails, or does not come to an end.
 
-    Args:
+    Attributes:
         run: What runs a graph on images, and heeds a control if it can.
         failures: What its runtime raises.
         control: Makes a control, whose `terminate` is set to true where nobody waits any more.
     """
 
-    def predict(images: Array) -> tuple[Array, Array]:
-        watched, limit = control(), max(BATCH_SECONDS, IMAGE_SECONDS * len(images))
+    run: Callable[[Array, Any], tuple[Array, Array]]
+    failures: tuple[type[Exception], ...]
+    control: Callable[[], Any] = SimpleNamespace
+
+    def bare(self, images: Array) -> tuple[Array, Array]:
+        """Return what the graph makes of images, with nobody watching: to measure what watching costs."""
+        return self.run(images, self.control())
+
+    def __call__(self, images: Array) -> tuple[Array, Array]:
+        """Return what the graph makes of images.
+
+        Raises:
+            UpdZooError: It fails, or takes too long.
+        """
+        watched, limit = self.control(), max(BATCH_SECONDS, IMAGE_SECONDS * len(images))
         try:
-            return within(limit, lambda: run(images, watched), lambda: setattr(watched, "terminate", True))
+            return within(limit, lambda: self.run(images, watched), lambda: setattr(watched, "terminate", True))
         except Overdue:
             problem = f"the model did not come to an end within {limit:g} s on a batch of {len(images)} images"
             raise UpdZooError(problem, "a graph that ends", "lower --batch-size, or try another --backend") from None
-        except failures as error:
+        except self.failures as error:
             problem = f"the model failed on a batch of {len(images)} images: {error}"
             raise UpdZooError(problem, "a graph that runs", "lower --batch-size, or try another --backend") from error
-
-    return predict

@@ -11,7 +11,7 @@ from typing import Any
 
 from upd_zoo.errors import IntegrityError, UsageError
 from upd_zoo.runtime.devices import onnx_errors
-from upd_zoo.runtime.model import Array, Predict, in_time
+from upd_zoo.runtime.model import Array, Predict, Watched
 
 
 def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
@@ -51,4 +51,4 @@ def onnx_predict(path: Path, device: str, threads: int | None) -> Predict:
         anomaly_map, score = session.run(["anomaly_map", "score"], {"image": images}, control)
         return anomaly_map, score
 
-    return in_time(run, onnx_errors(), ort.RunOptions)
+    return Watched(run, onnx_errors(), ort.RunOptions)
