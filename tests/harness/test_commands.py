@@ -1,9 +1,11 @@
 """What every command has in common: how it is helped, how it talks, and that neither needs torch."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -89,6 +91,16 @@ def test_help_imports_nothing_heavy() -> None:
     asked = [" ".join(words) for words in COMMANDS]
     done = subprocess.run([sys.executable, "-c", _ASKED, *asked], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "scripts").rglob("*.py"))
+_PLAIN = re.compile(r"typer\.Typer\((?=[^)]*pretty_exceptions_enable=False)")
+_BOXED = re.compile(r"typer\.(run|Typer)\(")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_script_boxes_its_tracebacks(path: Path) -> None:
+    assert not _BOXED.search(_PLAIN.sub("", path.read_text(encoding="utf-8")))
 
 
 # Groups of options

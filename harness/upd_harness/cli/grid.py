@@ -85,7 +85,7 @@ def grid(
     making: Making,
     terminal: Terminal,
 ) -> int:
-    """Train, export and evaluate many models, and lay them beside each other.
+    """Make and evaluate many models, and lay them side by side.
 
     What is finished is not made again, so a grid that was stopped goes on where it stood. Models that fail are named at
     the end; exit code 3.
