@@ -1,7 +1,7 @@
 """The command `upd-zoo score`."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -106,8 +106,6 @@ def score(
 
     Maps lie in the space of their image. What cannot be scored is named, with its reason, and stops nothing else.
     """
-    from dataclasses import asdict
-
     from upd_harness.scoring.folder import merge_parts, score_folder
     from upd_harness.scoring.parts import Shard
     from upd_harness.scoring.settings import Settings
