@@ -10,9 +10,9 @@ READY  := $(VENV)/ready
 # this value; where another program keeps a core busy, 4.1 s and 0.8 s.
 export GOMP_SPINCOUNT ?= 10000
 
-# How the tests are run: on both cores, the tests of one file or one method beside each other in one process.
+# How the tests are run: on both cores, those of a file in one process, where they share what took long to make.
 CORES  ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format lint types arrows schemas bench tables pictures grid phantoms prepare pretrain train export publish score evaluate clean

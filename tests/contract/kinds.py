@@ -35,9 +35,8 @@ def methods_with_encoders() -> list[str]:
 
 
 def case(name: str, *kind: str, slow: bool = False) -> pytest.ParameterSet:
-    """Return a method, or a method and a kind of images; the cases of a method share trainings, and one process."""
-    marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if slow else [])]
-    return pytest.param(name, *kind, marks=marks, id="-".join((name, *kind)))
+    """Return a method, or a method and a kind of images, as a case for `make test` or only for `make test-all`."""
+    return pytest.param(name, *kind, marks=[pytest.mark.slow] if slow else [], id="-".join((name, *kind)))
 
 
 METHODS = [case(name) for name in sorted(registered())]

@@ -22,7 +22,7 @@ from upd_zoo.layers.encoder import tensors_sha256
 from upd_zoo.pretrain.run import encoder_of
 from upd_zoo.registry import create
 
-with_encoders = pytest.mark.parametrize("name", [case(name) for name in WITH_ENCODERS])
+with_encoders = pytest.mark.parametrize("name", WITH_ENCODERS)
 trained_from_encoders = pytest.mark.parametrize(
     "name", [case(name, slow=number % 4 > 0) for number, name in enumerate(WITH_ENCODERS)]
 )
