@@ -60,6 +60,7 @@ def test_what_was_made_otherwise_is_not_shown_as_this(plan: Plan, changed: dict[
         make(TASK, replace(plan, **changed))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_task_that_was_killed_after_its_training_goes_on_with_the_rest(plan: Plan, tmp_path: Path) -> None:
     stopped = replace(plan, out=tmp_path / "grid")
     trained = shutil.copytree(plan.out / TASK.name / "run", stopped.out / TASK.name / "run")
@@ -80,7 +81,7 @@ def test_tables_and_pictures_come_from_what_is_there(plan: Plan, upd_zoo: Comman
     assert "| `vae-phantom-cxr` |" in table
     assert (plan.out / "phantom-cxr.png").is_file()
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == table.replace(
-        "![phantom-cxr](phantom-cxr.png)\n\n", ""
+        "\n![phantom-cxr](phantom-cxr.png)\n", ""
     )
 
 
