@@ -256,7 +256,7 @@ def test_a_publication_that_is_not_whole_sends_nothing(remote: Hub, fake: FakeHu
 
 def test_the_library_obeys_its_environment(fake: FakeHub, httpserver: HTTPServer, tmp_path: Path) -> None:
     program = (
-        "from upd_zoo.hub import open_hub; from upd_zoo.vocabulary import ModelId\n"
+        "from upd_zoo.hub import open_hub; from upd_zoo.names import ModelId\n"
         "print(open_hub().fetch(ModelId.parse('vae-phantom-t1')).folder)"
     )
     environment = {

@@ -25,7 +25,7 @@ from upd_zoo.stores.store import FACTS, IMAGES, Sample, Store
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Framing, Protocol, Scale
 
 FUNDUS = DOMAINS["phantom-fundus"]
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "prepare.py"
+VERB = "from upd_harness.cli.program import main; main()"
 
 
 def phantoms(target: str, part: Part, subjects: int, seed: int = 0) -> Inputs:
@@ -345,16 +345,16 @@ def test_phantoms_are_listed_nowhere(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.txt"))
 
 
-# The script
+# The command
 
 
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", VERB, "prepare", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 
-def test_the_script_names_the_stores_and_the_inputs_it_left_out(tmp_path: Path) -> None:
+def test_the_command_names_the_stores_and_the_inputs_it_left_out(tmp_path: Path) -> None:
     root = write_idrid(tmp_path / "root")
     (root / IMAGES_B / TRAINING / "IDRiD_001.jpg").write_bytes(b"")
     done = run("idrid", "--root", root, "--data", tmp_path / "data")
@@ -366,7 +366,7 @@ def test_the_script_names_the_stores_and_the_inputs_it_left_out(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("protocol", "store"), [("sound", "test"), ("study", "test-study")])
-def test_the_script_prepares_under_a_protocol(tmp_path: Path, protocol: str, store: str) -> None:
+def test_the_command_prepares_under_a_protocol(tmp_path: Path, protocol: str, store: str) -> None:
     root = write_ddr(tmp_path / "root", {"train": (0,) * 780}, {"test": (("EX",),) * 2})
     done = run("ddr", "--root", root, "--data", tmp_path / "data", "--protocol", protocol)
     assert done.returncode == 0, done.stderr
@@ -376,12 +376,12 @@ def test_the_script_prepares_under_a_protocol(tmp_path: Path, protocol: str, sto
 @pytest.mark.parametrize(("protocol", "store"), [("sound", "train."), ("study", "train-study.")])
 def test_training_reads_the_store_of_its_protocol(tmp_path: Path, protocol: str, store: str) -> None:
     done = subprocess.run(
-        [sys.executable, SCRIPT.with_name("train.py"), "vae-ddr", "--protocol", protocol,
-         "--data", tmp_path, "--out", tmp_path / "out"],
+        [sys.executable, "-c", VERB, "train", "vae-ddr", "--protocol", protocol,
+         "--data", tmp_path, "-o", tmp_path / "out"],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 4
-    assert f"no prepared store in {tmp_path / 'ddr' / store}" in done.stderr
+    assert f"o prepared store in {tmp_path / 'ddr' / store}" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_training_reads_the_store_of_its_protocol(tmp_path: Path, protocol: str,
     ],
     ids=str,
 )
-def test_the_script_ends_with_the_documented_code(tmp_path: Path, arguments: list[str], code: int) -> None:
+def test_the_command_ends_with_the_documented_code(tmp_path: Path, arguments: list[str], code: int) -> None:
     done = run(*arguments, "--data", tmp_path)
     assert done.returncode == code
     assert ("error: " in done.stderr) == (code != 0)

@@ -44,7 +44,7 @@ def test_weights_that_nothing_takes_are_refused(store: Store, run: Path, tmp_pat
 
 def test_a_pretrained_model_needs_its_weights(store: Store, run: Path) -> None:
     model = ModelId.parse("vae-phantom-t2-ccd")
-    with pytest.raises(UsageError, match="--weights"):
+    with pytest.raises(UsageError, match="upd-zoo pretrain vae-phantom-t2-ccd, then train again"):
         train(model, load_recipe(model, profile="quick"), store, run, RunSettings(device="cpu"))
 
 
