@@ -149,9 +149,9 @@ def test_only_the_study_and_only_its_brains_leave_images_out(domain: str) -> Non
     ("settings", "message"),
     [
         ({"features": 0}, "0 features"),
-        ({"share": 0.0}, "share of 0.0"),
-        ({"share": -0.1}, "share of -0.1"),
-        ({"share": 1.5}, "share of 1.5"),
+        ({"share": 0.0}, "0.0 is no share"),
+        ({"share": -0.1}, "-0.1 is no share"),
+        ({"share": 1.5}, "1.5 is no share"),
         ({"ridge": 0.0}, "ridge of 0.0"),
         ({"factor_bits": 8}, "8 bits"),
         ({"backbone_bits": 8}, "8 bits"),
