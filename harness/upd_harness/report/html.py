@@ -37,7 +37,7 @@ _GLYPHS: Final = "◇△□▽○"
 _BASELINES: Final = {
     "random": "random values",
     "intensity": "pixel intensity itself",
-    "position": "position of the slice",
+    "darkness": "pixel darkness",
 }
 
 
