@@ -156,7 +156,7 @@ def test_the_warning_gives_its_figures_and_those_of_healthy_images() -> None:
     dark = cases("phantom-cxr", Part.VALIDATION)[0][0] / np.float32(16)
     (caution,) = asked("film.png", dark, model, is_volume=False)
     healthy = model.calibration.appearance.images.mean
-    assert f"it is darker ({dark.mean():.2f}, they {healthy.values[0]:.2f} to {healthy.values[-1]:.2f})" in (
+    assert f"it is darker ({dark.mean():.2f}, theirs {healthy.values[0]:.2f} to {healthy.values[-1]:.2f})" in (
         caution.message
     )
     assert caution.message.startswith("It is unlike the healthy images that vae-phantom-cxr knows: ")
