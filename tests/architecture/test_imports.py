@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,7 @@ def test_arrows_point_from_scripts_to_harness_to_zoo() -> None:
             assert not imported_by(path) & names, module
 
 
+@cache
 def method_names() -> set[str]:
     """Return ids and titles of all methods, read from their files."""
     paths = (path for name, path in MODULES.items() if name.startswith("upd_zoo.methods."))

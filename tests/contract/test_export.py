@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from contract.kinds import PAIRS
+from contract.kinds import EXPORTED
 from fake.stores import draw_image
 from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import CONFIG, WEIGHTS, Parity
@@ -32,7 +32,7 @@ def images_of(channels: int) -> Array:
     return images
 
 
-@pytest.fixture(scope="session", params=[pytest.param(each.values, marks=each.marks, id=each.id) for each in PAIRS])
+@pytest.fixture(scope="session", params=[pytest.param(each.values, marks=each.marks, id=each.id) for each in EXPORTED])
 def exported(
     request: pytest.FixtureRequest, fitted: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Predict, dict[str, Predict], Path, int]:

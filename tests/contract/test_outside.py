@@ -74,6 +74,7 @@ def test_the_gauntlet_takes_a_method_of_another_package() -> None:
     assert "failed" not in told
 
 
+@pytest.mark.slow
 def test_a_method_of_another_package_is_made_published_and_used(tmp_path: Path) -> None:
     for seed, (part, images) in enumerate({"train": 8, "validation": 24}.items()):
         write_tiny_store(tmp_path / part, 3, images, seed, name=f"phantom-fundus/{part}")

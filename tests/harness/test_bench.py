@@ -67,6 +67,7 @@ def test_every_group_has_a_function_that_measures_it(bench: Any) -> None:
         assert group in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
+@pytest.mark.slow
 def test_a_small_run_says_what_it_measured_and_ends_as_its_figures_do(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     command = [sys.executable, str(BENCH / "bench.py"), "--only", "metrics", "--pixels", "20000", "--json"]

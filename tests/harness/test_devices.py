@@ -16,7 +16,7 @@ int cuInit(unsigned flags) { return 0; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 int cuDriverGetVersion(int *version) { *version = 13020; return 0; }
 """
-BACKENDS = ("onnx", pytest.param("torchscript", marks=pytest.mark.slow), "torch")
+BACKENDS = ("onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("torchscript", "torch")))
 TRAINER = """
 import sys, pathlib
 from upd_zoo.fitting.trainer import Trainer
@@ -80,6 +80,7 @@ def test_the_doctor_tells_what_each_runtime_can_use(program: Command, driver: di
         assert facts[f"CUDA through {backend}"].startswith("cannot be used: ")
 
 
+@pytest.mark.slow
 def test_training_falls_back_and_explains_it_too(driver: dict[str, str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRAINER],

@@ -139,6 +139,7 @@ def without_seconds(rows: list[Row]) -> list[Row]:
     return [row | {"seconds": None} for row in rows]
 
 
+@pytest.mark.slow
 def test_what_is_no_brain_is_refused(mirror: Model, someone: Head, tmp_path: Path) -> None:
     save(tmp_path / "turned.nii.gz", np.where(someone.brain, someone.data, 0)[:, :, ::-1], someone.affine)
     with pytest.raises(InputError, match=r"turned\.nii\.gz: no plausible brain was found") as caught:

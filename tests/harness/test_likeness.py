@@ -143,7 +143,14 @@ def test_a_slice_alone_is_judged_by_what_slices_look_like(domain: str) -> None:
     assert "it may be inverted" in judged(domain, 1 - volume[[40]])
 
 
-@pytest.mark.parametrize("target", [*BRAINS, "phantom-stroke", *PHOTOGRAPHS])
+@pytest.mark.parametrize(
+    "target",
+    [
+        BRAINS[0],
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (*BRAINS[1:], "phantom-stroke")),
+        *PHOTOGRAPHS,
+    ],
+)
 def test_other_healthy_subjects_pass_and_no_lesion_is_refused(target: str) -> None:
     domain = TEST_SETS[target].domain
     told = [(judged(domain, images), sick) for images, sick in zip(*cases(target, Part.TEST), strict=True)]

@@ -272,6 +272,7 @@ def test_a_full_disk_while_preparing_names_the_store(verb: Command, tmp_path: Pa
     assert not (tmp_path / "data" / "phantom-cxr" / "train").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "truth"),
     [

@@ -117,7 +117,7 @@ def test_the_watch_sees_what_it_is_for(watched: dict[str, str], tmp_path: Path) 
     assert outside(told, tmp_path / "work") == [str(tmp_path / "home" / "left")]
 
 
-@pytest.mark.parametrize("backend", ["onnx", "torch"])
+@pytest.mark.parametrize("backend", ["onnx", pytest.param("torch", marks=pytest.mark.slow)])
 def test_a_scoring_run_asks_nobody_and_writes_nowhere_else(
     watched: dict[str, str], artefact: Path, tmp_path: Path, backend: str
 ) -> None:

@@ -53,6 +53,7 @@ def hd_bet(someone: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_program_on_the_path_finds_the_brain(someone: Head, hd_bet: Path) -> None:
     extractor = Extractor.parse("hd-bet")
     assert extractor.name == "hd-bet"

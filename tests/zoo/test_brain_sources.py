@@ -219,6 +219,7 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_open_ms(tmp_path_factory.mktemp("ms"))
 
 
+@pytest.mark.slow
 def test_patients_keep_their_lesions(patients: Path, tmp_path: Path) -> None:
     test_set = TEST_SETS["open-ms-t2"]
     done = prepare(test_set, tmp_path, Request(patients))
@@ -235,7 +236,7 @@ def test_patients_keep_their_lesions(patients: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        "another grid",
+        pytest.param("another grid", marks=pytest.mark.slow),
         pytest.param("another place", marks=pytest.mark.slow),
         pytest.param("missing", marks=pytest.mark.slow),
     ],

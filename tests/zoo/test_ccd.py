@@ -234,6 +234,7 @@ def test_the_question_is_answered(taught: tuple[CCD, list[float]]) -> None:
     assert np.mean(taught[1][-10:]) < 0.6 * math.log(4)
 
 
+@pytest.mark.slow
 def test_the_studys_question_cannot_be_answered(tmp_path: Path) -> None:
     answers = trained(residual(smallest_view=0.5, mixed_labels=True), tmp_path, 40)
     assert np.mean(answers[-10:]) > 0.9 * math.log(4)

@@ -373,7 +373,9 @@ def test_the_command_prepares_under_a_protocol(tmp_path: Path, protocol: str, st
     assert done.stdout.splitlines()[-1].startswith(str(tmp_path / "data" / "ddr" / f"{store}: "))
 
 
-@pytest.mark.parametrize(("protocol", "store"), [("sound", "train."), ("study", "train-study.")])
+@pytest.mark.parametrize(
+    ("protocol", "store"), [pytest.param("sound", "train.", marks=pytest.mark.slow), ("study", "train-study.")]
+)
 def test_training_reads_the_store_of_its_protocol(tmp_path: Path, protocol: str, store: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", VERB, "train", "vae-ddr", "--protocol", protocol,
