@@ -55,13 +55,18 @@ Install = Callable[..., None]
 
 def beside(folder: Path, *command: object, cwd: Path = TESTS.parent) -> str:
     """Return what a command prints where the packages in a folder are installed too."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    ended = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, timeout=280, cwd=cwd, env={**own, "PYTHONPATH": path}
-    )
+    ended = beside_ended(folder, *command, cwd=cwd)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+def beside_ended(folder: Path, *command: object, cwd: Path = TESTS.parent) -> subprocess.CompletedProcess[str]:
+    """Return how a command ends where the packages in a folder are installed too."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, timeout=280, cwd=cwd, env={**own, "PYTHONPATH": path}
+    )
 
 
 @pytest.mark.slow
@@ -158,5 +163,29 @@ def test_two_methods_of_one_id_are_an_error(install: Install, taken: str) -> Non
 
 def test_a_method_without_a_recipe_says_where_it_belongs(install: Install) -> None:
     install(METHOD)
-    with pytest.raises(NotFoundError, match=r"put recipes/other\.toml beside its module"):
+    with pytest.raises(NotFoundError, match=r"put recipes/other\.toml beside its module") as raised:
         load_recipe(ModelId("other", None, "phantom-t2"))
+    assert "'other' of the package other_zoo has no recipe" in str(raised.value)
+    assert "id you mean" not in str(raised.value)
+
+
+def test_a_mistyped_method_of_another_package_is_suggested(install: Install) -> None:
+    install(METHOD)
+    with pytest.raises(NotFoundError, match="id you mean other"):
+        load_recipe(ModelId("othr", None, "phantom-t2"))
+
+
+@pytest.mark.parametrize("method", ["other", "ccd"])
+def test_what_has_a_recipe_and_is_no_method_cannot_be_trained(install: Install, tmp_path: Path, method: str) -> None:
+    install("raise RuntimeError('no licence')")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "other.toml").write_text('extends = "vae"', encoding="utf-8")
+    write_tiny_store(tmp_path / "data" / "phantom-fundus" / "train", 3, 4, 0, name="phantom-fundus/train")
+    trained = (PROGRAM, "train", f"{method}-phantom-fundus", "--data", tmp_path / "data", "-d", "cpu", "--no-export")
+    ended = beside_ended(tmp_path, *trained, "-o", tmp_path / "run")
+    assert ended.returncode == 4
+    assert f"error: No method is called '{method}'. " in ended.stderr
+    assert (
+        "warning: The method 'other' of the package other_zoo is left out: RuntimeError: no licence\n" in ended.stderr
+    )
+    assert ".py:" not in ended.stderr

@@ -22,7 +22,7 @@ from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.names import ModelId
-from upd_zoo.roster import foreign_methods, foreign_recipe
+from upd_zoo.roster import foreign_methods, foreign_recipe, known_methods, package_of
 from upd_zoo.vocabulary import Domain, Pretrain, Protocol, ScoreRule
 
 _PRETRAINING = "ccd"
@@ -179,15 +179,20 @@ def _read(method: str) -> dict[str, Any]:
 def _file_of(method: str) -> Traversable:
     """Return the recipe of a method: in `recipes/`, or beside the method where another package brings it."""
     folder = files("upd_zoo") / "recipes"
-    known = [entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")]
-    if method in known:
-        return folder / f"{method}.toml"
+    own = folder / f"{method}.toml"
+    if own.is_file():
+        return own
     path = foreign_recipe(method)
-    if path is None:
-        foreign = [entry.name for entry in foreign_methods()]
-        beside = f"put recipes/{method}.toml beside its module" if method in foreign else ""
-        raise NotFoundError(f"there is no recipe for a method called '{method}'", closest(method, known), beside)
-    return path
+    if path is not None:
+        return path
+    package = next((package_of(entry) for entry in foreign_methods() if entry.name == method), None)
+    if package is None:
+        raise NotFoundError(f"there is no recipe for a method called '{method}'", closest(method, known_methods()))
+    raise NotFoundError(
+        f"the method '{method}' of the package {package} has no recipe",
+        "a TOML file of the method's id",
+        f"put recipes/{method}.toml beside its module",
+    )
 
 
 def _layered(document: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:

@@ -56,6 +56,22 @@ def _enter(entry: EntryPoint) -> None:
         warnings.warn(f"The method '{entry.name}' of the package {package} is left out: {fault}", stacklevel=3)
 
 
+def method_called(method: str) -> type[Method]:
+    """Return a method by its id.
+
+    Raises:
+        NotFoundError: No method has this id, or its package cannot be imported.
+    """
+    methods = registered()
+    if method not in methods:
+        raise NotFoundError(
+            f"no method is called '{method}'",
+            closest(method, methods),
+            "install the package that it comes from, where it is none of these",
+        )
+    return methods[method]
+
+
 def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Method:
     """Return a new, untrained method.
 
@@ -68,14 +84,8 @@ def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Metho
         NotFoundError: No method has this id.
         UsageError: The class does not take one of the settings.
     """
-    methods = registered()
-    if method not in methods:
-        raise NotFoundError(
-            f"no method is called '{method}'",
-            closest(method, methods),
-            "install the package that it comes from, where it is none of these",
-        )
+    kind = method_called(method)
     try:
-        return methods[method](channels, **settings)
+        return kind(channels, **settings)
     except TypeError as error:
-        raise UsageError(f"{methods[method].title} cannot be made with {dict(settings)}: {error}") from error
+        raise UsageError(f"{kind.title} cannot be made with {dict(settings)}: {error}") from error

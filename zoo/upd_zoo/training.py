@@ -21,7 +21,7 @@ from upd_zoo.names import ModelId
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.progress import Report, silent
 from upd_zoo.recipe import Recipe, profile_labels
-from upd_zoo.registry import registered
+from upd_zoo.registry import method_called
 from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Pretrain
@@ -135,7 +135,7 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) 
     return Config(
         id=model.canonical.name,
         method=recipe.method,
-        title=registered()[recipe.method].title,
+        title=method_called(recipe.method).title,
         domain=recipe.domain.id,
         pretrain=Pretrain.NONE,
         protocol=recipe.protocol,

@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so that `--help` and `list`
 """
 
 import sys
+import warnings
 from io import TextIOWrapper
 
 from upd_harness.cli.app import app
@@ -40,4 +41,16 @@ def main() -> None:
     """Run the program."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what no encoding has
+    warnings.formatwarning = _as_line
     app()
+
+
+def _as_line(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001 - the signature is that of `warnings.formatwarning`
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> str:
+    """Return a warning without the line of code that it came from, which tells its reader nothing."""
+    return f"warning: {message}\n"
