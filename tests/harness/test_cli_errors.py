@@ -37,6 +37,8 @@ def is_one_object(answer: Answer, code: int, kind: str) -> bool:
         (["pull"], "upd-zoo pull needs MODEL."),
         (["pul", MODEL], "No command is called 'pul'. Did you mean pull? Do this: upd-zoo -h."),
         (["doctor", "dat"], "No command is called 'dat'. Did you mean data? Do this: upd-zoo doctor -h."),
+        (["prepare", "phantom-t3"], "No domain or test set is called 'phantom-t3'. Did you mean phantom-t1"),
+        (["info", "runs/vae/artefact"], "'runs/vae/artefact' is no model's name, and no artefact lies there."),
         (["list", "--domian", "x"], "upd-zoo list has no option --domian. Did you mean --domain?"),
         (["list", "--hub"], "Option '--hub' requires an argument."),
         (["pull", "a", "b"], "unexpected extra argument"),

@@ -188,7 +188,7 @@ def test_what_is_prepared_is_told_to_people_and_to_programs(verb: Command, tmp_p
     asked = ("prepare", "phantom-cxr", "--subjects", "8", "--data", "data")
     text, document = verb(*asked), verb(*asked, "--json", "-q")
     assert (text.code, document.code, document.err) == (0, 0, ""), text.err
-    assert text.err.splitlines()[-1] == "next: upd-zoo train METHOD-phantom-cxr --data data --protocol sound"
+    assert text.err.splitlines()[-1] == "next: upd-zoo train METHOD-phantom-cxr --data data"
     for line, store in zip(text.out.splitlines(), document.json["stores"], strict=True):
         assert line.startswith(f"{store['folder']}: {store['images']} images of {store['subjects']} subjects")
         assert (tmp_path / store["folder"]).is_dir()

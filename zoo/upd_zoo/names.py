@@ -3,6 +3,7 @@
 <method>[.<backbone>]-<domain or test set>[-ccd][@<revision>]
 """
 
+import os
 import re
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, get_domain
 _METHOD = re.compile(r"(?P<method>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?:\.(?P<backbone>[a-z0-9_]+(?:\.[a-z0-9_]+)?))?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GRAMMAR = "<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>], such as rd-brats-t2 or vae-idrid@seed-1"
+_ARTEFACT = f"{_GRAMMAR}; or, where a model is used, a folder such as out/runs/vae-phantom-t2/artefact"
 
 
 def _nearest(name: str) -> str:
@@ -48,6 +50,8 @@ class ModelId:
             UsageError: `text` does not follow the grammar, or names no known domain or test set.
         """
         name, at, revision = text.partition("@")
+        if {"/", os.sep} & {*name}:
+            raise UsageError(f"'{text}' is no model's name, and no artefact lies there", _ARTEFACT, "check the path")
         if at and not _REVISION.fullmatch(revision):
             raise UsageError(f"'{revision}' is not a revision", _GRAMMAR)
         stem = name.removesuffix("-ccd")

@@ -25,8 +25,9 @@ def known_methods() -> tuple[str, ...]:
 
 def own_methods() -> tuple[str, ...]:
     """Return the id of every method of the zoo, after which its module is named, in the order of the alphabet."""
-    modules = (entry.name.removesuffix(".py") for entry in (files("upd_zoo") / "methods").iterdir())
-    return tuple(sorted(name.replace("_", "-") for name in modules if name[0] != "_"))
+    names = (entry.name for entry in (files("upd_zoo") / "methods").iterdir())
+    modules = (name.removesuffix(".py") for name in names if name.endswith(".py") and name[0] != "_")
+    return tuple(sorted(name.replace("_", "-") for name in modules))
 
 
 def foreign_methods() -> tuple[EntryPoint, ...]:

@@ -48,7 +48,7 @@ class Fitting:
     """
 
     data: Data = None
-    profile: Annotated[str, typer.Option("--profile", help="full (the study's budget) or quick.")] = FULL_PROFILE
+    profile: Annotated[str, typer.Option("--profile", help="full (the study's budget), quick or tiny.")] = FULL_PROFILE
     protocol: ProtocolOption = Protocol.SOUND
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0
     device: Device = "auto"

@@ -10,7 +10,7 @@ from upd_harness.cli.making import ProtocolOption, next_command, options
 from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import InputError
-from upd_zoo.vocabulary import DOMAINS, Protocol, get_domain, get_test_set
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol, get_domain, get_test_set
 
 if TYPE_CHECKING:
     from upd_zoo.sources.preparation import Preparation
@@ -66,7 +66,7 @@ def prepare(
     from upd_zoo.sources.source import Request
     from upd_zoo.stores.places import data_folder
 
-    chosen = get_domain(target) if target in DOMAINS else get_test_set(target)
+    chosen = get_test_set(target) if target in {*TEST_SETS} - {*DOMAINS} else get_domain(target)
     folder = data_folder(data)
     kept = "stores that are whole are kept; the same command makes the others"
     with when_interrupted(kept), terminal.bar("preparing") as advance:
@@ -76,7 +76,8 @@ def prepare(
     for failure in done.failures:
         terminal.say(f"left out of {failure.store}: {failure.input}: {failure.error}")
     if target in DOMAINS:
-        terminal.say(next_command("upd-zoo", "train", f"METHOD-{target}", *options(data=data, protocol=protocol)))
+        unusual = None if protocol is Protocol.SOUND else protocol
+        terminal.say(next_command("upd-zoo", "train", f"METHOD-{target}", *options(data=data, protocol=unusual)))
     terminal.data(_as_document(folder, done, sheet), _as_text(folder, done, sheet))
     return InputError.exit_code if done.failures else 0
 

@@ -12,7 +12,9 @@ from upd_harness.cli.terminal import Terminal
 @command
 def reproduce(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i or fig-1.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for its files.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for its files; default: none are written.")
+    ] = None,
     data: Data = None,
     *,
     terminal: Terminal,
