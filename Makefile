@@ -58,7 +58,7 @@ grid: phantoms  ## every method on every phantom, side by side: [WEIGHTS=]
 
 # Exit code 4: nothing that it needs is prepared. Then phantoms stand in, and say so.
 reproduce-%: $(READY)  ## table-i or fig-1 of the study; phantoms may stand in
-	@$(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced || { test $$? -eq 4 && echo 'Phantoms stand in.' >&2 && \
+	@$(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced || { code=$$?; test $$code -eq 4 || exit $$code; echo 'Phantoms stand in.' >&2; \
 	$(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced; }
 
 phantoms: $(READY)  ## fill the stores of a small population of every phantom

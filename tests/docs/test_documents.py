@@ -229,3 +229,15 @@ def test_decisions_are_numbered_without_a_gap_and_say_their_number() -> None:
         text = path.read_text(encoding="utf-8")
         assert text.startswith(f"# {path.name[:4]} ")
         assert HEADING.findall(text)[1:] == ["Context", "Decision", "Consequences"], path.name
+
+
+def test_what_cannot_be_reproduced_ends_make_with_the_reason(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "upd-zoo"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 2\n")
+    program.chmod(0o755)
+    (tmp_path / "ready").touch()
+    command = ["make", "-C", ROOT, "reproduce-table-ii", f"VENV={tmp_path}", "-o", f"{tmp_path}/ready"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "Error 2" in ended.stderr
+    assert "Phantoms stand in." not in ended.stderr

@@ -268,7 +268,7 @@ def test_an_interrupted_export_leaves_the_older_artefact_and_says_so(
 def test_a_full_disk_while_preparing_names_the_store(verb: Command, tmp_path: Path) -> None:
     done = verb("prepare", "phantom-cxr", "--subjects", "2", "--data", "data", most=100_000)
     assert is_one_error(done), done.err
-    assert "data/phantom-cxr/train: File too large" in done.err
+    assert "data/phantom-cxr/train: File too large. Do this: make room there, " in done.err
     assert not (tmp_path / "data" / "phantom-cxr" / "train").exists()
 
 

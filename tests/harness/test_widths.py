@@ -52,7 +52,15 @@ def test_facts_keep_every_word_whole(width: int) -> None:
 
 @pytest.mark.parametrize(
     ("count", "told"),
-    [(0, "0 MB"), (1234, "0.0012 MB"), (99_999, "0.1 MB"), (1_250_000, "1.2 MB"), (123_456_789, "123 MB")],
+    [
+        (0, "0 MB"),
+        (1, "under 0.01 MB"),
+        (9_999, "under 0.01 MB"),
+        (10_000, "0.01 MB"),
+        (99_999, "0.1 MB"),
+        (1_250_000, "1.2 MB"),
+        (123_456_789, "123 MB"),
+    ],
 )
 def test_bytes_are_told_in_megabytes(count: int, told: str) -> None:
     assert megabytes(count) == told

@@ -32,6 +32,8 @@ USED = {
 }
 TRAINABLE = {"fae-camcan-t2": 10.285, "cflow-ad-camcan-t2": 24.705, "cflow-ad-chexpert": 81.648, "padim-ddr": 0.0}
 """CFLOW-AD: the decoders of the reference less their permutation matrices, 46.725 less 22.020, 169.728 less 88.080."""
+_LARGE = 20
+"""Millions of parameters, which take seconds to draw: such networks are left to make test-all."""
 PARTS = {"critic": 12.468, "encoder": 5.781, "generator": 9.786}
 
 
@@ -43,11 +45,14 @@ def pages() -> Iterator[Any]:
     sys.path.remove(str(ROOT / "scripts"))
 
 
-@pytest.mark.parametrize("name", USED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if size > _LARGE else []) for name, size in USED.items()]
+)
 def test_the_network_has_the_studys_size(name: str, pages: Any) -> None:
     assert sum(pages.count(pages.build(name))) == pytest.approx(USED[name], abs=6e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_training_moves_as_much_as_in_the_study(name: str, pages: Any) -> None:
     assert pages.count(pages.build(name))[0] == pytest.approx(TRAINABLE[name], abs=5e-4)

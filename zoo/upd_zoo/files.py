@@ -187,7 +187,13 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, to_json(value) + "\n")
 
 
+_LEAST_MEGABYTES: Final = 0.01
+"""Less than this is told as that: nobody compares bytes in it."""
+
+
 def megabytes(count: int) -> str:
     """Return a number of bytes as people read it: in MB of a million bytes, a small one to two digits."""
     size = count / 1e6
+    if 0 < size < _LEAST_MEGABYTES:
+        return f"under {_LEAST_MEGABYTES} MB"
     return f"{size:.0f} MB" if size >= 100 else f"{size:.1f} MB" if size >= 1 else f"{size:.2g} MB"

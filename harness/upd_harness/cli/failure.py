@@ -1,5 +1,6 @@
 """What ended a command, as a line for people and as an object for programs."""
 
+import errno
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,13 @@ from upd_zoo.errors import InputError, UpdZooError
 SCHEMA: Final = "upd-zoo/error/1"
 INTERRUPTED: Final = 130
 _SYSTEM, _INTERRUPT = "system", "interrupted"
+_NO_ROOM: Final = "make room there, or choose a folder elsewhere, and type the command again"
+_NOT_OURS: Final = "choose a folder that you may write to"
+_STEPS: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NO_ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _NOT_OURS),
+}
+"""What helps against what the system refuses, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,9 @@ class Failure:
             return cls(kind, error.exit_code, *told)
         if isinstance(error, OSError):
             where = f"{error.filename}: " if error.filename else ""
-            message = f"{where}{error.strerror or error}."
-            return cls(_SYSTEM, UpdZooError.exit_code, message, f"error: {message}")
+            message, step = f"{where}{error.strerror or error}.", _STEPS.get(error.errno or 0, "")
+            line = f"error: {message} Do this: {step}." if step else f"error: {message}"
+            return cls(_SYSTEM, UpdZooError.exit_code, message, line, do_this=step)
         message = ": ".join((_INTERRUPT, *map(str, error.args)))
         return cls(_INTERRUPT, INTERRUPTED, message, message)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.cli.making import ProtocolOption
+from upd_harness.cli.making import ProfileOption, ProtocolOption, StepsOption
 from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.grid.plan import Choice, Plan, Start, Task, described, tasks_of
@@ -61,10 +61,10 @@ class Making:
     """
 
     data: Data = None
-    profile: Annotated[str, typer.Option("--profile", help="full (the study's budget), quick or tiny.")] = "quick"
+    profile: ProfileOption = "quick"
     protocol: ProtocolOption = Protocol.SOUND
     weights: Annotated[str, typer.Option("--weights", help="Of backbones: random, timm, or a file.")] = "random"
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of every phase, instead of the recipe's.")] = None
+    steps: StepsOption = None
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of each model.")] = None
 
     def plan(self, out: Path) -> Plan:

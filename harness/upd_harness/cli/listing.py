@@ -21,11 +21,14 @@ def list_models(
     """List the models of a hub."""
     from dataclasses import asdict
 
+    from upd_zoo.hub.hub import DEFAULT_HUB
+
     hub = place.open()
     with asking(hub, terminal):
         rows = list(hub.catalogue().filter(method, domain))
     if not rows:
-        terminal.say(f"{hub.location} holds {'no such model.' if method or domain else _NO_MODEL}")
+        source = f"By this version's catalogue, {hub.location}" if hub.location == DEFAULT_HUB else hub.location
+        terminal.say(f"{source} holds {'no such model.' if method or domain else _NO_MODEL}")
     listed = [
         tuple(map(legible, (row.id, row.revision, row.title, row.domain, row.pretrain or "", ", ".join(row.labels))))
         for row in rows

@@ -29,6 +29,8 @@ _OWN: Final = ("upd_zoo", "upd_harness")
 ProtocolOption = Annotated[
     Protocol, typer.Option("--protocol", help="study repeats the study's faults, sound corrects them.")
 ]
+ProfileOption = Annotated[str, typer.Option("--profile", help="full (the study's budget), quick or tiny.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Steps of every phase; default: the recipe's.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +50,14 @@ class Fitting:
     """
 
     data: Data = None
-    profile: Annotated[str, typer.Option("--profile", help="full (the study's budget), quick or tiny.")] = FULL_PROFILE
+    profile: ProfileOption = FULL_PROFILE
     protocol: ProtocolOption = Protocol.SOUND
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0
     device: Device = "auto"
     weights: Annotated[
         str | None, typer.Option("--weights", help="What a backbone starts from: random, timm, or a file or folder.")
     ] = None
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps; default: the recipe's.")] = None
+    steps: StepsOption = None
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Images per step; default: the recipe's.")
     ] = None

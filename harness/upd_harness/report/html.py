@@ -34,11 +34,6 @@ _MOST_BYTES: Final = 512 * 1024
 _SIGNATURES: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
 _GLYPHS: Final = "◇△□▽○"
-_BASELINES: Final = {
-    "random": "random values",
-    "intensity": "pixel intensity itself",
-    "darkness": "pixel darkness",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +110,7 @@ def write_evaluation_report(
         labels=list(dict.fromkeys([*result["labels"], *run["model"]["labels"]])),
         result=result,
         test_set=test_set.title if test_set else result["test_set"],
-        baselines=[(_glyph(index), _BASELINES.get(name, name)) for index, name in enumerate(result["baselines"])],
+        baselines=[(_glyph(index), name) for index, name in enumerate(result["baselines"])],
         metrics=_metric_rows(result),
         unit=Axis(0.0, 1.0, 8.0, 212.0),
         chart=histogram(np.asarray(healthy_scores), np.asarray(anomalous_scores)),

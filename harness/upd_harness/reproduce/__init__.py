@@ -51,7 +51,9 @@ def reproduce(item: str, data: Path, on_progress: Report = silent) -> Reproducti
     """
     if item in OF_THE_STUDY and item not in ITEMS:
         raise UsageError(
-            f"this version cannot make {item} of the study yet", ", ".join(ITEMS), "upd-zoo evaluate, for one model"
+            f"this version cannot make {item} of the study yet",
+            ", ".join(ITEMS),
+            "measure one model with upd-zoo evaluate, or many side by side with upd-zoo grid",
         )
     if item not in ITEMS:
         raise UsageError(f"nothing is called '{item}'", closest(item, ITEMS))

@@ -35,7 +35,7 @@ def within(seconds: float, work: Callable[[], Answer], give_up: Callable[[], Non
     def run() -> None:
         try:
             answers.append(work())
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, who waits raises it below
             failures.append(error)
         finally:
             ended.set()
