@@ -237,7 +237,7 @@ def test_what_cannot_be_reproduced_ends_make_with_the_reason(tmp_path: Path) -> 
     program.write_text("#!/bin/sh\nexit 2\n")
     program.chmod(0o755)
     (tmp_path / "ready").touch()
-    command = ["make", "-C", ROOT, "reproduce-table-ii", f"VENV={tmp_path}", "-o", f"{tmp_path}/ready"]
+    command = ["make", "-C", str(ROOT), "reproduce-table-ii", f"VENV={tmp_path}", "-o", f"{tmp_path}/ready"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert "Error 2" in ended.stderr
     assert "Phantoms stand in." not in ended.stderr
