@@ -161,12 +161,12 @@ def test_what_cannot_be_pulled_is_one_error(upd_zoo: Command, arguments: list[st
 @pytest.mark.parametrize("arguments", [["pull", MODEL], ["list"], ["info", MODEL]])
 def test_an_unreachable_hub_is_offline(environment: dict[str, str], arguments: list[str]) -> None:
     without_waiting = "import time; time.sleep = lambda seconds: None; from upd_harness.cli.program import main; main()"
-    answer = finished([sys.executable, "-c", without_waiting, *arguments, "--hub", "hf://lab"], environment)
+    answer = finished([sys.executable, "-c", without_waiting, *arguments, "-q", "--hub", "hf://lab"], environment)
     assert answer.is_one_error(6), answer
 
 
 def test_a_model_that_nobody_published_is_told_without_a_connection_too(upd_zoo: Command) -> None:
-    answer = upd_zoo("pull", "rd-brats-t2", "--hub", "hf://upd-zoo")
+    answer = upd_zoo("pull", "rd-brats-t2", "-q", "--hub", "hf://upd-zoo")
     assert answer.is_one_error(6), answer
     assert "the catalogue of this version does not list rd-camcan-t2" in answer.err
 
