@@ -143,7 +143,7 @@ def build(model: str) -> "Method":
     from upd_zoo.registry import create
 
     recipe = load_recipe(ModelId.parse(model), Protocol.STUDY)
-    return create(recipe.method, recipe.domain.modality.channels, recipe.settings)
+    return create(recipe.method, recipe.domain.modality.channels, recipe.side, recipe.settings)
 
 
 def published() -> dict[str, dict[str, Any]]:

@@ -54,7 +54,7 @@ def healthy_images(domain: str) -> Tensor:
 def plant(recipe: Recipe, healthy: Tensor, seed: int) -> Planted:
     """Return what the untrained method of a recipe plants in healthy images."""
     seed_everything(seed)
-    method = create(recipe.method, healthy.shape[1], recipe.settings)
+    method = create(recipe.method, healthy.shape[1], recipe.side, recipe.settings)
     pictures = method.synthetic(healthy * 2 - 1 if recipe.centred else healthy)
     return Planted(healthy, {name: (each + 1) / 2 if recipe.centred else each for name, each in pictures.items()})
 

@@ -48,7 +48,7 @@ def _pretraining(method: str, store: Store, run: Path, steps: int) -> list[Figur
     backbone = pretrain(base, store, run, RunSettings(weights="random"), steps=steps)
     encoder = encoder_of(base)
     assert encoder.describe is not None  # noqa: S101 - for the types
-    learner = CCD(list(encoder.parts.values()), encoder.describe, store.facts.channels)
+    learner = CCD(list(encoder.parts.values()), encoder.describe, store.facts.channels, store.images.shape[-1])
     images = torch.from_numpy(store.images[: backbone.training.batch_size].copy())
     (by_views,) = shortest(_REPEATS, lambda: (learner.view(images), learner.view(images)))
     step = _last_line(run)["seconds"] / steps

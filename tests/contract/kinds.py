@@ -31,7 +31,7 @@ def light_recipe(method: str, kind: str) -> Recipe:
 def methods_with_encoders() -> list[str]:
     """Return the methods that may start from a pre-trained network."""
     recipes = {name: light_recipe(name, GREY) for name in registered()}
-    return [name for name, recipe in recipes.items() if create(name, 1, recipe.settings).encoders()]
+    return [name for name, recipe in recipes.items() if create(name, 1, 128, recipe.settings).encoders()]
 
 
 def case(name: str, *kind: str, slow: bool = False) -> pytest.ParameterSet:

@@ -107,7 +107,7 @@ def untrained(fitted: Any) -> Method:
     """Return a new method like a fitted one, to train."""
     if not fitted.config.training.phases:
         pytest.skip(f"{fitted.config.method} learns without gradients")
-    return create(fitted.config.method, fitted.config.input.channels, fitted.config.settings).train()
+    return create(fitted.config.method, fitted.config.input.channels, 128, fitted.config.settings).train()
 
 
 @every_method
@@ -236,12 +236,12 @@ def test_every_setting_has_a_default(name: str) -> None:
 @every_method
 def test_an_unknown_setting_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="surprise"):
-        create(name, 1, {"surprise": 1})
+        create(name, 1, 128, {"surprise": 1})
 
 
 def test_an_unknown_method_gets_the_nearest() -> None:
     with pytest.raises(NotFoundError, match="Did you mean vae"):
-        create("vaee", 1, {})
+        create("vaee", 1, 128, {})
 
 
 def test_two_methods_cannot_share_an_id() -> None:

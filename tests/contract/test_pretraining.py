@@ -52,7 +52,7 @@ def test_a_method_starts_from_what_was_pre_trained_and_says_so(
 ) -> None:
     model, folder = fitted(name, PRETRAINED), pretrained(name)
     tensors, backbone = safetensors.torch.load_file(folder / WEIGHTS), read_record(folder / CONFIG, Backbone)
-    method = create(name, 1, model.config.settings)
+    method = create(name, 1, 128, model.config.settings)
     method.load_state_dict(model.start)
     for encoder in method.encoders():
         own = encoder.tensors()

@@ -21,7 +21,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def small(channels: int = 1, **settings: object) -> AMCons:
     torch.manual_seed(0)
-    return AMCons(channels, width=4, latent=3, **settings)  # type: ignore[arg-type]
+    return AMCons(channels, 128, width=4, latent=3, **settings)  # type: ignore[arg-type]
 
 
 def images_of(channels: int = 1, count: int = 4) -> Tensor:
@@ -44,12 +44,12 @@ def with_statistics(module: Module) -> Module:
 def test_the_network_has_the_studys_size(name: str) -> None:
     recipe = load_recipe(ModelId.parse(name), Protocol.STUDY)
     channels = recipe.domain.modality.channels
-    method = create(recipe.method, channels, recipe.settings)
+    method = create(recipe.method, channels, 128, recipe.settings)
     assert round(sum(parameter.numel() for parameter in method.parameters()) / 1e6, 3) == 14.841
 
 
 def test_the_stages_halve_their_sides_from_64_and_double_their_channels() -> None:
-    method, shapes = AMCons(1), []
+    method, shapes = AMCons(1, 128), []
     with torch.inference_mode():
         features = method.first_stage(torch.zeros(1, 1, 128, 128))
         shapes.append(tuple(features.shape[1:]))
@@ -65,7 +65,7 @@ def test_the_stages_are_those_of_a_resnet18() -> None:
     models = pytest.importorskip("torchvision.models")
     torch.manual_seed(0)
     network = with_statistics(models.resnet18())
-    stages = with_statistics(AMCons(1).stages)
+    stages = with_statistics(AMCons(1, 128).stages)
     theirs = [network.layer1, network.layer2, network.layer3, network.layer4]
     for ours, their in zip(stages, theirs, strict=True):
         mine, other = ours.state_dict(), their.state_dict()
@@ -106,7 +106,7 @@ def test_a_doubling_block_enlarges_between_convolution_and_norm() -> None:
 def test_the_decoder_doubles_four_times_and_halves_its_channels() -> None:
     values, shapes = torch.zeros(1, 32), []
     with torch.inference_mode():
-        for module in AMCons(3).eval().decoder:
+        for module in AMCons(3, 128).eval().decoder:
             values = module(values)
             shapes.append(tuple(values.shape[1:]))
     assert shapes == [(16_384,), (256, 8, 8), (128, 16, 16), (64, 32, 32), (32, 64, 64), (16, 128, 128), (3, 128, 128)]
@@ -141,7 +141,7 @@ def test_a_step_on_the_entropy_alone_raises_it_and_in_the_study_lowers_it(protoc
     torch.manual_seed(0)
     settings: dict[str, Any] = recipe.settings
     # Of a new network the entropy is nearly the largest there is: its change is lost in float32.
-    method, images = AMCons(1, **settings).eval().double(), images_of().double()
+    method, images = AMCons(1, 128, **settings).eval().double(), images_of().double()
     losses = method.training_step(images)
     push = losses["loss"] - losses["reconstruction"] - method.kl_weight * losses["kl"]
     torch.autograd.backward(push)

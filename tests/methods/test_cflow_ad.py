@@ -28,7 +28,7 @@ SWITCHES = {"first_batch_maximum", "inside_foreground"}
 def small(**settings: Any) -> CFlowAD:
     torch.manual_seed(0)
     defaults: dict[str, Any] = {"backbone": LIGHT, "blocks": 2, "condition": 16, "padding": "zeros"}
-    method = CFlowAD(1, **(defaults | settings))
+    method = CFlowAD(1, 128, **(defaults | settings))
     stir(method)
     return method.eval()
 

@@ -49,7 +49,7 @@ def seeded(seed: int = 0) -> Generator:
 
 def small(channels: int = 1, **settings: Any) -> CutPaste:
     torch.manual_seed(3)
-    return CutPaste(channels, **{**SMALL, **settings}).eval()
+    return CutPaste(channels, 128, **{**SMALL, **settings}).eval()
 
 
 def images_of(count: int, channels: int = 1, side: int = 128) -> Tensor:
@@ -84,7 +84,7 @@ def jittered_by_torchvision(image: Tensor, jitter: Jitter, number: int) -> Tenso
 
 def test_each_network_has_the_studys_size() -> None:
     recipe = load_recipe(ModelId.parse("cutpaste-camcan-t2"), Protocol.STUDY)
-    method = create("cutpaste", 1, {**recipe.settings, "stride": 56})
+    method = create("cutpaste", 1, 128, {**recipe.settings, "stride": 56})
     for part in ("image", "pixel"):
         assert round(sum(each.numel() for each in method.get_submodule(part).parameters()) / 1e6, 3) == 13.348
     assert sum(each.numel() for each in method.parameters()) == 26_695_814
@@ -123,7 +123,7 @@ def test_an_unknown_network_gets_the_nearest() -> None:
 
 @pytest.mark.parametrize("crop", [32, 128])
 def test_patches_are_as_large_as_the_study_says_and_stay_inside(crop: int) -> None:
-    damage = draw_damage(MANY, crop, seeded())
+    damage = draw_damage(MANY, 128, crop, seeded())
     height, width = damage.cut.size.T.double()
     assert (height * width <= 0.15 * crop**2).all()
     assert ((height + 1) * (width + 1) >= 0.02 * crop**2).all()
@@ -148,11 +148,11 @@ def test_sides_are_the_whole_part_of_the_roots_of_area_and_ratio() -> None:
     area, coin, ratio = 128**2 * (0.02 + 0.13 * numbers[:, 2]), numbers[:, 3], numbers[:, 4]
     ratio = np.where(coin < 0.5, 0.3 + 0.7 * ratio, 1 + 2.3 * ratio)
     expected = np.stack([np.sqrt(area / ratio), np.sqrt(area * ratio)], axis=1).astype(int)
-    assert np.array_equal(draw_damage(MANY, 128, seeded()).cut.size.numpy(), expected)
+    assert np.array_equal(draw_damage(MANY, 128, 128, seeded()).cut.size.numpy(), expected)
 
 
 def test_colours_change_by_a_tenth_in_any_order() -> None:
-    jitter = draw_damage(MANY, 32, seeded()).cut.jitter
+    jitter = draw_damage(MANY, 128, 32, seeded()).cut.jitter
     change = jitter.factors - torch.tensor([1.0, 1.0, 1.0, 0.0])
     assert (change.abs().amax(dim=0) <= 0.1).all()
     assert (change.abs().amax(dim=0) > 0.099).all()
@@ -160,7 +160,7 @@ def test_colours_change_by_a_tenth_in_any_order() -> None:
 
 
 def test_a_seed_repeats_what_is_drawn_and_another_does_not() -> None:
-    first, again, other = (draw_damage(4, 32, seeded(seed)) for seed in (1, 1, 2))
+    first, again, other = (draw_damage(4, 128, 32, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.scar.angle, again.scar.angle)
     assert torch.equal(first.corner, again.corner)
     assert not torch.equal(first.scar.angle, other.scar.angle)
@@ -184,7 +184,7 @@ def pasted_by_pillow(view: Tensor, patch: Patch, number: int) -> Tensor:
 @pytest.mark.parametrize("crop", [32, 128])
 def test_patches_are_cut_rotated_and_pasted_as_pillow_does(crop: int) -> None:
     levels = torch.randint(0, 256, (40, 1, crop, crop), generator=seeded(), dtype=torch.uint8)
-    damage = draw_damage(40, crop, seeded(1))
+    damage = draw_damage(40, 128, crop, seeded(1))
     for patch in (damage.cut, damage.scar):
         patch = patch._replace(jitter=unchanged(40))
         found = (apply_patches(levels.double() / 255, patch) * 255).round().byte()
@@ -197,7 +197,7 @@ def test_patches_are_cut_rotated_and_pasted_as_pillow_does(crop: int) -> None:
 def test_colours_change_as_in_torchvision(channels: int) -> None:
     images = images_of(24, channels, 16)
     images[:4, :, :8] = 0
-    jitter = draw_damage(24, 32, seeded()).cut.jitter
+    jitter = draw_damage(24, 128, 32, seeded()).cut.jitter
     jitter = Jitter(jitter.factors, torch.tensor(list(permutations(range(4)))))
     found = apply_jitter(images, torch.ones(24, 1, 16, 16, dtype=torch.bool), jitter)
     expected = torch.stack([jittered_by_torchvision(image, jitter, number) for number, image in enumerate(images)])
@@ -207,7 +207,7 @@ def test_colours_change_as_in_torchvision(channels: int) -> None:
 
 
 def test_only_the_patch_changes_its_colours_and_contrast_knows_the_patch_alone() -> None:
-    images, damage = images_of(6, 3), draw_damage(6, 128, seeded())
+    images, damage = images_of(6, 3), draw_damage(6, 128, 128, seeded())
     found = apply_patches(images, damage.cut)
     for number, (image, view) in enumerate(zip(images, found, strict=True)):
         (height, width), (top, left), (row, column) = (each[number].tolist() for each in damage.cut[:3])
@@ -219,13 +219,13 @@ def test_only_the_patch_changes_its_colours_and_contrast_knows_the_patch_alone()
 
 
 def test_damage_is_done_to_the_crop_that_the_untouched_view_shows() -> None:
-    images, damage = images_of(5, 3), draw_damage(5, 32, seeded())
+    images, damage = images_of(5, 3), draw_damage(5, 128, 32, seeded())
     untouched, cut, scar = apply_damage(images, damage, 32)
     for number, (row, column) in enumerate(damage.corner.tolist()):
         assert torch.equal(untouched[number], images[number, :, row : row + 32, column : column + 32])
     torch.testing.assert_close(cut, apply_patches(untouched, damage.cut), rtol=0, atol=0)
     torch.testing.assert_close(scar, apply_patches(untouched, damage.scar), rtol=0, atol=0)
-    whole, _, _ = apply_damage(images, draw_damage(5, 128, seeded()), 128)
+    whole, _, _ = apply_damage(images, draw_damage(5, 128, 128, seeded()), 128)
     assert torch.equal(whole, images)
 
 
@@ -266,7 +266,7 @@ def test_the_default_loss_is_the_sum_of_both() -> None:
 
 @pytest.mark.parametrize(("window", "side"), [(16, 29), (32, 25)])
 def test_windows_are_cut_row_by_row(window: int, side: int) -> None:
-    images, windows = images_of(2, 3), Windows(window, 4, at_centres=True)
+    images, windows = images_of(2, 3), Windows(128, window, 4, at_centres=True)
     expected = F.unfold(images, window, stride=4).mT.reshape(-1, 3, window, window)
     assert windows.side == side
     assert torch.equal(windows.cut(images), expected)
@@ -275,13 +275,13 @@ def test_windows_are_cut_row_by_row(window: int, side: int) -> None:
 def test_a_grid_in_the_study_is_stretched_over_the_image() -> None:
     grid = torch.rand(2, 1, 29, 29, generator=seeded())
     expected = F.interpolate(grid, size=(128, 128), mode="bilinear", align_corners=False)
-    found = Windows(16, 4, at_centres=False).draw(grid.flatten(1))
+    found = Windows(128, 16, 4, at_centres=False).draw(grid.flatten(1))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(16, 4), (32, 4), (32, 16), (128, 1)])
 def test_a_distance_lies_at_the_centre_of_its_window(window: int, stride: int) -> None:
-    windows = Windows(window, stride, at_centres=True)
+    windows = Windows(128, window, stride, at_centres=True)
     centres = np.arange(0, 128 - window + 1, stride) + (window - 1) / 2
     numbers = np.random.default_rng(0).random((windows.side, windows.side))
     along = np.stack([np.interp(np.arange(128), centres, row) for row in numbers])

@@ -34,7 +34,7 @@ def brains(count: int = 2, channels: int = 1) -> Tensor:
 
 def tiny(channels: int = 1, **settings: Any) -> DAE:
     torch.manual_seed(3)
-    return DAE(channels, width=4, depth=2, **settings).eval()
+    return DAE(channels, 128, width=4, depth=2, **settings).eval()
 
 
 def one_minus_ssim(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], dynamic_range: float) -> Tensor:
@@ -53,7 +53,7 @@ def one_minus_ssim(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], dynam
 @pytest.mark.parametrize("name", ["dae-camcan-t1", "dae-chexpert", "dae-ddr"])
 def test_the_network_has_the_studys_size(name: str) -> None:
     recipe = load_recipe(ModelId.parse(name), Protocol.STUDY)
-    method = create(recipe.method, recipe.domain.modality.channels, recipe.settings)
+    method = create(recipe.method, recipe.domain.modality.channels, 128, recipe.settings)
     assert round(sum(parameter.numel() for parameter in method.parameters()) / 1e6, 3) == 7.703
 
 

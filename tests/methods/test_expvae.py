@@ -30,7 +30,7 @@ PIXELS = 3 * 128 * 128
 def small(channels: int = 1, **settings: object) -> ExpVAE:
     """Return a small network whose code is not near its prior, so that both targets have gradients."""
     torch.manual_seed(0)
-    method = ExpVAE(channels, width=2, hidden=8, latent=LATENT, **settings)  # type: ignore[arg-type]
+    method = ExpVAE(channels, 128, width=2, hidden=8, latent=LATENT, **settings)  # type: ignore[arg-type]
     with torch.no_grad():
         for layer in (method.dense, method.to_mean, method.to_log_variance):
             layer.weight.mul_(4)
@@ -95,12 +95,12 @@ def study_map(layer: Tensor, gradient: Tensor) -> Tensor:
 def test_the_network_has_the_studys_size(name: str) -> None:
     recipe = load_recipe(ModelId.parse(name), Protocol.STUDY)
     with torch.device("meta"):
-        method = create(recipe.method, recipe.domain.modality.channels, recipe.settings)
+        method = create(recipe.method, recipe.domain.modality.channels, 128, recipe.settings)
     assert round(sum(parameter.numel() for parameter in method.parameters()) / 1e6, 3) == 268.935
 
 
 def test_the_attended_layer_has_128_channels_of_32_pixels() -> None:
-    method = ExpVAE(1, hidden=1, latent=1)
+    method = ExpVAE(1, 128, hidden=1, latent=1)
     with torch.inference_mode():
         assert method.activation(torch.zeros(1, 1, 128, 128)).shape == (1, 128, 32, 32)
     assert method.dense.in_features == 131_072
@@ -195,7 +195,7 @@ def test_the_reconstruction_is_drawn_from_the_mean_in_the_images_channels() -> N
 @pytest.mark.parametrize("choice", [{"reduction": "total"}, {"target": "mu"}, {"rms": "batch"}])
 def test_an_unknown_choice_is_refused(choice: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(choice.values()))):
-        ExpVAE(1, **choice)  # type: ignore[arg-type]
+        ExpVAE(1, 128, **choice)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["expvae-camcan-t2", "expvae-chexpert", "expvae-ddr"])
@@ -231,7 +231,7 @@ def test_the_divergences_attention_is_in_every_format_and_the_dense_layer_in_it_
 
 def test_the_attended_layer_is_that_of_the_encoder_with_the_signs_of_float64() -> None:
     torch.manual_seed(0)
-    method = ExpVAE(1, width=8, hidden=8, latent=4).eval()
+    method = ExpVAE(1, 128, width=8, hidden=8, latent=4).eval()
     images = torch.rand(3, 1, 128, 128)
     with torch.no_grad():
         found, plain = method.attended(images), method.activation(images)

@@ -31,7 +31,7 @@ BLIND = "critic.features.5.body.6.bias", "critic.features.5.shortcut.1.bias", "c
 def small(channels: int = 1, **settings: object) -> FAnoGAN:
     """Return a small network whose norms do something."""
     torch.manual_seed(0)
-    method = FAnoGAN(channels, width=2, latent=5, **settings)  # type: ignore[arg-type]
+    method = FAnoGAN(channels, 128, width=2, latent=5, **settings)  # type: ignore[arg-type]
     for norm in method.modules():
         if isinstance(norm, nn.BatchNorm2d | nn.LayerNorm):
             nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -53,7 +53,7 @@ def statistics(method: FAnoGAN) -> dict[str, Tensor]:
 
 def in_study(name: str) -> FAnoGAN:
     recipe = load_recipe(ModelId.parse(name), Protocol.STUDY)
-    method = create(recipe.method, recipe.domain.modality.channels, recipe.settings)
+    method = create(recipe.method, recipe.domain.modality.channels, 128, recipe.settings)
     assert isinstance(method, FAnoGAN)
     return method
 
@@ -93,7 +93,7 @@ def test_a_grey_image_is_coded_as_three_equal_channels() -> None:
 
 
 def test_weights_start_as_in_the_study() -> None:
-    method = FAnoGAN(1, width=16)
+    method = FAnoGAN(1, 128, width=16)
     convolution, linear = method.critic.features[4].body[2], method.encoder[1]  # type: ignore[index]
     assert isinstance(convolution, nn.Conv2d)
     assert isinstance(linear, nn.Linear)
@@ -163,7 +163,7 @@ def test_a_down_block_is_the_studys(network: str) -> None:
 
 def test_an_odd_width_cannot_be_shuffled() -> None:
     with pytest.raises(UsageError, match="width of 3"):
-        FAnoGAN(1, width=3)
+        FAnoGAN(1, 128, width=3)
 
 
 # The adversaries
@@ -291,7 +291,7 @@ class PhaseByPhase(Trainer):
 def test_first_the_adversaries_learn_then_the_encoder(protocol: Protocol, tmp_path: Path) -> None:
     recipe = load_recipe(ModelId.parse("f-anogan-phantom-t2"), protocol, "tiny", steps=1)
     store = write_tiny_store(tmp_path / "store", 1, 4)
-    method, trainer = FAnoGAN(1, **recipe.settings), PhaseByPhase(tmp_path, recipe, "cpu")  # type: ignore[arg-type]
+    method, trainer = FAnoGAN(1, 128, **recipe.settings), PhaseByPhase(tmp_path, recipe, "cpu")  # type: ignore[arg-type]
     method.fit(Batches(store, 4, 0, centred=recipe.centred), trainer)
     start, adversaries, end = trainer.states
     moved = [

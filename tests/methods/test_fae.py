@@ -23,7 +23,7 @@ def images(count: int, channels: int = 1, seed: int = 0) -> Tensor:
 def study() -> FAE:
     """The study's network, in evaluation mode."""
     torch.manual_seed(0)
-    return FAE(1).eval()
+    return FAE(1, 128).eval()
 
 
 def one_minus_ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def test_what_is_drawn_as_it_is_has_a_map_of_zero(study: FAE, monkeypatch: pytes
 @pytest.mark.parametrize("adapt", [True, False])
 def test_the_backbone_adapts_only_where_asked(adapt: bool) -> None:
     torch.manual_seed(0)
-    method = FAE(1, backbone=LIGHT, widths=[8, 8, 8, 8], adapt_batch_norm=adapt)
+    method = FAE(1, 128, backbone=LIGHT, widths=[8, 8, 8, 8], adapt_batch_norm=adapt)
     before = {name: tensor.clone() for name, tensor in method.backbone.state_dict().items()}
     features = method.eval().extract(images(4))
     torch.autograd.backward(method.train().training_step(images(4))["loss"])
@@ -106,7 +106,7 @@ def test_the_backbone_adapts_only_where_asked(adapt: bool) -> None:
 
 def test_training_describes_a_batch_by_its_own_statistics() -> None:
     torch.manual_seed(0)
-    method = FAE(1, backbone=LIGHT, widths=[8, 8, 8, 8]).train()
+    method = FAE(1, 128, backbone=LIGHT, widths=[8, 8, 8, 8]).train()
     brighter = method.extract(images(4) * 3)
     assert (method.extract(images(4)) - brighter).abs().mean() < 1e-2 * brighter.mean()
 

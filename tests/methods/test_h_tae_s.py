@@ -43,7 +43,7 @@ def shaken(module: nn.Module) -> nn.Module:
 
 def tiny(channels: int = 1, dynamic_range: float = 1.0) -> HTAES:
     torch.manual_seed(3)
-    return HTAES(channels, width=4, heads=1, depth=1, dynamic_range=dynamic_range).eval()
+    return HTAES(channels, 128, width=4, heads=1, depth=1, dynamic_range=dynamic_range).eval()
 
 
 def fill(ours: Attention, theirs: nn.MultiheadAttention) -> None:
@@ -74,7 +74,7 @@ def one_minus_ssim(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], dynam
 
 def test_the_network_has_the_studys_size() -> None:
     recipe = load_recipe(ModelId.parse("h-tae-s-chexpert"), Protocol.STUDY)
-    method = create(recipe.method, 1, recipe.settings)
+    method = create(recipe.method, 1, 128, recipe.settings)
     assert round(sum(parameter.numel() for parameter in method.parameters()) / 1e6, 3) == 47.417
     with torch.no_grad():
         stages = method.encoder(torch.zeros(1, 1, 128, 128))  # type: ignore[operator]
@@ -137,7 +137,7 @@ def test_no_token_knows_its_position(block: nn.Module) -> None:
 
 
 def test_a_patch_becomes_a_token_and_an_image_is_normalised_as_a_whole() -> None:
-    embedding, images = PatchEmbedding(1, 4), random(2, 1, 128, 128)
+    embedding, images = PatchEmbedding(1, 4, 32), random(2, 1, 128, 128)
     tokens = embedding(images)
     weight, bias = embedding.embed.weight.flatten(1), embedding.embed.bias
     patches = images.unfold(2, 4, 4).unfold(3, 4, 4).reshape(2, 1024, 16)

@@ -26,7 +26,7 @@ LIGHT = "test_resnet"
 def small(seed: int = 0, **settings: Any) -> PaDiM:
     torch.manual_seed(seed)
     defaults: dict[str, Any] = {"backbone": LIGHT, "features": 8, "factor_bits": 32, "backbone_bits": 32}
-    return PaDiM(1, **(defaults | settings)).eval()
+    return PaDiM(1, 128, **(defaults | settings)).eval()
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def images(count: int, channels: int = 1, *, brains: bool = False) -> Tensor:
 
 def tiny(channels: int = 1, **settings: Any) -> PII:
     torch.manual_seed(0)
-    return PII(channels, width=4, factor=1, **settings).eval()
+    return PII(channels, 128, width=4, factor=1, **settings).eval()
 
 
 def patch(row: int, column: int, width: int, alpha: float = 0.4) -> Patches:
@@ -42,7 +42,7 @@ def patch(row: int, column: int, width: int, alpha: float = 0.4) -> Patches:
 
 
 def test_a_network_of_the_studys_width_codes_an_image_in_256_channels_of_16_pixels() -> None:
-    method, batch = PII(3).eval(), torch.zeros(1, 3, 128, 128)
+    method, batch = PII(3, 128).eval(), torch.zeros(1, 3, 128, 128)
     with torch.no_grad():
         code = method.encoder(batch)
         assert code.shape == (1, 256, 16, 16)
@@ -331,7 +331,7 @@ def test_the_anomalies_of_training_can_be_seen() -> None:
 
 def test_a_setting_that_it_has_not_is_refused() -> None:
     with pytest.raises(UsageError, match="depth"):
-        create("pii", 1, {"depth": 16})
+        create("pii", 1, 128, {"depth": 16})
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

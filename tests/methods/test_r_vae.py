@@ -30,7 +30,7 @@ every_kind = pytest.mark.parametrize("channels", [1, 3])
 def small(channels: int = 1, **settings: Any) -> RVAE:
     """Return a small r-VAE in evaluation mode whose norms do something."""
     torch.manual_seed(0)
-    method = RVAE(channels, **{**SMALL, "kl_weight": 0.1, **settings})
+    method = RVAE(channels, 128, **{**SMALL, "kl_weight": 0.1, **settings})
     for norm in method.modules():
         if isinstance(norm, nn.BatchNorm2d):
             assert isinstance(norm.running_mean, Tensor)
@@ -149,7 +149,7 @@ def test_the_map_is_what_was_changed() -> None:
     method, images = small(restoration_steps=3, dynamic_range=255.0), images_of()
     with torch.inference_mode():
         found = method.anomaly_map(images)
-    assert torch.equal(found, SSIMResidual(255.0)(images, restore(method, images)))
+    assert torch.equal(found, SSIMResidual(255.0, 128)(images, restore(method, images)))
 
 
 def test_no_gradient_is_kept() -> None:
@@ -161,7 +161,7 @@ def test_no_gradient_is_kept() -> None:
 
 @every_protocol
 def test_a_finished_vae_is_a_finished_r_vae(sampling: bool) -> None:
-    vae, method = VAE(1, **SMALL), RVAE(1, **SMALL, sample_at_test=sampling)
+    vae, method = VAE(1, 128, **SMALL), RVAE(1, 128, **SMALL, sample_at_test=sampling)
     missing, unexpected = method.load_state_dict(vae.state_dict(), strict=False)
     assert (missing, unexpected) == (["noises"] if sampling else [], [])
 
@@ -171,7 +171,7 @@ def test_the_same_seed_trains_the_same_vae(sampling: bool) -> None:
     losses = []
     for kind in (VAE, RVAE):
         torch.manual_seed(3)
-        method = kind(1, **SMALL, sample_at_test=sampling).train()
+        method = kind(1, 128, **SMALL, sample_at_test=sampling).train()
         losses.append(method.training_step(images_of())["loss"])
     assert torch.equal(*losses)
 
@@ -182,7 +182,7 @@ def test_the_same_seed_trains_the_same_vae(sampling: bool) -> None:
 )
 def test_the_network_has_the_studys_size(name: str, millions: float) -> None:
     recipe = load_recipe(ModelId.parse(f"r-vae-{name}"), Protocol.STUDY)
-    method = create(recipe.method, recipe.domain.modality.channels, recipe.settings)
+    method = create(recipe.method, recipe.domain.modality.channels, 128, recipe.settings)
     assert round(sum(parameter.numel() for parameter in method.parameters()) / 1e6, 3) == millions
 
 

@@ -22,7 +22,7 @@ WIDE = (256, 512, 1024)
 @pytest.fixture
 def method() -> RD:
     torch.manual_seed(0)
-    return RD(1, backbone=LIGHT).eval()
+    return RD(1, 128, backbone=LIGHT).eval()
 
 
 def images(count: int, channels: int = 1) -> Tensor:
@@ -249,4 +249,4 @@ def test_a_teacher_without_the_three_levels_and_settings_that_it_has_not_are_ref
     settings: dict[str, str | float], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        create("rd", 1, settings)
+        create("rd", 1, 128, settings)

@@ -25,7 +25,7 @@ def tiny(channels: int = 1, **settings: Any) -> VAE:
     With the statistics that a network starts with, what it draws hardly depends on the code.
     """
     torch.manual_seed(0)
-    method = VAE(channels, width=4, bottleneck=4, latent=8, **settings)
+    method = VAE(channels, 128, width=4, bottleneck=4, latent=8, **settings)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for tensor in method.state_dict().values():
@@ -80,7 +80,7 @@ def walk(network: nn.Module, features: Tensor) -> Tensor:
 
 def test_six_halvings_and_a_convolution_make_the_code_and_as_many_doublings_the_image() -> None:
     with torch.device("meta"):
-        method = VAE(1, width=16, bottleneck=64, latent=256)
+        method = VAE(1, 128, width=16, bottleneck=64, latent=256)
     sides = [
         (type(layer).__name__, layer.in_channels, layer.out_channels)
         for layer in (*layers(method.encoder), *layers(method.decoder))
@@ -204,7 +204,7 @@ def test_a_map_draws_nothing(sample_at_test: bool) -> None:
 
 def test_the_studys_test_time_noise_is_one_draw_that_is_stored() -> None:
     method, x = tiny(sample_at_test=True), images(2)
-    other = VAE(1, width=4, bottleneck=4, latent=8, sample_at_test=True).eval()
+    other = VAE(1, 128, width=4, bottleneck=4, latent=8, sample_at_test=True).eval()
     assert not torch.equal(method.noise, other.noise)
     with torch.no_grad():
         mean, log_variance = method.encode(x)
@@ -226,7 +226,7 @@ def test_one_noise_serves_every_image_and_is_one_number_for_each_latent_dimensio
 
 def test_the_stored_noise_is_standard_normal() -> None:
     torch.manual_seed(1)
-    noise = VAE(1, width=1, bottleneck=1, latent=20000).noise
+    noise = VAE(1, 128, width=1, bottleneck=1, latent=20000).noise
     assert abs(float(noise.mean())) < 0.03
     assert float(noise.std()) == pytest.approx(1, abs=0.02)
 
@@ -277,4 +277,4 @@ def test_both_switches_are_the_studys_alone(domain: str) -> None:
 
 def test_a_setting_that_it_has_not_is_refused() -> None:
     with pytest.raises(UsageError, match="depth"):
-        create("vae", 1, {"depth": 6})
+        create("vae", 1, 128, {"depth": 6})

@@ -60,7 +60,7 @@ def disturb(module: nn.Module) -> None:
 def test_reverse_distillation_is_anomalibs(anomalib: Any) -> None:
     parts = anomalib.reverse_distillation
     torch.manual_seed(0)
-    ours: Any = create("rd", 3, {"backbone": BACKBONE}).eval()
+    ours: Any = create("rd", 3, 128, {"backbone": BACKBONE}).eval()
     disturb(ours)
     theirs = parts.torch_model.ReverseDistillationModel(
         BACKBONE, (128, 128), LEVELS, parts.anomaly_map.AnomalyMapGenerationMode.ADD, pre_trained=False
@@ -87,7 +87,7 @@ def padims(anomalib: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     torch.manual_seed(0)
     # anomalib adds 0.01 to the diagonal of a covariance, and then 0.00001 more.
     settings: Any = {"backbone": "resnet18", "features": 40, "ridge": 0.01001, "factor_bits": 32, "backbone_bits": 32}
-    ours: Any = create("padim", 3, settings).eval()
+    ours: Any = create("padim", 3, 128, settings).eval()
     disturb(ours.backbone)
     theirs = anomalib.padim.torch_model.PadimModel("resnet18", LEVELS, pre_trained=False, n_features=40).eval()
     copy_in_order([ours.backbone.network], [theirs.feature_extractor.feature_extractor])
@@ -138,7 +138,7 @@ def cflows(anomalib: Any) -> tuple[Any, Any]:
     """Our CFLOW-AD and anomalib's with the same weights."""
     torch.manual_seed(0)
     # The study's own backbone mirrors borders; anomalib's, timm's, pads with zeros, and so does ours where asked.
-    ours: Any = create("cflow-ad", 3, {"backbone": "resnet18", "padding": "zeros", "condition": 32}).eval()
+    ours: Any = create("cflow-ad", 3, 128, {"backbone": "resnet18", "padding": "zeros", "condition": 32}).eval()
     disturb(ours)
     theirs = anomalib.cflow.torch_model.CflowModel("resnet18", LEVELS, pre_trained=False, condition_vector=32).eval()
     copy_in_order([ours.backbone.network], [theirs.encoder.feature_extractor])

@@ -19,7 +19,7 @@ def test_the_residual_is_one_minus_scikit_images_similarity(dynamic_range: float
     coarse = torch.rand(2, channels, 20, 20, generator=torch.Generator().manual_seed(0))
     x = F.interpolate(coarse, (128, 128), mode="bilinear")
     y = (x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    found = SSIMResidual(dynamic_range)(x, y).numpy()
+    found = SSIMResidual(dynamic_range, 128)(x, y).numpy()
     for number in range(2):
         _, similarity = structural_similarity(
             x[number].double().numpy(),

@@ -38,7 +38,7 @@ def images_of(count: int, channels: int = 3) -> Tensor:
 
 def plain(count: int, **changes: Any) -> View:
     """Return views that show the whole image as it is, but for some changes."""
-    view = draw_view(count, 0.2, seeded())
+    view = draw_view(count, 128, 0.2, seeded())
     nothing = torch.zeros(count, dtype=torch.bool)
     same: dict[str, Any] = {
         "corner": torch.zeros(count, 2, dtype=torch.int64),
@@ -74,7 +74,7 @@ def test_a_view_that_changes_nothing_is_the_image() -> None:
 
 def test_a_part_is_enlarged_as_torch_enlarges_it() -> None:
     images = images_of(20, 1)
-    view = draw_view(20, 0.1, seeded(3))
+    view = draw_view(20, 128, 0.1, seeded(3))
     found = apply_view(images, plain(20, corner=view.corner, size=view.size))
     for image, corner, size, shown in zip(images, view.corner.tolist(), view.size.tolist(), found, strict=True):
         part = image[None, :, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
@@ -84,7 +84,7 @@ def test_a_part_is_enlarged_as_torch_enlarges_it() -> None:
 
 @pytest.mark.parametrize("smallest", [0.2, 0.1])
 def test_parts_lie_within_the_image_and_have_the_areas_and_ratios_named(smallest: float) -> None:
-    view = draw_view(MANY, smallest, seeded())
+    view = draw_view(MANY, 128, smallest, seeded())
     assert (view.corner >= 0).all()
     assert (view.corner + view.size <= 128).all()
     height, width = view.size.double().unbind(1)
@@ -119,7 +119,7 @@ def test_a_hole_is_a_square_that_may_reach_over_the_border() -> None:
 
 
 def test_chances_and_sizes_are_those_of_the_study() -> None:
-    view = draw_view(MANY, 0.2, seeded())
+    view = draw_view(MANY, 128, 0.2, seeded())
     shares = [float(each.double().mean()) for each in (view.mirrored, view.jittered, view.grey)]
     assert shares == pytest.approx([0.5, 0.8, 0.2], abs=0.03)
     assert (int(view.hole.min()), int(view.hole.max())) == (1, 75)
@@ -137,7 +137,7 @@ def test_colours_change_only_where_they_are_said_to() -> None:
 def test_views_leave_their_images_alone() -> None:
     images = images_of(4)
     before = images.clone()
-    apply_view(apply_permutation(images, torch.arange(4)), draw_view(4, 0.2, seeded()))
+    apply_view(apply_permutation(images, torch.arange(4)), draw_view(4, 128, 0.2, seeded()))
     assert torch.equal(images, before)
 
 
@@ -171,14 +171,14 @@ def residual(channels: int = 1, **switches: Any) -> CCD:
     """Return the pre-training of timm's smallest residual network."""
     torch.manual_seed(3)
     network: nn.Module = importlib.import_module("timm").create_model("test_resnet", num_classes=0)
-    return CCD([network], lambda images: network(images.expand(-1, 3, -1, -1)), channels, **switches)
+    return CCD([network], lambda images: network(images.expand(-1, 3, -1, -1)), channels, 128, **switches)
 
 
 def variational(channels: int = 1, **switches: Any) -> CCD:
     """Return the pre-training of a small VAE's encoder, up to its code."""
     torch.manual_seed(3)
-    vae: Any = create("vae", channels, TINY_VAE)
-    return CCD([vae.encoder, vae.to_latent], vae.code, channels, **switches)
+    vae: Any = create("vae", channels, 128, TINY_VAE)
+    return CCD([vae.encoder, vae.to_latent], vae.code, channels, 128, **switches)
 
 
 def trained(learner: CCD, folder: Path, steps: int) -> list[float]:
@@ -260,7 +260,7 @@ def test_pixels_are_centred_as_often_as_said(centrings: int, lowest: float) -> N
 
 
 def test_wide_features_are_narrowed_first() -> None:
-    wide = CCD([nn.Conv2d(1, 16, 9, 8)], lambda images: F.avg_pool2d(images, 2).flatten(1), 1)
+    wide = CCD([nn.Conv2d(1, 16, 9, 8)], lambda images: F.avg_pool2d(images, 2).flatten(1), 1, 128)
     assert isinstance(wide.narrow, nn.Linear)
     assert (wide.narrow.in_features, wide.narrow.out_features) == (4096, 1024)
     assert isinstance(residual().narrow, nn.Identity)
@@ -268,6 +268,6 @@ def test_wide_features_are_narrowed_first() -> None:
 
 def test_looking_how_wide_features_are_changes_no_statistics() -> None:
     network: Any = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())
-    CCD([network], network.forward, 1)
+    CCD([network], network.forward, 1, 128)
     assert int(network[0].num_batches_tracked) == 0
     assert network.training

@@ -26,17 +26,17 @@ def random_images(*shape: int, seed: int = 0) -> Tensor:
 def backbone() -> FeatureBackbone:
     """A light backbone with random weights."""
     torch.manual_seed(0)
-    return FeatureBackbone(LIGHT)
+    return FeatureBackbone(LIGHT, 128)
 
 
 def test_random_weights_are_those_of_the_seed() -> None:
     torch.manual_seed(0)
-    first = FeatureBackbone(LIGHT)
+    first = FeatureBackbone(LIGHT, 128)
     origin = initialise([first.encoder], "random")
     torch.manual_seed(0)
-    assert initialise([FeatureBackbone(LIGHT).encoder], "random") == origin
+    assert initialise([FeatureBackbone(LIGHT, 128).encoder], "random") == origin
     torch.manual_seed(1)
-    assert initialise([FeatureBackbone(LIGHT).encoder], "random").sha256 != origin.sha256
+    assert initialise([FeatureBackbone(LIGHT, 128).encoder], "random").sha256 != origin.sha256
     assert (origin.backbone, origin.source, origin.name) == (LIGHT, "random", "")
 
 
@@ -50,7 +50,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_weights_come_from_a_file(weights: Path, backbone: FeatureBackbone) -> None:
-    first, second = FeatureBackbone(LIGHT), FeatureBackbone(LIGHT)
+    first, second = FeatureBackbone(LIGHT, 128), FeatureBackbone(LIGHT, 128)
     origin = initialise([first.encoder], str(weights))
     assert initialise([second.encoder], str(weights)) == origin
     assert (origin.source, origin.name) == ("file", "weights.safetensors")
@@ -65,11 +65,11 @@ def test_weights_come_from_a_file(weights: Path, backbone: FeatureBackbone) -> N
 def test_any_classifier_of_timm_fits_its_backbone(name: str, tmp_path: Path) -> None:
     classifier = timm.create_model(name, pretrained=False)
     safetensors.torch.save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
-    assert initialise([FeatureBackbone(name).encoder], str(tmp_path / "weights.safetensors")).source == "file"
+    assert initialise([FeatureBackbone(name, 128).encoder], str(tmp_path / "weights.safetensors")).source == "file"
 
 
 def test_the_weights_beside_the_project_fit(backbone_weights: Path) -> None:
-    origin = initialise([FeatureBackbone("mobilenetv2_100").encoder], str(backbone_weights))
+    origin = initialise([FeatureBackbone("mobilenetv2_100", 128).encoder], str(backbone_weights))
     assert (origin.backbone, origin.source, origin.name) == ("mobilenetv2_100", "file", backbone_weights.name)
 
 
@@ -190,7 +190,7 @@ def test_a_network_that_has_its_statistics_or_was_just_drawn_is_left_alone(learn
 
 def test_a_file_of_another_network_is_refused(weights: Path) -> None:
     with pytest.raises(IntegrityError, match="lacks"):
-        initialise([FeatureBackbone("test_efficientnet").encoder], str(weights))
+        initialise([FeatureBackbone("test_efficientnet", 128).encoder], str(weights))
 
 
 def test_tensors_of_another_shape_are_refused(weights: Path) -> None:
@@ -198,7 +198,7 @@ def test_tensors_of_another_shape_are_refused(weights: Path) -> None:
     tensors["conv1.0.weight"] = torch.zeros(1, 2, 3, 4)
     safetensors.torch.save_file(tensors, weights)
     with pytest.raises(IntegrityError, match=r"conv1\.0\.weight"):
-        initialise([FeatureBackbone(LIGHT).encoder], str(weights))
+        initialise([FeatureBackbone(LIGHT, 128).encoder], str(weights))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])

@@ -53,7 +53,7 @@ def test_interpolation_keeps_constants(align_corners: bool) -> None:
 
 def test_what_can_be_looked_up_is_not_stored() -> None:
     assert not Resize(8, 128, align_corners=True).state_dict()
-    assert not SSIMResidual(1.0).state_dict()
+    assert not SSIMResidual(1.0, 128).state_dict()
 
 
 def local_mean(image: Float64, window: int = 11, sigma: float = 1.5) -> Float64:
@@ -92,7 +92,7 @@ def test_ssim_is_the_printed_formula(dynamic_range: float, low: float) -> None:
             for first, second in zip(x.double().numpy(), y.double().numpy(), strict=True)
         ]
     )
-    found = SSIMResidual(dynamic_range)(x, y)
+    found = SSIMResidual(dynamic_range, 128)(x, y)
     assert found.dtype == torch.float32
     assert found.shape == (2, 1, 128, 128)
     assert found[:, 0].numpy() == pytest.approx(expected, rel=1e-5, abs=1e-7)
@@ -123,33 +123,33 @@ def test_a_shift_too_small_for_float32_is_still_seen() -> None:
     expected = one_minus_ssim(x[0, 0].double().numpy(), y[0, 0].double().numpy(), 255.0)
     inner = (slice(16, -16), slice(16, -16))
     assert expected[inner].max() < np.finfo(np.float32).eps, "else the plain formula could see it too"
-    assert SSIMResidual(255.0)(x, y)[0, 0].numpy()[inner] == pytest.approx(expected[inner], rel=0.02)
+    assert SSIMResidual(255.0, 128)(x, y)[0, 0].numpy()[inner] == pytest.approx(expected[inner], rel=0.02)
 
 
 def test_the_range_of_the_data_decides_how_different_images_are() -> None:
     black, grey = torch.zeros(1, 1, 128, 128), torch.full((1, 1, 128, 128), 0.5)
-    sound, study = SSIMResidual(1.0)(black, grey)[0, 0], SSIMResidual(255.0)(black, grey)[0, 0]
+    sound, study = SSIMResidual(1.0, 128)(black, grey)[0, 0], SSIMResidual(255.0, 128)(black, grey)[0, 0]
     assert sound.min() > 0.99
     assert study[64, 64].item() == pytest.approx(0.25 / (0.25 + 2.55**2), rel=1e-5)
 
 
 def test_an_image_does_not_differ_from_itself() -> None:
     images = random_images(2, 3, 128, 128)
-    assert SSIMResidual(1.0)(images, images).abs().max() < 1e-9
+    assert SSIMResidual(1.0, 128)(images, images).abs().max() < 1e-9
 
 
 def test_ssim_reaches_as_far_as_its_window() -> None:
     x = random_images(1, 1, 128, 128)
     y = x.clone()
     y[0, 0, 60, 70] += 0.5
-    touched = torch.nonzero(SSIMResidual(1.0)(x, y)[0, 0] > 1e-9)
+    touched = torch.nonzero(SSIMResidual(1.0, 128)(x, y)[0, 0] > 1e-9)
     assert touched.amin(dim=0).tolist() == [55, 65]
     assert touched.amax(dim=0).tolist() == [65, 75]
 
 
 def test_ssim_of_one_image_does_not_depend_on_its_neighbours() -> None:
     x, y = random_images(5, 3, 128, 128), random_images(5, 3, 128, 128, seed=1)
-    residual = SSIMResidual(1.0)
+    residual = SSIMResidual(1.0, 128)
     torch.testing.assert_close(residual(x[2:3], y[2:3]), residual(x, y)[2:3], rtol=0, atol=1e-7)
 
 
@@ -157,13 +157,13 @@ def test_ssim_of_one_image_does_not_depend_on_its_neighbours() -> None:
 def backbone() -> FeatureBackbone:
     """A light backbone with random weights."""
     torch.manual_seed(0)
-    return FeatureBackbone(LIGHT)
+    return FeatureBackbone(LIGHT, 128)
 
 
 @pytest.mark.parametrize("name", [LIGHT, "test_efficientnet", "mobilenetv2_100", "resnet18", "convnext_atto"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_levels_have_the_shapes_that_are_promised(name: str, channels: int) -> None:
-    backbone = FeatureBackbone(name)
+    backbone = FeatureBackbone(name, 128)
     levels = backbone(random_images(2, channels, 128, 128))
     assert [level.shape for level in levels] == [
         (2, width, side, side) for width, side in zip(backbone.channels, backbone.sides, strict=True)
@@ -172,7 +172,7 @@ def test_levels_have_the_shapes_that_are_promised(name: str, channels: int) -> N
 
 
 def test_wide_resnet_has_the_studys_levels() -> None:
-    assert FeatureBackbone("wide_resnet50_2").channels == (256, 512, 1024)
+    assert FeatureBackbone("wide_resnet50_2", 128).channels == (256, 512, 1024)
 
 
 def test_grey_is_repeated_to_three_channels(backbone: FeatureBackbone) -> None:
@@ -198,23 +198,23 @@ def test_a_gradient_passes_through_a_frozen_backbone(backbone: FeatureBackbone) 
 
 @pytest.mark.parametrize("strides", [(2, 4, 8), (8, 16, 32), (32,)])
 def test_levels_of_other_strides_can_be_asked_for(strides: tuple[int, ...]) -> None:
-    backbone = FeatureBackbone(LIGHT, strides)
+    backbone = FeatureBackbone(LIGHT, 128, strides)
     assert [level.shape[-1] for level in backbone(random_images(1, 1, 128, 128))] == [128 // s for s in strides]
 
 
 def test_what_only_deeper_levels_need_is_left_out() -> None:
-    parameters = FeatureBackbone("resnet18", (2, 4, 8)).parameters()
+    parameters = FeatureBackbone("resnet18", 128, (2, 4, 8)).parameters()
     assert sum(parameter.numel() for parameter in parameters) == 683_072
 
 
 @pytest.mark.parametrize("strides", [(4, 8, 64), (3,)])
 def test_a_stride_that_a_network_lacks_is_refused(strides: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=rf"strides \[2, 4, 8, 16, 32\].*{strides[-1]}"):
-        FeatureBackbone(LIGHT, strides)
+        FeatureBackbone(LIGHT, 128, strides)
 
 
 def test_a_backbone_that_adapts_learns_the_statistics_of_its_images_and_nothing_else() -> None:
-    backbone = FeatureBackbone(LIGHT, adapts=True)
+    backbone = FeatureBackbone(LIGHT, 128, adapts=True)
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     backbone.eval()(random_images(4, 3, 128, 128))
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
@@ -226,13 +226,13 @@ def test_a_backbone_that_adapts_learns_the_statistics_of_its_images_and_nothing_
 
 
 def test_only_batch_normalisation_adapts() -> None:
-    backbone = FeatureBackbone("convnext_atto", adapts=True).train()
+    backbone = FeatureBackbone("convnext_atto", 128, adapts=True).train()
     assert not any(module.training for module in backbone.modules()), "it has no batch normalisation"
 
 
 def test_reflection_is_what_torch_pads_with() -> None:
     torch.manual_seed(0)
-    backbone = FeatureBackbone("resnet18", (2,), padding="reflect")
+    backbone = FeatureBackbone("resnet18", 128, (2,), padding="reflect")
     images = random_images(2, 3, 128, 128)
     stem = backbone.network
     mirrored = F.conv2d(F.pad(images, (3, 3, 3, 3), mode="reflect"), stem.conv1.weight, stride=2)
@@ -240,7 +240,7 @@ def test_reflection_is_what_torch_pads_with() -> None:
 
 
 def test_padding_changes_borders_and_no_names() -> None:
-    zeros, reflect = FeatureBackbone(LIGHT), FeatureBackbone(LIGHT, padding="reflect")
+    zeros, reflect = FeatureBackbone(LIGHT, 128), FeatureBackbone(LIGHT, 128, padding="reflect")
     reflect.load_state_dict(zeros.state_dict())
     images = random_images(1, 1, 128, 128)
     difference = (zeros(images)[0] - reflect(images)[0]).abs()[0].amax(0)
@@ -258,24 +258,24 @@ def test_padding_changes_borders_and_no_names() -> None:
 )
 def test_padding_that_cannot_be_is_refused(name: str, padding: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        FeatureBackbone(name, padding=padding)
+        FeatureBackbone(name, 128, padding=padding)
 
 
 def test_a_wrong_name_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"Did you mean .*wide_resnet50_2"):
-        FeatureBackbone("wide_resnet_50_2")
+        FeatureBackbone("wide_resnet_50_2", 128)
 
 
 def test_a_name_near_to_nothing_gets_a_short_answer() -> None:
     with pytest.raises(UsageError) as caught:
-        FeatureBackbone("!!!")
+        FeatureBackbone("!!!", 128)
     assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "inception_v3", "swin_tiny_patch4_window7_224"])
 def test_a_network_without_the_three_levels_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=name):
-        FeatureBackbone(name)
+        FeatureBackbone(name, 128)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -60,7 +60,7 @@ def test_a_random_backbone_is_said_in_the_labels(store: Store, run: Path) -> Non
 
 def test_a_backbone_from_a_file_is_trained_on(store: Store, run: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
-    backbone = FeatureBackbone("test_resnet")
+    backbone = FeatureBackbone("test_resnet", 128)
     safetensors.torch.save_file(backbone.network.state_dict(), tmp_path / "teacher.safetensors")
     model = ModelId.parse("rd.test_resnet-phantom-t2")
     recipe = load_recipe(model, profile="quick", steps=2, batch_size=2)

@@ -28,7 +28,7 @@ class Detector(nn.Module):
     @classmethod
     def from_config(cls, config: Config) -> "Detector":
         """Return the untrained detector that a configuration describes, in evaluation mode."""
-        method = create(config.method, config.input.channels, config.settings)
+        method = create(config.method, config.input.channels, config.input.height, config.settings)
         detector = cls(method, centred=config.centred, foreground=config.foreground, score_rule=config.score_rule)
         return detector.eval()
 
@@ -37,7 +37,7 @@ class Detector(nn.Module):
         return image * 2 - 1 if self.centred else image
 
     def forward(self, image: Tensor) -> Prediction:
-        """Return the prediction for images (B, C, 128, 128) float32 in [0, 1]."""
+        """Return the prediction for images (B, C, H, W) float32 in [0, 1]."""
         pixels = self.pixels(image)
         anomaly_map = self.method.anomaly_map(pixels)
         highest = anomaly_map

@@ -36,8 +36,8 @@ class Prediction(NamedTuple):
 class Method(Learner):
     """What learns from healthy images and maps anomalies.
 
-    Args of every subclass: `channels`, 1 or 3, then the method's own settings by keyword, each with a default that is
-    the study's value for brain MRI.
+    Args of every subclass: `channels`, 1 or 3, and `side`, the height and width of images in pixels; then the method's
+    own settings by keyword, each with a default that is the study's value for brain MRI.
     """
 
     title: ClassVar[str]

@@ -23,7 +23,7 @@ from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.names import ModelId
 from upd_zoo.roster import foreign_methods, foreign_recipe, known_methods, package_of
-from upd_zoo.vocabulary import Domain, Pretrain, Protocol, ScoreRule
+from upd_zoo.vocabulary import STUDY_SIDE, Domain, Pretrain, Protocol, ScoreRule, Side, side_of
 
 _PRETRAINING = "ccd"
 FULL_PROFILE = "full"
@@ -35,6 +35,7 @@ class Recipe:
     """How one model is made.
 
     Attributes:
+        side: Height and width, in pixels, of the images that the model takes.
         settings: Arguments of the method's class.
         phases: What is minimised, by name; `main` alone where the method has no phases, nothing where it learns
             without gradients.
@@ -48,6 +49,7 @@ class Recipe:
     domain: Domain
     protocol: Protocol
     profile: str
+    side: Side
     settings: dict[str, Setting]
     phases: dict[str, Phase]
     batch_size: int
@@ -107,6 +109,7 @@ def load_recipe(
         domain=model.domain,
         protocol=protocol,
         profile=_named(profile, steps),
+        side=side_of(merged.get("side", STUDY_SIDE)),
         settings=settings,
         phases=_phases(model.method, merged, steps),
         batch_size=batch_size or merged["batch_size"],

@@ -72,12 +72,13 @@ def method_called(method: str) -> type[Method]:
     return methods[method]
 
 
-def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Method:
+def create(method: str, channels: int, side: int, settings: Mapping[str, Setting]) -> Method:
     """Return a new, untrained method.
 
     Args:
         method: Its id.
         channels: 1 or 3.
+        side: Height and width of the images in pixels.
         settings: Arguments of its class.
 
     Raises:
@@ -86,6 +87,6 @@ def create(method: str, channels: int, settings: Mapping[str, Setting]) -> Metho
     """
     kind = method_called(method)
     try:
-        return kind(channels, **settings)
+        return kind(channels, side, **settings)
     except TypeError as error:
         raise UsageError(f"{kind.title} cannot be made with {dict(settings)}: {error}") from error

@@ -140,7 +140,7 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) 
         pretrain=Pretrain.NONE,
         protocol=recipe.protocol,
         settings=recipe.settings,
-        input=PixelConvention(channels=modality.channels),
+        input=PixelConvention(channels=modality.channels, height=recipe.side, width=recipe.side),
         framing=modality.framing,
         centred=recipe.centred,
         foreground=modality.foreground,

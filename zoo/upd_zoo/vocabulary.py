@@ -14,11 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast, get_args
 
 from upd_zoo.errors import UsageError, closest
 
-IMAGE_SIZE: Final = 128
+Side = Literal[128, 192, 256]
+"""Height and width, in pixels, of the images of a model: multiples of 64, to which networks can halve them down."""
+STUDY_SIDE: Final = 128
+"""That of the study."""
+
+IMAGE_SIZE: Final = STUDY_SIDE
 """Height and width, in pixels, of the image that every detector takes."""
 
 
@@ -74,6 +79,18 @@ class Protocol(StrEnum):
 
 SCALES: Final = {Protocol.STUDY: Scale.MAXIMUM, Protocol.SOUND: Scale.ROBUST}
 """How the brain scans of a protocol's stores are scaled."""
+
+
+def side_of(pixels: int) -> Side:
+    """Return the side of an image that models can have.
+
+    Raises:
+        UsageError: No model has it.
+    """
+    if pixels in get_args(Side):
+        return cast("Side", pixels)
+    sides = ", ".join(map(str, get_args(Side)))
+    raise UsageError(f"no model takes images of {pixels} x {pixels} pixels", f"a side of {sides}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from upd_zoo.artefact.record import Fraction, Record, SafePath, Setting, Sha256
 from upd_zoo.errors import UsageError
-from upd_zoo.vocabulary import IMAGE_SIZE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule
+from upd_zoo.vocabulary import STUDY_SIDE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule, Side
 
 CARD: Final = "README.md"
 CONFIG: Final = "config.json"
@@ -47,10 +47,16 @@ class PixelConvention(Record):
     """What every format of the model takes: float32 of shape (B, channels, height, width) within [minimum, maximum]."""
 
     channels: Literal[1, 3]
-    height: Literal[128] = IMAGE_SIZE
-    width: Literal[128] = IMAGE_SIZE
+    height: Side = STUDY_SIDE
+    width: Side = STUDY_SIDE
     minimum: Literal[0] = 0
     maximum: Literal[1] = 1
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Self:
+        if self.height != self.width:
+            raise ValueError(f"an image of {self.height} x {self.width} pixels is no square")
+        return self
 
 
 class WeightsOrigin(Record):

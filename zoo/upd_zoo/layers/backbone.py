@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from upd_zoo.errors import OfflineError, UsageError, closest
 from upd_zoo.layers.encoder import Encoder
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 STRIDES = (4, 8, 16)
 """Strides of the levels that most of the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
@@ -105,6 +104,7 @@ class FeatureBackbone(nn.Module):
 
     Args:
         name: timm name of the network.
+        side: Height and width of the images in pixels.
         strides: Strides of the levels, ascending powers of 2; what only deeper levels need is left out of the network.
         adapts: Whether batch normalisation follows the mode of the method. In training it then uses the statistics of
             the batch and re-estimates its running ones on the target domain; everything else, and without this all,
@@ -116,7 +116,7 @@ class FeatureBackbone(nn.Module):
     """
 
     def __init__(
-        self, name: str, strides: Sequence[int] = STRIDES, *, adapts: bool = False, padding: str = "zeros"
+        self, name: str, side: int, strides: Sequence[int] = STRIDES, *, adapts: bool = False, padding: str = "zeros"
     ) -> None:
         super().__init__()
         _check_name(name)
@@ -124,25 +124,25 @@ class FeatureBackbone(nn.Module):
         levels = _levels(name, self.strides)
         self.network = _timm().create_model(name, features_only=True, pretrained=False, out_indices=levels)
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
-        self.sides: tuple[int, ...] = tuple(IMAGE_SIZE // stride for stride in self.strides)
+        self.sides: tuple[int, ...] = tuple(side // stride for stride in self.strides)
         self.requires_grad_(False)
         self.eval()
         _pad(self, padding)
-        self._check_levels()
+        self._check_levels(side)
 
     @property
     def encoder(self) -> Encoder:
         """What of it may start from weights learnt beforehand."""
         return TimmEncoder(self.name, {"": self.network}, None)
 
-    def _check_levels(self) -> None:
+    def _check_levels(self, side: int) -> None:
         """Refuse networks whose levels are not maps of the sides that their strides promise."""
         try:
             with torch.no_grad():
-                found = [tuple(level.shape[1:]) for level in self(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))]
+                found = [tuple(level.shape[1:]) for level in self(torch.zeros(1, 3, side, side))]
         except (AssertionError, RuntimeError) as error:
-            raise UsageError(f"{self.name} cannot take images of {IMAGE_SIZE} pixels: {error}") from error
-        expected = [(channels, side, side) for channels, side in zip(self.channels, self.sides, strict=True)]
+            raise UsageError(f"{self.name} cannot take images of {side} pixels: {error}") from error
+        expected = [(channels, level, level) for channels, level in zip(self.channels, self.sides, strict=True)]
         if found != expected:
             raise UsageError(f"the levels of {self.name} have shapes {found}", f"shapes {expected}")
 

@@ -23,7 +23,7 @@ class Encoder:
     Attributes:
         name: What the weights are called: the method's id, or timm's name of the network.
         parts: Its modules, by what comes before the names of their tensors in a file.
-        describe: Images (B, 1 or 3, 128, 128) as the method takes them -> features (B, D), through all parts; None
+        describe: Images (B, 1 or 3, H, W) as the method takes them -> features (B, D), through all parts; None
             where these are but the levels that a method reads of a whole network.
     """
 

@@ -25,7 +25,7 @@ def unfold(network: nn.Module, look: Callable[[Tensor], Any], images: Tensor) ->
     Args:
         network: Changed in place.
         look: Images -> anything, through the network.
-        images: (B, 1 or 3, 128, 128) float32 as the network takes them.
+        images: (B, 1 or 3, H, W) float32 as the network takes them.
 
     Returns:
         Whether any was folded. One whose weights were just drawn has no bias, and is not.

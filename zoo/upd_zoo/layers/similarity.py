@@ -15,8 +15,6 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from upd_zoo.vocabulary import IMAGE_SIZE
-
 
 class Dissimilarity(nn.Module):
     """1 − SSIM at every pixel of every channel, in [0, 2]; higher where two batches of maps differ more.
@@ -70,7 +68,7 @@ class SSIMResidual(Dissimilarity):
         sigma: Standard deviation of the window in pixels.
     """
 
-    def __init__(self, dynamic_range: float, side: int = IMAGE_SIZE, window: int = 11, sigma: float = 1.5) -> None:
+    def __init__(self, dynamic_range: float, side: int, window: int = 11, sigma: float = 1.5) -> None:
         super().__init__(dynamic_range, side, window, sigma)
 
     @override

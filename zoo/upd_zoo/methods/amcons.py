@@ -33,12 +33,8 @@ from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _STAGES = 4
-_ATTENDED_SIDE = IMAGE_SIZE // 2
-"""Side of the first stage, after the stem's halving."""
-_CODE_SIDE = _ATTENDED_SIDE // 2 ** (_STAGES - 1)
 _EPSILON = 1e-12
 
 
@@ -93,14 +89,14 @@ def _stages(width: int) -> nn.ModuleList:
     return stages
 
 
-def _decoder(width: int, latent: int, channels: int) -> nn.Sequential:
+def _decoder(width: int, side: int, latent: int, channels: int) -> nn.Sequential:
     widths = [4 * width // 2**level for level in range(_STAGES + 1)]
     doublings = [
         nn.Sequential(ResidualBlock(i, o, "up", bias=True), ResidualBlock(o, o, bias=True)) for i, o in pairwise(widths)
     ]
     return nn.Sequential(
-        nn.Linear(latent, widths[0] * _CODE_SIDE**2),
-        nn.Unflatten(1, (widths[0], _CODE_SIDE, _CODE_SIDE)),
+        nn.Linear(latent, widths[0] * side**2),
+        nn.Unflatten(1, (widths[0], side, side)),
         *doublings,
         nn.Conv2d(widths[-1], channels, 3, padding=1),
     )
@@ -126,6 +122,7 @@ class AMCons(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         width: Channels of the first residual stage; doubled from stage to stage.
         latent: Dimensions of z.
         kl_weight: w, weight of the Kullback-Leibler term.
@@ -140,6 +137,7 @@ class AMCons(Method):
     def __init__(
         self,
         channels: int,
+        side: int,
         *,
         width: int = 64,
         latent: int = 32,
@@ -153,18 +151,19 @@ class AMCons(Method):
         self.maximise_entropy, self.inside_foreground = maximise_entropy, inside_foreground
         self.stem = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.stages = _stages(width)
-        code = 2 ** (_STAGES - 1) * width * _CODE_SIDE**2
+        code_side = side // 2**_STAGES  # the stem halves, and every stage but the first
+        code = 2 ** (_STAGES - 1) * width * code_side**2
         self.to_mean, self.to_log_variance = nn.Linear(code, latent), nn.Linear(code, latent)
-        self.decoder = _decoder(width, latent, channels)
-        self.upsample = Resize(_ATTENDED_SIDE, IMAGE_SIZE, align_corners=True)
+        self.decoder = _decoder(width, code_side, latent, channels)
+        self.upsample = Resize(side // 2, side, align_corners=True)
 
     def first_stage(self, images: Tensor) -> Tensor:
-        """Return the output (B, width, 64, 64) of the first residual stage for images (B, C, 128, 128)."""
+        """Return the output (B, width, H / 2, W / 2) of the first residual stage for images (B, C, H, W)."""
         features: Tensor = self.stages[0](self.stem(images.expand(-1, 3, -1, -1)))
         return features
 
     def deepen(self, features: Tensor) -> Tensor:
-        """Return the last stage's output, (B, 8 * width * 8 * 8), of the first's."""
+        """Return the last stage's output, (B, 8 * width * H * W / 256), of the first's."""
         for stage in self.stages[1:]:
             features = stage(features)
         return features.flatten(1)
@@ -180,7 +179,7 @@ class AMCons(Method):
         return (Encoder(self.id, parts, lambda images: self.deepen(self.first_stage(images))),)
 
     def attention(self, features: Tensor) -> Tensor:
-        """Return a (B, 1, 128, 128) of the first stage's output; not negative."""
+        """Return a (B, 1, H, W) of the first stage's output; not negative."""
         attention: Tensor = self.upsample(features.mean(1, keepdim=True))
         return attention
 
@@ -197,7 +196,7 @@ class AMCons(Method):
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "entropy": evenness}
 
     def evenness(self, images: Tensor, features: Tensor) -> Tensor:
-        """Return the mean entropy of the activations of images (B, C, 128, 128), given their first stage."""
+        """Return the mean entropy of the activations of images (B, C, H, W), given their first stage."""
         inside = above_minimum(images)
         inside = inside if self.inside_foreground else torch.ones_like(inside)
         return entropy(self.attention(features), inside).mean()

@@ -43,7 +43,6 @@ from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from upd_zoo.fitting.batches import Batches
@@ -165,6 +164,7 @@ class CFlowAD(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         backbone: timm name of the network that describes positions.
         strides: Strides of the levels.
         padding: Of the backbone: `reflect`, as its own ResNet has it, or `zeros`.
@@ -185,6 +185,7 @@ class CFlowAD(Method):
     def __init__(
         self,
         channels: int,  # noqa: ARG002 - the backbone takes 1 or 3
+        side: int,
         *,
         backbone: str = "wide_resnet50_2",
         strides: Sequence[int] = STRIDES,
@@ -198,12 +199,12 @@ class CFlowAD(Method):
         if not strides:
             raise UsageError("no strides describe nothing", f"at least one, such as {STRIDES}")
         self.first_batch_maximum, self.inside_foreground = first_batch_maximum, inside_foreground
-        self.backbone = FeatureBackbone(backbone, strides, padding=padding)
+        self.backbone = FeatureBackbone(backbone, side, strides, padding=padding)
         self.decoders = nn.ModuleList(
-            Decoder(width, side, condition, blocks)
-            for width, side in zip(self.backbone.channels, self.backbone.sides, strict=True)
+            Decoder(width, level, condition, blocks)
+            for width, level in zip(self.backbone.channels, self.backbone.sides, strict=True)
         )
-        self.upsample = nn.ModuleList(Resize(side, IMAGE_SIZE, align_corners=True) for side in self.backbone.sides)
+        self.upsample = nn.ModuleList(Resize(level, side, align_corners=True) for level in self.backbone.sides)
         self.register_buffer("maxima", torch.zeros(len(self.decoders)))
 
     @override
@@ -211,7 +212,7 @@ class CFlowAD(Method):
         return (self.backbone.encoder,)
 
     def log_likelihoods(self, images: Tensor) -> list[Tensor]:
-        """Return ℓ (B, positions) of each level of images (B, C, 128, 128)."""
+        """Return ℓ (B, positions) of each level of images (B, C, H, W)."""
         return [decoder(level) for decoder, level in zip(self.decoders, self.backbone(images), strict=True)]
 
     @override
@@ -236,8 +237,8 @@ class CFlowAD(Method):
         """Return the largest ℓ of each level (levels,), -inf where a batch shows no tissue."""
         inside = above_minimum(images) if self.inside_foreground else torch.ones_like(images[:, :1])
         maxima = []
-        for side, log_likelihood in zip(self.backbone.sides, self.log_likelihoods(images), strict=True):
-            tissue = F.avg_pool2d(inside.float(), IMAGE_SIZE // side).flatten(1)
+        for stride, log_likelihood in zip(self.backbone.strides, self.log_likelihoods(images), strict=True):
+            tissue = F.avg_pool2d(inside.float(), stride).flatten(1)
             maxima.append(log_likelihood.where(tissue >= 0.5, -math.inf).max())
         return torch.stack(maxima)
 

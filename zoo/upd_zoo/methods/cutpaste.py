@@ -46,7 +46,7 @@ from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import EXACT_BITS, ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import interpolation_matrix
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
+from upd_zoo.vocabulary import STUDY_SIDE
 
 if TYPE_CHECKING:
     from upd_zoo.fitting.batches import Batches
@@ -57,7 +57,7 @@ _AREA = (0.02, 0.15)
 _NARROW, _WIDE = (0.3, 1.0), (1.0, 3.3)
 """Width over height of rectangles; a coin decides between the two."""
 _SCAR_WIDTH, _SCAR_LENGTH = (1, 8), (5, 13)
-"""Pixels, in images and crops alike: the original's at half its resolution."""
+"""Pixels of 128, in images and crops alike: the original's at half its resolution."""
 _SCAR_ANGLE = math.radians(45)
 _JITTER = (0.1, 0.1, 0.1, 0.1)
 """Largest changes of brightness, contrast, saturation and hue."""
@@ -96,15 +96,16 @@ class Damage(NamedTuple):
     scar: Patch
 
 
-def draw_damage(count: int, crop: int, generator: Generator | None = None) -> Damage:
+def draw_damage(count: int, side: int, crop: int, generator: Generator | None = None) -> Damage:
     """Draw the views of `count` images, crops of `crop` pixels; the record lies on the CPU.
 
     Args:
         count: B, number of images.
-        crop: Side of the views in pixels; 128 for whole images.
+        side: Their height and width in pixels.
+        crop: Side of the views in pixels; that of the images where they are shown whole.
         generator: On the CPU; torch's own where it is None.
     """
-    return _damage(torch.rand(count, 2 + 2 * _PATCH_NUMBERS, generator=generator, dtype=torch.float64), crop)
+    return _damage(torch.rand(count, 2 + 2 * _PATCH_NUMBERS, generator=generator, dtype=torch.float64), side, crop)
 
 
 def recall_damage(images: Tensor, crop: int) -> Damage:
@@ -113,13 +114,14 @@ def recall_damage(images: Tensor, crop: int) -> Damage:
     numbers = [
         torch.rand(2 + 2 * _PATCH_NUMBERS, generator=Generator().manual_seed(row), dtype=torch.float64) for row in rows
     ]
-    return _damage(torch.stack(numbers), crop)
+    return _damage(torch.stack(numbers), images.shape[-1], crop)
 
 
-def _damage(numbers: Tensor, crop: int) -> Damage:
-    """Return views of crops, made of numbers (B, 32) in [0, 1)."""
+def _damage(numbers: Tensor, side: int, crop: int) -> Damage:
+    """Return views of crops of images of `side` pixels, made of numbers (B, 32) in [0, 1)."""
     corner, cut, scar = numbers.tensor_split([2, 2 + _PATCH_NUMBERS], dim=1)  # (B, 2), (B, 15), (B, 15)
-    return Damage(_place(corner, corner.new_tensor(crop), IMAGE_SIZE), _cut(cut, crop), _scar(scar, crop))
+    corner = _place(corner, corner.new_tensor(crop), side)
+    return Damage(corner, _cut(cut, crop), _scar(scar, crop, side / STUDY_SIDE))
 
 
 def _cut(numbers: Tensor, side: int) -> Patch:
@@ -133,11 +135,13 @@ def _cut(numbers: Tensor, side: int) -> Patch:
     return Patch(size.long(), source, target, torch.zeros_like(area), jitter_of(jitter, _JITTER))
 
 
-def _scar(numbers: Tensor, side: int) -> Patch:
-    """Return strips moved and rotated within views of `side` pixels."""
+def _scar(numbers: Tensor, side: int, scale: float) -> Patch:
+    """Return strips moved and rotated within views of `side` pixels, `scale` times as large as the study's."""
     shape, places, jitter = numbers.tensor_split([3, 7], dim=1)
     length, width, angle = shape.unbind(1)  # (B,) each
-    size = torch.stack((_whole(length, _SCAR_LENGTH), _whole(width, _SCAR_WIDTH)), dim=1)  # (B, 2)
+    limits = [[round(scale * limit) for limit in limits] for limits in (_SCAR_LENGTH, _SCAR_WIDTH)]
+    extents = [_whole(numbers, *ends) for numbers, ends in zip((length, width), limits, strict=True)]
+    size = torch.stack(extents, dim=1)  # (B, 2)
     angle = _between(angle, (-_SCAR_ANGLE, _SCAR_ANGLE))
     source, target = places.chunk(2, dim=1)
     target = _place(target, rotated_box(size, angle), side)
@@ -148,9 +152,9 @@ def _between(numbers: Tensor, limits: tuple[float, float]) -> Tensor:
     return limits[0] + numbers * (limits[1] - limits[0])
 
 
-def _whole(numbers: Tensor, limits: tuple[int, int]) -> Tensor:
+def _whole(numbers: Tensor, lowest: int, highest: int) -> Tensor:
     """Return whole numbers, both limits among them."""
-    return (limits[0] + numbers * (limits[1] - limits[0] + 1)).long()
+    return (lowest + numbers * (highest - lowest + 1)).long()
 
 
 def _place(numbers: Tensor, extent: Tensor, side: int) -> Tensor:
@@ -242,6 +246,7 @@ class Windows(nn.Module):
     """Square windows of an image, and the map that numbers of theirs make.
 
     Args:
+        image: Side of the image in pixels.
         window: Side of a window in pixels.
         stride: Pixels from one window to the next.
         at_centres: Whether a number lies at the centre of its window, and the outermost ones reach to the border; else
@@ -251,26 +256,26 @@ class Windows(nn.Module):
     places: Tensor
     matrix: Tensor
 
-    def __init__(self, window: int, stride: int, *, at_centres: bool) -> None:
+    def __init__(self, image: int, window: int, stride: int, *, at_centres: bool) -> None:
         super().__init__()
-        first = torch.arange(0, IMAGE_SIZE - window + 1, stride)
+        first = torch.arange(0, image - window + 1, stride)
         self.window, self.side = window, len(first)
         matrix = (
-            _placement(first + (window - 1) / 2, IMAGE_SIZE)
+            _placement(first + (window - 1) / 2, image)
             if at_centres
-            else interpolation_matrix(self.side, IMAGE_SIZE, align_corners=False)
+            else interpolation_matrix(self.side, image, align_corners=False)
         )
         self.register_buffer("places", (first[:, None] + torch.arange(window)).flatten(), False)
         self.register_buffer("matrix", matrix, False)
 
     def cut(self, images: Tensor) -> Tensor:
-        """Return the windows (B * side², C, window, window) of images (B, C, 128, 128), row by row."""
+        """Return the windows (B * side², C, window, window) of images (B, C, H, W), row by row."""
         windows = images.index_select(2, self.places).index_select(3, self.places)  # (B, C, n·w, n·w)
         windows = windows.reshape(-1, images.shape[1], self.side, self.window, self.side, self.window)
         return windows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # (B, n, n, C, w, w) first
 
     def draw(self, numbers: Tensor) -> Tensor:
-        """Return the map (B, 1, 128, 128) of numbers (B, side²)."""
+        """Return the map (B, 1, H, W) of numbers (B, side²)."""
         return self.matrix @ numbers.reshape(-1, 1, self.side, self.side) @ self.matrix.T
 
 
@@ -287,13 +292,14 @@ class CutPaste(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         network: timm name of both residual networks.
         head_depth: Hidden layers of the heads.
         head_width: Features of a hidden layer.
         projection: Features below the last layer.
-        crop: Side in pixels of the crops that the second network learns from.
-        window: Side in pixels of the windows that it looks through.
-        stride: Pixels from one window to the next.
+        crop: Side of the crops that the second network learns from, in pixels of an image of 128 as the next two are.
+        window: Side of the windows that it looks through.
+        stride: From one window to the next.
         align: Whether each window has a density of its own; else all share one.
         share: Which part of the training images, from the first, the densities of windows are taken from, in (0, 1].
         factor_bits: In how many bits a number of their whitening factors is stored, 16 or 32.
@@ -311,6 +317,7 @@ class CutPaste(Method):
     def __init__(
         self,
         channels: int,  # noqa: ARG002 - the networks take 1 or 3
+        side: int,
         *,
         network: str = "resnet18",
         head_depth: int = 8,
@@ -328,14 +335,15 @@ class CutPaste(Method):
     ) -> None:
         super().__init__()
         for what, pixels in {"crops": crop, "windows": window}.items():
-            if not 0 < pixels <= IMAGE_SIZE:
-                raise UsageError(f"{what} of {pixels} pixels do not fit into an image", f"1 to {IMAGE_SIZE}")
+            if not 0 < pixels <= STUDY_SIDE:
+                raise UsageError(f"{what} of {pixels} pixels do not fit into an image", f"1 to {STUDY_SIDE}")
         if not 0 < share <= 1:
             raise UsageError(f"{share} is no share of the images", "a number above 0, at most 1")
-        self.crop, self.share, self.static, self.centred = crop, share, static, centred
+        crop, window, stride = (pixels * side // STUDY_SIDE for pixels in (crop, window, stride))
+        self.side, self.crop, self.share, self.static, self.centred = side, crop, share, static, centred
         self.image = Classifier(network, head_depth, head_width, projection)
         self.pixel = Classifier(network, head_depth, head_width, projection)
-        self.windows = Windows(window, stride, at_centres=place_at_centres)
+        self.windows = Windows(side, window, stride, at_centres=place_at_centres)
         self.image_density = Gaussian(1, self.image.features, bits=EXACT_BITS)
         self.densities = self.windows.side**2 if align else 1
         self.pixel_density = Gaussian(self.densities, self.pixel.features, bits=factor_bits)
@@ -358,8 +366,8 @@ class CutPaste(Method):
         self.pixel_density.fit(seen)
 
     def views(self, images: Tensor, crop: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the views (B, C, crop, crop) of images (B, C, 128, 128), in their range, untouched ones first."""
-        damage = recall_damage(images, crop) if self.static else draw_damage(len(images), crop)
+        """Return the views (B, C, crop, crop) of images (B, C, H, W), in their range, untouched ones first."""
+        damage = recall_damage(images, crop) if self.static else draw_damage(len(images), self.side, crop)
         if not self.centred:
             return apply_damage(images, damage, crop)
         untouched, cut, scar = apply_damage((images + 1) / 2, damage, crop)
@@ -367,7 +375,7 @@ class CutPaste(Method):
 
     def image_step(self, images: Tensor) -> dict[str, Tensor]:
         """Return the loss of the network of whole images."""
-        return {"loss": _cross_entropy(self.image, self.views(images, IMAGE_SIZE))}
+        return {"loss": _cross_entropy(self.image, self.views(images, self.side))}
 
     def pixel_step(self, images: Tensor) -> dict[str, Tensor]:
         """Return the loss of the network of crops."""
@@ -379,7 +387,7 @@ class CutPaste(Method):
         return {"loss": image + pixel, "image": image, "pixel": pixel}
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Return the features (B, 1, D) of images (B, C, 128, 128)."""
+        """Return the features (B, 1, D) of images (B, C, H, W)."""
         return self.image.embed(images).unsqueeze(1)
 
     def embed_windows(self, images: Tensor) -> Tensor:
@@ -399,7 +407,7 @@ class CutPaste(Method):
 
     @override
     def synthetic(self, images: Tensor) -> dict[str, Tensor]:
-        _, cut, scar = self.views(images, IMAGE_SIZE)
+        _, cut, scar = self.views(images, self.side)
         return {"cut-paste": cut, "scar": scar}
 
 

@@ -32,7 +32,6 @@ from upd_zoo.layers.foreground import above_minimum
 from upd_zoo.layers.resize import Resize
 from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _EPSILON = 1e-5
 """Added to the standard deviation of a filter."""
@@ -175,6 +174,7 @@ class DAE(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         width: Channels of the first level of the U-Net; doubled from level to level.
         depth: Levels of the U-Net.
         noise_side: Side of the coarse noise in pixels.
@@ -191,6 +191,7 @@ class DAE(Method):
     def __init__(
         self,
         channels: int,
+        side: int,
         *,
         width: int = 64,
         depth: int = 4,
@@ -205,11 +206,11 @@ class DAE(Method):
         self.noise_side, self.noise_std, self.noise_mean = noise_side, noise_std, noise_mean
         self.shared_shift, self.inside_foreground = shared_shift, inside_foreground
         self.network = UNet(3, channels, width, depth)
-        self.upsample = Resize(noise_side, IMAGE_SIZE, align_corners=True)
-        self.residual = SSIMResidual(dynamic_range)
+        self.upsample = Resize(noise_side, side, align_corners=True)
+        self.residual = SSIMResidual(dynamic_range, side)
 
     def corrupt(self, images: Tensor) -> Tensor:
-        """Return images (B, C, 128, 128) with new noise."""
+        """Return images (B, C, H, W) with new noise."""
         noise = draw_noise(images, self.noise_side, self.noise_mean, self.noise_std, shared_shift=self.shared_shift)
         return apply_noise(images, noise, self.upsample, inside_foreground=self.inside_foreground)
 
@@ -218,7 +219,7 @@ class DAE(Method):
         return (Encoder(self.id, {"down": self.network.down}, self.describe),)
 
     def describe(self, images: Tensor) -> Tensor:
-        """Return the deepest level of the network, flattened, of images (B, C, 128, 128)."""
+        """Return the deepest level of the network, flattened, of images (B, C, H, W)."""
         return self.network.encode(images.expand(-1, 3, -1, -1))[-1].flatten(1)
 
     @override

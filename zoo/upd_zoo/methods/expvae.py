@@ -40,14 +40,13 @@ from upd_zoo.errors import UsageError
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from upd_zoo.fitting.batches import Batches
     from upd_zoo.fitting.trainer import Trainer
 
-_SIDE = IMAGE_SIZE // 4
-"""Side of the attended layer, after two halvings."""
+_STRIDE = 4
+"""Of the attended layer, after two halvings."""
 _LEAST_RMS = 1e-5
 _CHOICES = {"reduction": ("sum", "mean"), "target": ("sum_mu", "kl"), "rms": ("image", "training")}
 
@@ -68,13 +67,13 @@ def _exactly(convolution: nn.Conv2d, images: Tensor) -> Tensor:
     return product.reshape(-1, convolution.out_channels, images.shape[2] // 2, images.shape[3] // 2)
 
 
-def _decoder(width: int, hidden: int, latent: int) -> nn.Sequential:
+def _decoder(width: int, side: int, hidden: int, latent: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(latent, hidden),
         nn.ReLU(),
-        nn.Linear(hidden, 2 * width * _SIDE**2),
+        nn.Linear(hidden, 2 * width * side**2),
         nn.ReLU(),
-        nn.Unflatten(1, (2 * width, _SIDE, _SIDE)),
+        nn.Unflatten(1, (2 * width, side, side)),
         nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
         nn.ReLU(),
         nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1),
@@ -89,6 +88,7 @@ class ExpVAE(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         width: Channels after the first convolution; the second doubles them.
         hidden: Width of the dense layer between the convolutions and the code.
         latent: Dimensions of z.
@@ -108,6 +108,7 @@ class ExpVAE(Method):
     def __init__(
         self,
         channels: int,
+        side: int,
         *,
         width: int = 64,
         hidden: int = 1024,
@@ -128,16 +129,17 @@ class ExpVAE(Method):
             target,
             rms,
         )
+        attended = side // _STRIDE
         self.encoder = _encoder(width)
-        self.dense = nn.Linear(2 * width * _SIDE**2, hidden)
+        self.dense = nn.Linear(2 * width * attended**2, hidden)
         self.to_mean = nn.Linear(hidden, latent)
         self.to_log_variance = nn.Linear(hidden, latent)
-        self.decoder = _decoder(width, hidden, latent)
-        self.upsample = Resize(_SIDE, IMAGE_SIZE, align_corners=False)
+        self.decoder = _decoder(width, attended, hidden, latent)
+        self.upsample = Resize(attended, side, align_corners=False)
         self.register_buffer("training_rms", torch.ones(()))
 
     def activation(self, images: Tensor) -> Tensor:
-        """Return A, the attended layer (B, 2 * width, 32, 32) before its rectifier, of images (B, C, 128, 128)."""
+        """Return A, the attended layer (B, 2 * width, H / 4, W / 4) before its rectifier, of images (B, C, H, W)."""
         activation: Tensor = self.encoder(images.expand(-1, 3, -1, -1))
         return activation
 
@@ -155,7 +157,7 @@ class ExpVAE(Method):
         return hidden, self.to_mean(code), self.to_log_variance(code)
 
     def describe(self, images: Tensor) -> Tensor:
-        """Return h (B, hidden), rectified, of images (B, C, 128, 128)."""
+        """Return h (B, hidden), rectified, of images (B, C, H, W)."""
         return F.relu(self.dense(F.relu(self.activation(images)).flatten(1)))
 
     @override
@@ -188,14 +190,14 @@ class ExpVAE(Method):
         return self.gradient(activation).square().mean((1, 2, 3))
 
     def gradient(self, activation: Tensor) -> Tensor:
-        """Return G = ∂s/∂A, of the shape of A (B, 2 * width, 32, 32)."""
+        """Return G = ∂s/∂A, of the shape of A (B, 2 * width, H / 4, W / 4)."""
         hidden, mean, log_variance = self.encode(activation)
         if self.target == "sum_mu":
             towards_code = self.to_mean.weight.sum(0)  # (hidden)
         else:
             towards_variance = (log_variance.exp() - 1) / 2
             towards_code = mean @ self.to_mean.weight + towards_variance @ self.to_log_variance.weight  # (B, hidden)
-        towards_layer = torch.where(hidden > 0, towards_code, 0.0) @ self.dense.weight  # (B, 2 * width * 32 * 32)
+        towards_layer = torch.where(hidden > 0, towards_code, 0.0) @ self.dense.weight  # (B, 2 * width * H * W / 16)
         return torch.where(activation > 0, towards_layer.view(activation.shape), 0.0)
 
     @override

@@ -44,14 +44,13 @@ from upd_zoo.fitting.learner import Turn
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from upd_zoo.fitting.batches import Batches
     from upd_zoo.fitting.trainer import Trainer
 
-_SIDE = 4
-"""Pixels of the smallest maps, five halvings below 128."""
+_HALVINGS = 5
+"""From images to the smallest maps: from 128 px to 4 px."""
 
 
 class UpsampledConvolution(nn.Conv2d):
@@ -131,42 +130,46 @@ class Critic(nn.Module):
 
     Args:
         channels: Channels of the images.
-        widths: Channels at each side, from 128 px to 4 px.
+        side: Their height and width in pixels.
+        widths: Channels at each side, from that of the images to the smallest.
     """
 
-    def __init__(self, channels: int, widths: list[int]) -> None:
+    def __init__(self, channels: int, side: int, widths: list[int]) -> None:
         super().__init__()
-        self.features = _halvings(channels, widths, lambda width, side: nn.LayerNorm([width, side, side]))
-        self.answer = nn.Linear(widths[-1] * _SIDE**2, 1)
+        self.features = _halvings(channels, side, widths, lambda width, side: nn.LayerNorm([width, side, side]))
+        self.answer = nn.Linear(widths[-1] * (side >> _HALVINGS) ** 2, 1)
         # Only differences of answers and of features are ever read: these biases cancel, and stay at 0 in the study.
         for layer in [*self.features[-2].modules(), self.answer]:
             if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 layer.bias.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (B,), higher where images (B, C, 128, 128) look more real."""
+        """Return (B,), higher where images (B, C, H, W) look more real."""
         answer: Tensor = self.answer(self.features(images))
         return answer.flatten()
 
 
-def _halvings(channels: int, widths: list[int], normalisation: Callable[[int, int], nn.Module]) -> nn.Sequential:
-    """Return a network from images to (B, 16 * widths[-1]); `normalisation` takes channels and side."""
+def _halvings(
+    channels: int, side: int, widths: list[int], normalisation: Callable[[int, int], nn.Module]
+) -> nn.Sequential:
+    """Return a network from images to their smallest maps, flattened; `normalisation` takes channels and side."""
     blocks = [
-        DownBlock(inputs, outputs, partial(normalisation, inputs, IMAGE_SIZE >> level))
+        DownBlock(inputs, outputs, partial(normalisation, inputs, side >> level))
         for level, (inputs, outputs) in enumerate(pairwise(widths))
     ]
     return nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1), *blocks, nn.Flatten())
 
 
-def _encoder(widths: list[int], latent: int) -> nn.Sequential:
-    network = _halvings(3, widths, lambda width, _: nn.BatchNorm2d(width))
-    return nn.Sequential(network, nn.Linear(widths[-1] * _SIDE**2, latent), nn.Tanh())
+def _encoder(side: int, widths: list[int], latent: int) -> nn.Sequential:
+    network = _halvings(3, side, widths, lambda width, _: nn.BatchNorm2d(width))
+    return nn.Sequential(network, nn.Linear(widths[-1] * (side >> _HALVINGS) ** 2, latent), nn.Tanh())
 
 
-def _generator(channels: int, widths: list[int], latent: int) -> nn.Sequential:
+def _generator(channels: int, side: int, widths: list[int], latent: int) -> nn.Sequential:
+    smallest = side >> _HALVINGS
     return nn.Sequential(
-        nn.Linear(latent, widths[0] * _SIDE**2),
-        nn.Unflatten(1, (widths[0], _SIDE, _SIDE)),
+        nn.Linear(latent, widths[0] * smallest**2),
+        nn.Unflatten(1, (widths[0], smallest, smallest)),
         *(UpBlock(inputs, outputs) for inputs, outputs in pairwise(widths)),
         nn.BatchNorm2d(widths[-1]),
         nn.ReLU(),
@@ -181,7 +184,8 @@ class FAnoGAN(Method):
 
     Args:
         channels: Channels of the images.
-        width: Channels at 128 px, an even number; eight times as many at 4 px.
+        side: Their height and width in pixels.
+        width: Channels of the largest maps, an even number; eight times as many of the smallest.
         latent: Dimensions of z.
         penalty_weight: λ, weight of the gradient penalty.
         feature_weight: κ, weight of the critic's features in the encoder's loss and in the score.
@@ -199,6 +203,7 @@ class FAnoGAN(Method):
     def __init__(
         self,
         channels: int,
+        side: int,
         *,
         width: int = 64,
         latent: int = 128,
@@ -215,11 +220,11 @@ class FAnoGAN(Method):
         narrowing = [width * factor for factor in (8, 8, 4, 4, 2, 1)]
         self.latent, self.penalty_weight, self.feature_weight = latent, penalty_weight, feature_weight
         self.batch_statistics = batch_statistics
-        self.generator = _generator(channels, narrowing, latent)
-        self.critic = Critic(channels, widening)
-        self.encoder = _encoder(widening, latent)
+        self.generator = _generator(channels, side, narrowing, latent)
+        self.critic = Critic(channels, side, widening)
+        self.encoder = _encoder(side, widening, latent)
         self.encoder[1].requires_grad_(not fixed_code)
-        self.residual = SSIMResidual(dynamic_range)
+        self.residual = SSIMResidual(dynamic_range, side)
         _initialise(self)
 
     @override
@@ -238,7 +243,7 @@ class FAnoGAN(Method):
         return torch.randn(count, self.latent, device=next(self.parameters()).device)
 
     def critic_step(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the critic on images (B, C, 128, 128)."""
+        """Return the losses of the critic on images (B, C, H, W)."""
         with torch.no_grad(), _statistics(self.generator, of_batch=True):
             fakes: Tensor = self.generator(self.draw(len(images)))
         real, fake = self.critic(torch.cat((images, fakes))).chunk(2)
@@ -248,7 +253,7 @@ class FAnoGAN(Method):
         return {"loss": self.penalty_weight * penalty - distance, "distance": distance, "penalty": penalty}
 
     def gradient_penalty(self, images: Tensor) -> Tensor:
-        """Return the mean of (‖∇D‖₂ − 1)² at images (B, C, 128, 128), to be differentiated again."""
+        """Return the mean of (‖∇D‖₂ − 1)² at images (B, C, H, W), to be differentiated again."""
         images = images.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(self.critic(images).sum(), images, create_graph=True)
         penalty: Tensor = ((torch.linalg.vector_norm(gradient, dim=(1, 2, 3)) - 1) ** 2).mean()

@@ -33,7 +33,6 @@ from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.resize import Resize
 from upd_zoo.layers.similarity import Dissimilarity
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _STRIDES = (2, 4, 8)
 _WINDOW = 5
@@ -65,6 +64,7 @@ class FAE(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         backbone: timm name of the network whose levels of strides 2, 4 and 8 are reconstructed.
         widths: Channels of the autoencoder after each halving.
         dropout: Share of channels dropped after each halving and doubling, in training.
@@ -77,6 +77,7 @@ class FAE(Method):
     def __init__(
         self,
         channels: int,  # noqa: ARG002 - the backbone takes 1 or 3
+        side: int,
         *,
         backbone: str = "resnet18",
         widths: Sequence[int] = (100, 150, 200, 300),
@@ -84,27 +85,27 @@ class FAE(Method):
         adapt_batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.backbone = FeatureBackbone(backbone, _STRIDES, adapts=adapt_batch_norm)
-        _, side, deep_side = self.backbone.sides
-        self.enlarge = Resize(deep_side, side, align_corners=True)
+        self.backbone = FeatureBackbone(backbone, side, _STRIDES, adapts=adapt_batch_norm)
+        _, level_side, deep_side = self.backbone.sides
+        self.enlarge = Resize(deep_side, level_side, align_corners=True)
         all_widths = [sum(self.backbone.channels), *widths]
         self.encoder = _encoder(all_widths, dropout)
         self.decoder = _decoder(all_widths, dropout)
-        self.dissimilarity = Dissimilarity(1.0, side, _WINDOW, dtype=torch.float32)
-        self.upsample = Resize(side, IMAGE_SIZE, align_corners=True)
+        self.dissimilarity = Dissimilarity(1.0, level_side, _WINDOW, dtype=torch.float32)
+        self.upsample = Resize(level_side, side, align_corners=True)
 
     @override
     def encoders(self) -> Sequence[Encoder]:
         return (self.backbone.encoder,)
 
     def extract(self, images: Tensor) -> Tensor:
-        """Return features (B, C', 32, 32) of images (B, C, 128, 128)."""
+        """Return features (B, C', H / 4, W / 4) of images (B, C, H, W)."""
         shallow, middle, deep = self.backbone(images)
         # With this pooling, which a ResNet has after its first convolution, the shallow level is the study's layer 0.
         return cat((F.max_pool2d(shallow, 3, stride=2, padding=1), middle, self.enlarge(deep)), dim=1)
 
     def difference(self, images: Tensor) -> Tensor:
-        """Return 1 − SSIM (B, C', 32, 32) of the features of images (B, C, 128, 128) and of what is drawn of them."""
+        """Return 1 − SSIM (B, C', H / 4, W / 4) of the features of images (B, C, H, W) and of what is drawn of them."""
         features = self.extract(images)
         dissimilarity: Tensor = self.dissimilarity(features, self.decoder(self.encoder(features)))
         return dissimilarity

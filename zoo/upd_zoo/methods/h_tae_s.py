@@ -28,12 +28,11 @@ from typing_extensions import override
 
 from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _PATCH = 4
 """Side of the patch that becomes a token, in pixels."""
 _STAGES = 4
-"""Sizes at which tokens attend to each other: 32, 16, 8 and 4 tokens a side."""
+"""Sizes at which tokens attend to each other: 32, 16, 8 and 4 tokens a side of 128 px."""
 _EXPANSION = 4
 """Width inside a perceptron, as a multiple of the tokens'."""
 
@@ -152,16 +151,16 @@ class PatchEmbedding(nn.Module):
     Args:
         channels: Channels of the images.
         width: Channels of a token.
+        side: Tokens a side.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, side: int) -> None:
         super().__init__()
-        side = IMAGE_SIZE // _PATCH
         self.embed = nn.Conv2d(channels, width, _PATCH, stride=_PATCH)
         self.normalise = nn.LayerNorm([width, side, side])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return tokens (B, 1024, width), row by row, of images (B, C, 128, 128)."""
+        """Return tokens (B, side², width), row by row, of images (B, C, H, W)."""
         tokens: Tensor = self.normalise(self.embed(images))
         return tokens.flatten(2).transpose(1, 2)
 
@@ -234,13 +233,13 @@ class Encoder(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int], sides: Sequence[int], heads: int, depth: int) -> None:
         super().__init__()
         merges = [PatchMerging(width, side) for width, side in zip(widths[:-1], sides[:-1], strict=True)]
-        self.shrink = nn.ModuleList([PatchEmbedding(channels, widths[0]), *merges])
+        self.shrink = nn.ModuleList([PatchEmbedding(channels, widths[0], sides[0]), *merges])
         self.blocks = nn.ModuleList(
             nn.Sequential(*(EncoderBlock(width, heads) for _ in range(depth))) for width in widths
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return tokens (B, sides[i]², widths[i]) of images (B, C, 128, 128), largest number first."""
+        """Return tokens (B, sides[i]², widths[i]) of images (B, C, H, W), largest number first."""
         stages, features = [], images
         for shrink, block in zip(self.shrink, self.blocks, strict=True):
             features = block(shrink(features))
@@ -261,6 +260,7 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int], sides: Sequence[int], heads: int, depth: int) -> None:
         super().__init__()
+        self.side = sides[0] * _PATCH
         up = list(zip(widths[:0:-1], widths[-2::-1], sides[:0:-1], strict=True))
         self.deepest = DecoderBlock(widths[-1], heads, depth)
         self.expand = nn.ModuleList(PatchExpanding(wide, narrow, side, 2) for wide, narrow, side in up)
@@ -270,12 +270,12 @@ class Decoder(nn.Module):
         self.to_image = nn.Conv2d(widths[0], channels, 1)
 
     def forward(self, stages: list[Tensor]) -> Tensor:
-        """Return (B, C, 128, 128) of the encoder's stages; no output activation."""
+        """Return (B, C, H, W) of the encoder's stages; no output activation."""
         *skips, deepest = stages
         tokens = self.deepest(deepest)
         for expand, normalise, block, skip in zip(self.expand, self.normalise, self.blocks, skips[::-1], strict=True):
             tokens = block(normalise(expand(tokens) + skip))
-        pixels = self.to_pixels(tokens).transpose(1, 2).unflatten(-1, (IMAGE_SIZE, IMAGE_SIZE))
+        pixels = self.to_pixels(tokens).transpose(1, 2).unflatten(-1, (self.side, self.side))
         image: Tensor = self.to_image(pixels)
         return image
 
@@ -286,6 +286,7 @@ class HTAES(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         width: Channels of a token of a 4 x 4 patch; doubled from size to size.
         heads: Heads of every attention.
         depth: Encoder blocks, and decoder layers, at each size.
@@ -296,14 +297,14 @@ class HTAES(Method):
     title = "H-TAE-S"
 
     def __init__(
-        self, channels: int, *, width: int = 96, heads: int = 4, depth: int = 2, dynamic_range: float = 1.0
+        self, channels: int, side: int, *, width: int = 96, heads: int = 4, depth: int = 2, dynamic_range: float = 1.0
     ) -> None:
         super().__init__()
         widths = [width * 2**stage for stage in range(_STAGES)]
-        sides = [IMAGE_SIZE // _PATCH // 2**stage for stage in range(_STAGES)]
+        sides = [side // _PATCH // 2**stage for stage in range(_STAGES)]
         self.encoder = Encoder(channels, widths, sides, heads, depth)
         self.decoder = Decoder(channels, widths, sides, heads, depth)
-        self.residual = SSIMResidual(dynamic_range)
+        self.residual = SSIMResidual(dynamic_range, side)
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:

@@ -34,7 +34,6 @@ from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from upd_zoo.fitting.batches import Batches
@@ -64,6 +63,7 @@ class PaDiM(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         backbone: timm name of the network that describes images.
         features: d, how many channels are kept; all where the backbone has fewer.
         share: Which part of the training images, from the first, the statistics see, in (0, 1].
@@ -82,6 +82,7 @@ class PaDiM(Method):
     def __init__(
         self,
         channels: int,  # noqa: ARG002 - the backbone takes 1 or 3
+        side: int,
         *,
         backbone: str = "wide_resnet50_2",
         features: int = 550,
@@ -98,16 +99,16 @@ class PaDiM(Method):
         if backbone_bits not in (16, 32):
             raise UsageError(f"weights cannot be stored in {backbone_bits} bits", "16 or 32")
         self.share = share
-        self.backbone = FeatureBackbone(backbone)
+        self.backbone = FeatureBackbone(backbone, side)
         if backbone_bits == 16:
             _store_in_half(self.backbone)
-        available, side = sum(self.backbone.channels), self.backbone.sides[0]
+        available, finest = sum(self.backbone.channels), self.backbone.sides[0]
         self.register_buffer("chosen", torch.randperm(available)[:features].sort().values)
         self.register_load_state_dict_post_hook(PaDiM._locate)  # type: ignore[no-untyped-call]
         self._locate()
-        self.lay_over = nn.ModuleList(Resize(level, side, align_corners=False) for level in self.backbone.sides)
-        self.density = Gaussian(side**2, len(self.chosen), ridge=ridge, bits=factor_bits)
-        self.upsample = Resize(side, IMAGE_SIZE, align_corners=False)
+        self.lay_over = nn.ModuleList(Resize(level, finest, align_corners=False) for level in self.backbone.sides)
+        self.density = Gaussian(finest**2, len(self.chosen), ridge=ridge, bits=factor_bits)
+        self.upsample = Resize(finest, side, align_corners=False)
 
     @override
     def encoders(self) -> Sequence[Encoder]:
@@ -125,7 +126,7 @@ class PaDiM(Method):
         """Where these would stand among the chosen ones."""
 
     def embeddings(self, images: Tensor) -> Tensor:
-        """Return (B, 1024, d), row by row of the 32 x 32 positions, of images (B, C, 128, 128)."""
+        """Return (B, H * W / 16, d), row by row of the positions of stride 4, of images (B, C, H, W)."""
         levels = zip(self.backbone(images), self.lay_over, self.first, pairwise(self.bounds), strict=False)
         parts = [lay(level.index_select(1, self.chosen[a:b] - first)) for level, lay, first, (a, b) in levels if a < b]
         return cat(parts, dim=1).flatten(2).mT

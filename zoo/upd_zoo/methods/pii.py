@@ -186,7 +186,7 @@ class Block(nn.Module):
 
 
 def _encoder(width: int, factor: int) -> nn.Sequential:
-    """Return the way from 3 x 128 x 128 to 4 · factor · width x 16 x 16."""
+    """Return the way from 3 x H x W to 4 · factor · width x H / 8 x W / 8."""
     wide = factor * width
     return nn.Sequential(
         nn.Conv2d(3, width, 3, padding=1, bias=False),
@@ -198,7 +198,7 @@ def _encoder(width: int, factor: int) -> nn.Sequential:
 
 
 def _decoder(width: int, factor: int, channels: int) -> nn.Sequential:
-    """Return the way back to channels x 128 x 128."""
+    """Return the way back to channels x H x W."""
     wide = factor * width
     return nn.Sequential(Block(4 * wide, wide, up=True), Block(wide, width, up=True), Block(width, channels, up=True))
 
@@ -209,6 +209,7 @@ class PII(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         width: Channels of the first convolution.
         factor: k, by which the blocks are wider than the first convolution.
         inside_foreground: Whether patches are centred on tissue and change tissue only.
@@ -221,6 +222,7 @@ class PII(Method):
     def __init__(
         self,
         channels: int,
+        side: int,  # noqa: ARG002 - convolutions take any
         *,
         width: int = 16,
         factor: int = 4,
@@ -233,14 +235,14 @@ class PII(Method):
         self.decoder = _decoder(width, factor, channels)
 
     def plant(self, images: Tensor) -> Planted:
-        """Return images (B, C, 128, 128) with new synthetic anomalies, and their labels."""
+        """Return images (B, C, H, W) with new synthetic anomalies, and their labels."""
         patches = draw_patches(images, inside_foreground=self.inside_foreground)
         return apply_patches(
             images, patches, inside_foreground=self.inside_foreground, divide_by_maximum=self.divide_by_maximum
         )
 
     def describe(self, images: Tensor) -> Tensor:
-        """Return features (B, 16 * k * width), the encoder's means over quarters of images (B, C, 128, 128)."""
+        """Return features (B, 16 * k * width), the encoder's means over quarters of images (B, C, H, W)."""
         return F.adaptive_avg_pool2d(self.encoder(images.expand(-1, 3, -1, -1)), 2).flatten(1)
 
     @override
@@ -248,7 +250,7 @@ class PII(Method):
         return (Encoder(self.id, {"encoder": self.encoder}, self.describe),)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return f(x), (B, C, 128, 128), of images (B, C, 128, 128)."""
+        """Return f(x), (B, C, H, W), of images (B, C, H, W)."""
         result: Tensor = self.decoder(self.encoder(images.expand(-1, 3, -1, -1)))
         return result
 

@@ -37,11 +37,10 @@ from typing_extensions import override
 from upd_zoo.layers.loop import repeat
 from upd_zoo.method import register
 from upd_zoo.methods.vae import VAE
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 
 def restoration_step(index: Tensor, restored: Tensor, given: list[Tensor]) -> Tensor:
-    """Return y (B, C, 128, 128) after one more step of gradient descent.
+    """Return y (B, C, H, W) after one more step of gradient descent.
 
     Args:
         index: Number of the step; it chooses ε.
@@ -58,7 +57,7 @@ def restoration_step(index: Tensor, restored: Tensor, given: list[Tensor]) -> Te
     mean, log_variance = (codes[-1].flatten(1) @ to_latent.T).chunk(2, dim=1)  # (B, latent)
     spread = (log_variance / 2).exp() * noise.index_select(0, index.view(1))
     drawings = _forwards(((mean + spread) @ from_latent.T).view(codes[-1].shape), decoder, decoder_bias, True)
-    residual = pull * (restored - _layer(drawings[-1], paint, paint_bias, True))  # (B, C, 128, 128)
+    residual = pull * (restored - _layer(drawings[-1], paint, paint_bias, True))  # (B, C, H, W)
 
     # In the default layout, one channel makes the next convolution 60 times slower (2.0 and 0.03 ms per image).
     by_drawing = _layer(residual.clone(memory_format=torch.channels_last), paint, None, False)
@@ -120,6 +119,7 @@ class RVAE(VAE):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         restoration_steps: Steps of gradient descent at test time.
         rate: Their length, on the objective of one image.
         tv_weight: λ, weight of the change's roughness.
@@ -137,6 +137,7 @@ class RVAE(VAE):
     def __init__(
         self,
         channels: int,
+        side: int,
         *,
         restoration_steps: int = 50,
         rate: float = 156.25,
@@ -144,10 +145,10 @@ class RVAE(VAE):
         sample_at_test: bool = False,
         **vae: Any,
     ) -> None:
-        super().__init__(channels, sample_at_test=sample_at_test, **vae)
+        super().__init__(channels, side, sample_at_test=sample_at_test, **vae)
         self.channels, self.restoration_steps = channels, restoration_steps
         self.latent = self.to_latent.out_features // 2
-        pixels = channels * IMAGE_SIZE**2
+        pixels = channels * side**2
         factors = torch.tensor([2 / pixels, self.kl_weight / self.latent, 2 * tv_weight / pixels])
         self.register_buffer("factors", rate * factors, False)
         if sample_at_test:
@@ -156,7 +157,7 @@ class RVAE(VAE):
                 self.register_buffer("noises", torch.randn(restoration_steps, self.latent))
 
     def given(self, images: Tensor) -> list[Tensor]:
-        """Return what every step of the restoration of images (B, C, 128, 128) reads.
+        """Return what every step of the restoration of images (B, C, H, W) reads.
 
         First the images, ε of all steps, the factors of the gradient's three terms, the two dense layers, the last
         convolution's weight and bias; then weights and biases of the encoder's convolutions and of the decoder's.

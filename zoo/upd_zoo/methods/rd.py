@@ -28,7 +28,6 @@ from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.resize import Resize
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _MINIMUM_WIDTH = 64
 """Channels inside a block; the narrowest of wide_resnet50_2 has 128."""
@@ -105,7 +104,7 @@ class OneClassBottleneck(nn.Module):
         self.squeeze = _stage(3 * deep, 2 * deep, 3, "down")
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Return (B, 2 * channels[2], 4, 4) of the three levels."""
+        """Return (B, 2 * channels[2], H / 32, W / 32) of the three levels."""
         code: Tensor = self.squeeze(cat((self.from_shallow(levels[0]), self.from_middle(levels[1]), levels[2]), dim=1))
         return code
 
@@ -138,18 +137,25 @@ class RD(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         backbone: timm name of the teacher.
     """
 
     id = "rd"
     title = "RD"
 
-    def __init__(self, channels: int, *, backbone: str = "wide_resnet50_2") -> None:  # noqa: ARG002 - the teacher takes 1 or 3
+    def __init__(
+        self,
+        channels: int,  # noqa: ARG002 - the teacher takes 1 or 3
+        side: int,
+        *,
+        backbone: str = "wide_resnet50_2",
+    ) -> None:
         super().__init__()
-        self.backbone = FeatureBackbone(backbone)
+        self.backbone = FeatureBackbone(backbone, side)
         self.bottleneck = OneClassBottleneck(self.backbone.channels)
         self.student = Student(self.backbone.channels)
-        self.upsample = nn.ModuleList(Resize(side, IMAGE_SIZE, align_corners=True) for side in self.backbone.sides)
+        self.upsample = nn.ModuleList(Resize(level, side, align_corners=True) for level in self.backbone.sides)
         _initialise(self.bottleneck, self.student)
 
     @override
@@ -157,7 +163,7 @@ class RD(Method):
         return (self.backbone.encoder,)
 
     def levels(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the teacher's and the student's levels of images (B, C, 128, 128)."""
+        """Return the teacher's and the student's levels of images (B, C, H, W)."""
         taught = self.backbone(images)
         return taught, self.student(self.bottleneck(taught))
 

@@ -28,8 +28,7 @@ from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, register
 
 _DEPTH = 6
-"""Halvings from 128 px to 2 px."""
-_SIDE = 2
+"""Halvings: from 128 px to 2 px."""
 
 
 def _normalised(convolution: nn.Module, channels: int) -> nn.Sequential:
@@ -58,8 +57,9 @@ class VAE(Method):
 
     Args:
         channels: Channels of the images.
+        side: Their height and width in pixels.
         width: Channels after the first convolution; doubled with every halving.
-        bottleneck: Channels of the 2 x 2 code before the dense layer.
+        bottleneck: Channels of the code before the dense layer, 2 x 2 for 128 px.
         latent: Dimensions of z.
         kl_weight: w, weight of the Kullback-Leibler term.
         sample_at_test: Whether z = μ + σ ε at test time, with a fixed ε.
@@ -73,6 +73,7 @@ class VAE(Method):
     def __init__(
         self,
         channels: int,
+        side: int,
         *,
         width: int = 16,
         bottleneck: int = 16,
@@ -83,16 +84,17 @@ class VAE(Method):
     ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(_DEPTH)]
+        self.code_side = side // 2**_DEPTH
         self.kl_weight, self.sample_at_test = kl_weight, sample_at_test
         self.encoder = _encoder(widths, bottleneck)
-        self.to_latent = nn.Linear(bottleneck * _SIDE**2, 2 * latent, bias=False)
-        self.from_latent = nn.Linear(latent, bottleneck * _SIDE**2, bias=False)
+        self.to_latent = nn.Linear(bottleneck * self.code_side**2, 2 * latent, bias=False)
+        self.from_latent = nn.Linear(latent, bottleneck * self.code_side**2, bias=False)
         self.decoder = _decoder(widths, bottleneck, channels)
-        self.residual = SSIMResidual(dynamic_range)
+        self.residual = SSIMResidual(dynamic_range, side)
         self.register_buffer("noise", torch.randn(1, latent))
 
     def code(self, images: Tensor) -> Tensor:
-        """Return μ and then log σ², (B, 2 * latent), of images (B, C, 128, 128)."""
+        """Return μ and then log σ², (B, 2 * latent), of images (B, C, H, W)."""
         code: Tensor = self.to_latent(self.encoder(images.expand(-1, 3, -1, -1)).flatten(1))
         return code
 
@@ -101,13 +103,13 @@ class VAE(Method):
         return (Encoder("vae", {"encoder": self.encoder, "to_latent": self.to_latent}, self.code),)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return μ and log σ², (B, latent) each, of images (B, C, 128, 128)."""
+        """Return μ and log σ², (B, latent) each, of images (B, C, H, W)."""
         mean, log_variance = self.code(images).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the image (B, C, 128, 128) that z (B, latent) decodes to; no output activation."""
-        image: Tensor = self.decoder(self.from_latent(z).unflatten(1, (-1, _SIDE, _SIDE)))
+        """Return the image (B, C, H, W) that z (B, latent) decodes to; no output activation."""
+        image: Tensor = self.decoder(self.from_latent(z).unflatten(1, (-1, self.code_side, self.code_side)))
         return image
 
     @override
@@ -119,7 +121,7 @@ class VAE(Method):
         return {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Return x̂ of images (B, C, 128, 128), in their own range."""
+        """Return x̂ of images (B, C, H, W), in their own range."""
         mean, log_variance = self.encode(images)
         return self.decode(mean + (log_variance / 2).exp() * self.noise if self.sample_at_test else mean)
 

@@ -16,8 +16,8 @@ Differs from the study (switches), whose own pre-training was partly without eff
     centrings          The study centres radiographs for a ResNet-18 twice, to [−3, 1].
 
 Differs from the study (always):
-    The study loads images at 146 px and keeps four changed versions of each in memory; here they are read at 128 px
-    as they come, and the change is drawn anew.
+    The study loads images at 146 px and keeps four changed versions of each in memory; here they are read
+    at the size of the model as they come, and the change is drawn anew.
     The study pre-trains on its validation images too; here they stay unseen, for calibration reads them.
 
 References: section VI-D of the study; cards/study.md, section 4; Tian et al. 2021; Chen et al. 2020 (SimCLR).
@@ -32,7 +32,6 @@ from typing_extensions import override
 
 from upd_zoo.fitting.learner import Learner, trainable
 from upd_zoo.pretrain.views import PERMUTATIONS, apply_permutation, apply_view, draw_permutation, draw_view
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _PROJECTION = 128
 _WIDEST, _NARROWED = 2048, 1024
@@ -79,8 +78,9 @@ class CCD(Learner):
 
     Args:
         parts: The modules that learn.
-        describe: Images (B, C, 128, 128) -> features (B, D), through these modules; itself none of them.
+        describe: Images (B, C, H, W) -> features (B, D), through these modules; itself none of them.
         channels: Channels of the images, 1 or 3.
+        side: Their height and width in pixels.
         temperature: T.
         smallest_view: Smallest part of an image's area that a view shows.
         centrings: How often pixels are brought from [0, 1] to [−1, 1].
@@ -96,6 +96,7 @@ class CCD(Learner):
         parts: Sequence[nn.Module],
         describe: Callable[[Tensor], Tensor],
         channels: int,
+        side: int,
         *,
         temperature: float = 0.2,
         smallest_view: float = 0.2,
@@ -112,7 +113,7 @@ class CCD(Learner):
         if not train_encoder:
             for parameter in trainable(self.parts):
                 parameter.requires_grad_(False)
-        width = self._width(channels)
+        width = self._width(channels, side)
         features = _NARROWED if width > _WIDEST else width
         self.narrow = nn.Linear(width, features) if width > _WIDEST else nn.Identity()
         self.project = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, _PROJECTION))
@@ -122,17 +123,17 @@ class CCD(Learner):
             NormalisedLinear(_PROJECTION, PERMUTATIONS, fixed=fixed_answers),
         )
 
-    def _width(self, channels: int) -> int:
+    def _width(self, channels: int, side: int) -> int:
         """Return how many features describe an image; running statistics stay as they are."""
         self.parts.eval()
         with torch.no_grad():
-            features = self.describe(torch.zeros(1, channels, IMAGE_SIZE, IMAGE_SIZE))
+            features = self.describe(torch.zeros(1, channels, side, side))
         self.parts.train()
         return features.shape[1]
 
     def view(self, images: Tensor) -> Tensor:
-        """Return a new view (B, C, 128, 128) of images in [0, 1], in the pixel convention of the network."""
-        return self.pixels(apply_view(images, draw_view(len(images), self.smallest_view)))
+        """Return a new view (B, C, H, W) of images in [0, 1], in the pixel convention of the network."""
+        return self.pixels(apply_view(images, draw_view(len(images), images.shape[-1], self.smallest_view)))
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return images in [0, 1] in the pixel convention of the network."""

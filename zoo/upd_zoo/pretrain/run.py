@@ -67,7 +67,7 @@ def pretrain(
     batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, settings.seed)
     source = settings.weights or _STARTS[recipe.pretrain]
     origin = initialise([encoder], source)
-    learner = _learner(encoder, store.facts.channels, recipe.settings)
+    learner = _learner(encoder, store.facts.channels, recipe.side, recipe.settings)
     unfolded = unfold(learner.parts, learner.describe, learner.pixels(batches.sample(recipe.batch_size)))
     trainer = Trainer(run, recipe, settings.device, on_progress)
     backbone = Backbone(
@@ -95,7 +95,7 @@ def encoder_of(base: Recipe) -> Encoder:
     Raises:
         UsageError: The method starts from no pre-trained network.
     """
-    method = create(base.method, base.domain.modality.channels, base.settings)
+    method = create(base.method, base.domain.modality.channels, base.side, base.settings)
     encoders = method.encoders()
     if not encoders:
         raise UsageError(f"{method.title} starts from no pre-trained network", "a method with an encoder of its own")
@@ -103,9 +103,9 @@ def encoder_of(base: Recipe) -> Encoder:
     return first if first.describe is not None else WholeNetwork(first.name).encoder
 
 
-def _learner(encoder: Encoder, channels: int, settings: dict[str, Any]) -> CCD:
+def _learner(encoder: Encoder, channels: int, side: int, settings: dict[str, Any]) -> CCD:
     assert encoder.describe is not None  # noqa: S101 - for the types
-    return CCD(list(encoder.parts.values()), encoder.describe, channels, **settings)
+    return CCD(list(encoder.parts.values()), encoder.describe, channels, side, **settings)
 
 
 def _planned(recipe: Recipe, store: Store, seed: int) -> tuple[Batches, Recipe]:

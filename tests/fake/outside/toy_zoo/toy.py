@@ -6,7 +6,6 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.method import Method, register
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 
 @register
@@ -15,16 +14,17 @@ class Toy(Method):
 
     Args:
         channels: 1 or 3.
+        side: Height and width of the images in pixels.
         window: Side of the square over which the map is smoothed, odd.
     """
 
     id = "toy"
     title = "Toy"
 
-    def __init__(self, channels: int, *, window: int = 5) -> None:
+    def __init__(self, channels: int, side: int, *, window: int = 5) -> None:
         super().__init__()
         self.window = window
-        self.mean = nn.Parameter(torch.zeros(channels, IMAGE_SIZE, IMAGE_SIZE))
+        self.mean = nn.Parameter(torch.zeros(channels, side, side))
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:
