@@ -7,6 +7,7 @@ import pytest
 
 from fake.stores import write_tiny_store
 from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.subjects import SubjectRule
 from upd_zoo.errors import ToleranceError
 from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds
 from upd_zoo.runtime.model import Array, Predict
@@ -62,3 +63,13 @@ def test_one_subject_alone_gives_a_threshold_that_another_may_exceed(tmp_path: P
 )
 def test_few_subjects_are_told(images: int, labels: list[str], tmp_path: Path) -> None:
     assert calibration_labels(calibrated(scoring(1), tmp_path, images)) == labels
+
+
+def test_a_subject_is_what_its_rule_makes_of_its_images(tmp_path: Path) -> None:
+    store = write_tiny_store(tmp_path / "store", 1, 24, name="phantom-t2/validation")
+    highest, mean = (
+        calibrate(scoring(1), store, Foreground.ABOVE_MINIMUM, SubjectRule(share=share)).subject_scores
+        for share in (0.0, 1.0)
+    )
+    assert highest.count == mean.count
+    assert highest.at(0.5) > mean.at(0.5)

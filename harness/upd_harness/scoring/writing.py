@@ -19,6 +19,7 @@ from upd_harness.scoring.output import OF_THE_PLACE, Identity, cannot_be_written
 from upd_harness.scoring.reading import AGAIN, Opened, out_of_memory
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing, sha256_of
+from upd_zoo.images.foreground import inside
 from upd_zoo.runtime.model import Array, Model
 
 _UNWRITABLE: Final = (ArithmeticError, HeaderDataError, OSError, ValueError, struct.error)
@@ -64,8 +65,10 @@ class Writer:
         is_volume = opened.source.is_volume
         healthy = calibration.subject_scores if is_volume else calibration.image_scores
         threshold = calibration.subject_threshold if is_volume else calibration.image_threshold
-        score = float(scores.max())
-        written = self._written(opened.source, case, maps, int(scores.argmax()))
+        rule = calibration.subject_rule
+        tissue = inside(case.images, self.model.config.foreground).mean(axis=(1, 2))
+        score = rule.score(scores, tissue)
+        written = self._written(opened.source, case, maps, rule.shown(scores, tissue))
         slice_scores: list[float | None] = [None] * case.depth
         for position, value in zip(case.positions, scores, strict=True):
             slice_scores[position] = float(value)

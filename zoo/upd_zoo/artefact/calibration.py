@@ -25,6 +25,7 @@ from upd_zoo.artefact.appearance import (
 )
 from upd_zoo.artefact.record import Fraction, Record
 from upd_zoo.artefact.records import EXPORT_AGAIN
+from upd_zoo.artefact.subjects import HIGHEST, SubjectRule
 
 
 def _rising(numbers: list[float]) -> list[float]:
@@ -113,7 +114,8 @@ class Calibration(Record):
     Attributes:
         dataset: Which healthy images.
         image_scores: Score of each image (each slice of a volume).
-        subject_scores: Highest score of each subject's images; what a volume is compared with.
+        subject_rule: How scores of a subject's images become its own.
+        subject_scores: Score of each subject; what a volume is compared with.
         map_values: Map values of the foreground pixels.
         appearance: What they look like.
         false_positive_rate: Share of healthy cases above the thresholds, as aimed at.
@@ -123,6 +125,7 @@ class Calibration(Record):
     schema_: Literal["upd-zoo/calibration/2"] = Field(default="upd-zoo/calibration/2", alias="schema")
     dataset: str
     image_scores: Quantiles
+    subject_rule: SubjectRule = HIGHEST
     subject_scores: Quantiles
     map_values: Quantiles
     appearance: Appearance

@@ -11,7 +11,7 @@ from upd_zoo.artefact.provenance import write_manifest
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, ONNX, TORCHSCRIPT, WEIGHTS, Config, Manifest, Parity
 from upd_zoo.errors import ToleranceError, UsageError
-from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds
+from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds, subject_rule
 from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
@@ -75,7 +75,7 @@ def export_artefact(
         parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)
         _check_parity(parity)
         on_progress(Progress("calibration", 4, _STAGES))
-        calibration = calibrate(formats["onnx"], validation, config.foreground)
+        calibration = calibrate(formats["onnx"], validation, config.foreground, subject_rule(config))
         check_thresholds(calibration)
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
         write_record(temporary / CONFIG, config)

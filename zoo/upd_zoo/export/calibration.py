@@ -5,11 +5,13 @@ import numpy.typing as npt
 
 from upd_zoo.artefact.appearance import coarse, figures_of, joined_figures
 from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
+from upd_zoo.artefact.records import Config
+from upd_zoo.artefact.subjects import HIGHEST, ROBUST, SubjectRule
 from upd_zoo.errors import ToleranceError
 from upd_zoo.images.foreground import inside
 from upd_zoo.runtime.model import Predict
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import Foreground
+from upd_zoo.vocabulary import Foreground, Protocol
 
 FALSE_POSITIVE_RATE = 0.05
 _LEVELS = [*np.linspace(0, 0.95, 20).round(2).tolist(), 0.96, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0]
@@ -24,16 +26,17 @@ _TIED = 1e-6
 """Difference, as a share of the map's range, up to which two values are taken for one: that of float32's rounding."""
 
 
-def calibrate(predict: Predict, store: Store, foreground: Foreground) -> Calibration:
+def calibrate(predict: Predict, store: Store, foreground: Foreground, rule: SubjectRule = HIGHEST) -> Calibration:
     """Return the distribution of scores, map values and looks over a store of healthy images.
 
     Args:
         predict: The model.
         store: Healthy images that it was not trained on.
         foreground: Which pixels can be anomalous; the others are left out of the map's quantiles.
+        rule: How scores of a subject's images become its own.
     """
     keep_every = -(-len(store) // _MAP_IMAGES)
-    scores = np.empty(len(store), np.float64)
+    scores, tissue = np.empty(len(store), np.float64), np.empty(len(store), np.float64)
     values: list[npt.NDArray[np.float32]] = []
     figures, pictures = [], []
     for start in range(0, len(store), _BATCH):
@@ -42,17 +45,17 @@ def calibrate(predict: Predict, store: Store, foreground: Foreground) -> Calibra
         figures.append(figures_of(images))
         pictures.append(coarse(images))
         shown = inside(images, foreground)
+        tissue[start : start + len(images)] = shown.mean(axis=(1, 2))
         for row in range(-start % keep_every, len(images), keep_every):
             values.append(maps[row, 0][shown[row]])
-    highest: dict[str, float] = {}
-    for subject, score in zip(store.subjects, scores, strict=True):
-        highest[subject] = max(score, highest.get(subject, -np.inf))
     level = 1 - FALSE_POSITIVE_RATE
-    subject_scores = np.fromiter(highest.values(), np.float64)
+    groups = [np.flatnonzero(np.array(store.subjects) == name) for name in dict.fromkeys(store.subjects)]
+    subject_scores = np.array([rule.score(scores[group], tissue[group]) for group in groups])
     map_values = np.concatenate(values)
     return Calibration(
         dataset=store.facts.name,
         image_scores=Quantiles.of(scores, _LEVELS),
+        subject_rule=rule,
         subject_scores=Quantiles.of(subject_scores, _LEVELS),
         map_values=Quantiles.of(map_values, _LEVELS),
         appearance=appearance_of(joined_figures(figures), np.concatenate(pictures), store.subjects),
@@ -61,6 +64,11 @@ def calibrate(predict: Predict, store: Store, foreground: Foreground) -> Calibra
         subject_threshold=float(np.quantile(subject_scores, level)),
         map_threshold=float(np.quantile(map_values, level)),
     )
+
+
+def subject_rule(config: Config) -> SubjectRule:
+    """Return how the scores of a volume's slices become its own; the study has scores of slices alone."""
+    return ROBUST if config.scale is not None and config.protocol is Protocol.SOUND else HIGHEST
 
 
 def calibration_labels(calibration: Calibration) -> list[str]:
