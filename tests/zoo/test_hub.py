@@ -14,6 +14,7 @@ from upd_zoo.hub import open_hub
 from upd_zoo.hub.folder import FolderHub
 from upd_zoo.hub.hub import Hub
 from upd_zoo.hub.huggingface import HuggingFaceHub
+from upd_zoo.hub.packaged import PackagedHub
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
 from upd_zoo.vocabulary import Pretrain, Protocol
@@ -34,7 +35,7 @@ def holds(folder: Path, content: bytes) -> bool:
 @pytest.mark.parametrize(
     ("location", "variable", "kind", "expected"),
     [
-        (None, None, HuggingFaceHub, "hf://upd-zoo"),
+        (None, None, PackagedHub, "hf://upd-zoo"),
         (None, "hf://lab", HuggingFaceHub, "hf://lab"),
         ("hf://lab/", "elsewhere", HuggingFaceHub, "hf://lab"),
         ("some/folder", "hf://lab", FolderHub, "some/folder"),

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from upd_harness.report.run_record import versions
 from upd_zoo.files import megabytes
 from upd_zoo.hub import open_hub
+from upd_zoo.hub.packaged import packaged
 from upd_zoo.runtime.devices import cuda_devices
 from upd_zoo.runtime.folder import why_not
 from upd_zoo.stores.places import data_folder
@@ -32,6 +33,7 @@ def examine(hub: str | None, cache_dir: Path | None) -> dict[str, Any]:
         f"extra {extra}": "installed" if find_spec(module) else f"missing: pip install 'upd-zoo[{extra}]'"
         for extra, module in _EXTRAS.items()
     }
+    facts["packaged models"] = ", ".join(packaged().names) or "none"
     facts |= {"hub": opened.location, "cache": str(opened.cache_folder)}
     facts |= {"data folder": f"{data} ({'exists' if data.is_dir() else 'not made yet'})"}
     facts["free disk"] = megabytes(shutil.disk_usage(Path.cwd()).free)

@@ -20,7 +20,8 @@ def pull(
 ) -> None:
     """Fetch a model, check its files, and print their folder.
 
-    The SHA-256 of every file is held against the manifest before any is used.
+    The SHA-256 of every file is held against the manifest before any is used. Of a model that lies in this package,
+    nothing is fetched.
     """
     from upd_zoo.artefact.records import CARD
     from upd_zoo.runtime.folder import FILES, RECORDS
@@ -29,4 +30,7 @@ def pull(
         raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
     names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
     pulled = fetch(origin, names, terminal, force)
-    terminal.data({"folder": str(pulled.folder), "revision": pulled.revision}, str(pulled.folder))
+    if pulled.packaged:
+        terminal.say(f"{origin.name} lies in this package; nothing was fetched, and its files are right")
+    answer = {"folder": str(pulled.folder), "revision": pulled.revision, "packaged": pulled.packaged}
+    terminal.data(answer, str(pulled.folder))

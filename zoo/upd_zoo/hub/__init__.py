@@ -3,6 +3,8 @@
     hf://ORG     one repository ORG/<model> per model on the Hugging Face Hub, one branch or tag per revision
     a folder     <model>/<revision>/ per model and revision, and catalogue.toml; for machines without a network
 
+Where no hub is named, what lies in this package is looked through first (`upd_zoo.hub.packaged`).
+
 What is fetched lies in one cache, `upd_zoo.hub.cache`, whichever hub it came from. A hub's own library is imported when
 it is first needed, so the environment may still be set after this module is imported.
 """
@@ -30,8 +32,9 @@ def open_hub(
     """Return the hub at `location`; nothing is contacted or opened yet.
 
     Args:
-        location: `hf://ORG` or a folder; None for the environment's `UPD_ZOO_HUB`, else the default hub, of which only
-            those models are asked for that the packaged catalogue lists.
+        location: `hf://ORG` or a folder, which is asked alone; None for the environment's `UPD_ZOO_HUB`, else for what
+            lies in this package and, behind it, the default hub, of which only those models are asked for that its
+            catalogue lists.
         cache_dir: Where fetched files are kept; None for `upd-zoo` in `HF_HUB_CACHE` for the Hugging Face Hub, and in
             the user's cache folder for a folder.
         offline: Use no network; otherwise `HF_HUB_OFFLINE` decides. Of a folder that is gone, the cache is used.
@@ -49,9 +52,16 @@ def open_hub(
     if match := _HUGGING_FACE.fullmatch(location):
         from upd_zoo.hub.huggingface import HuggingFaceHub
 
-        return HuggingFaceHub(match["organisation"], cache_dir, bool(offline), token, implied=implied)
+        hub = HuggingFaceHub(match["organisation"], cache_dir, bool(offline), token, implied=implied)
+        return _behind_the_package(hub) if implied else hub
     if _ADDRESS.match(location):
         raise UsageError(f"'{location}' is not a hub", "hf://ORG or a folder", "upd-zoo list --hub hf://upd-zoo")
     from upd_zoo.hub.folder import FolderHub
 
     return FolderHub(Path(location).expanduser(), cache_dir, bool(offline))
+
+
+def _behind_the_package(hub: Hub) -> Hub:
+    from upd_zoo.hub.packaged import PackagedHub
+
+    return PackagedHub(hub)

@@ -38,20 +38,22 @@ def unknown_model(model: ModelId, known: Collection[str], place: str = "") -> No
     return NotFoundError(named, accepted, f"{listing}, or {how_to_make(model)}")
 
 
-def not_published(model: ModelId, listed: Collection[str], place: str) -> NotFoundError:
+def not_published(model: ModelId, listed: Collection[str], place: str, packaged: Collection[str] = ()) -> NotFoundError:
     """Return the error that says that the weights of a model are nowhere to be fetched yet.
 
     Args:
         model: What was asked for.
         listed: The names of the models that are published.
         place: The hub that would hold it, how it is written.
+        packaged: The names of the models that lie in this package.
     """
-    if _is_no_method(model, listed):
+    if _is_no_method(model, {*listed, *packaged}):
         return _no_method(model)
     domain, canonical = model.domain, model.canonical.name
     weights = "its weights" if model.name == canonical else f"its weights, {canonical},"
     why = _ACCESS[domain.access].format(licence=domain.licence)
-    relatives = [_offer(relative, listed) for relative in _relatives(model)]
+    relatives = [_offer_packaged(ModelId.parse(name), model) for name in _near(model, packaged)]
+    relatives += [_offer(each, listed) for each in _relatives(model) if each.name not in packaged]
     return NotFoundError(
         f"{model.name} is not published yet: {weights} learn from {domain.title}, {why}",
         f"a relative on images of the same kind: {' or '.join(relatives)}" if relatives else "",
@@ -97,8 +99,24 @@ def _relatives(model: ModelId) -> Iterator[ModelId]:
             yield ModelId(model.method, model.backbone, domain.id, model.ccd)
 
 
+def _near(model: ModelId, packaged: Collection[str]) -> list[str]:
+    """Return which packaged models know images of the same modality, those of the same contrast and method first."""
+    near = [name for name in packaged if ModelId.parse(name).domain.modality == model.domain.modality]
+    return sorted(near, key=lambda name: _distance(ModelId.parse(name), model))
+
+
+def _distance(other: ModelId, model: ModelId) -> tuple[bool, bool, str]:
+    return not _alike(other.domain, model.domain), other.method != model.method, other.name
+
+
 def _alike(domain: Domain, other: Domain) -> bool:
     return (domain.modality, domain.contrast) == (other.modality, other.contrast)
+
+
+def _offer_packaged(model: ModelId, asked: ModelId) -> str:
+    """Return a packaged model with what it learnt from, and whether that is another contrast than was asked for."""
+    other = "" if _alike(model.domain, asked.domain) else f", {model.domain.contrast} instead"
+    return f"{model.name} ({model.domain.title}{other}; in this package)"
 
 
 def _offer(model: ModelId, listed: Collection[str]) -> str:

@@ -45,6 +45,7 @@ class Row:
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
         created: When the artefact was made, in UTC, such as "2026-01-31T12:00:00Z".
         bytes: Size of each format by its name: `safetensors`, `onnx`, `torchscript`.
+        packaged: Whether it lies in this package, which no catalogue says of itself.
 
     Raises:
         UsageError: `id` is not a model name in its canonical form.
@@ -59,6 +60,7 @@ class Row:
     labels: tuple[str, ...] = ()
     created: str = ""
     bytes: Mapping[str, int] = field(default_factory=dict)
+    packaged: bool = False
 
     def __post_init__(self) -> None:
         canonical = self.model.canonical.name
@@ -69,6 +71,11 @@ class Row:
     def model(self) -> ModelId:
         """The name, parsed."""
         return ModelId.parse(self.id)
+
+    @property
+    def named(self) -> ModelId:
+        """The name with the revision, if that is known."""
+        return ModelId.parse(f"{self.id}@{self.revision}" if self.revision else self.id)
 
     @property
     def method(self) -> str:
@@ -83,12 +90,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The models of one hub, ordered by name and revision."""
+    """The models of one hub, ordered by name and revision; those of the package come first."""
 
     rows: tuple[Row, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", tuple(sorted(self.rows, key=lambda row: (row.id, row.revision))))
+        object.__setattr__(self, "rows", tuple(sorted(self.rows, key=_order)))
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -183,6 +190,10 @@ class Catalogue:
             if row.revision in ("", model.revision):
                 return row
         raise unknown_revision(model, [row.revision for row in rows])
+
+
+def _order(row: Row) -> tuple[bool, str, str]:
+    return not row.packaged, row.id, row.revision
 
 
 def _text(value: Any) -> str:

@@ -28,12 +28,14 @@ class Pulled:
         revision: The exact version: a commit on the Hugging Face Hub, the revision's name in a folder.
         manifest: What the files were verified against.
         unasked: Why the hub could not be asked, where what an earlier call fetched stands in; else empty.
+        packaged: Whether they lie in this package, so that nothing was fetched.
     """
 
     folder: Path
     revision: str
     manifest: "Manifest"
     unasked: str = ""
+    packaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

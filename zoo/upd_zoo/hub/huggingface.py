@@ -18,6 +18,7 @@ from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooEr
 from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
 from upd_zoo.hub.catalogue import Catalogue, Row
 from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Published, Pulled
+from upd_zoo.hub.packaged import packaged
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
 
@@ -220,7 +221,7 @@ class HuggingFaceHub(Hub):
     def _check_listed(self, model: ModelId) -> None:
         listed = self.catalogue().names
         if model.canonical.name not in listed:
-            raise not_published(model, listed, self.location)
+            raise not_published(model, listed, self.location, packaged().names)
 
     def _address(self, model: ModelId, revision: str, name: str) -> str:
         from huggingface_hub import constants, hf_hub_url

@@ -1,0 +1,44 @@
+"""Models put into a package, as a maintainer does, at a place of the test's own."""
+
+from pathlib import Path
+
+import pytest
+
+from fake.artefact import sign
+from upd_zoo.artefact.record import read_record, write_record
+from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, Config, Manifest, Metrics, Result
+from upd_zoo.hub import packaged
+from upd_zoo.names import ModelId
+
+
+def put(folder: Path, *artefacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a folder be the package's own, and put models there; each is the one taken for its kind of image."""
+    monkeypatch.setattr(packaged, "FOLDER", folder)
+    models = [ModelId.parse(read_record(artefact / CONFIG, Config).id) for artefact in artefacts]
+    for artefact, model in zip(artefacts, models, strict=True):
+        packaged.package(artefact, model)
+    packaged.write_defaults({model.domain.modality.id: model for model in models})
+
+
+def add_result(artefact: Path, test_set: str) -> Path:
+    """Give an artefact what it scores on a test set."""
+    name = read_record(artefact / MANIFEST, Manifest).id
+    result = Result(
+        model=name,
+        revision="main",
+        manifest="0" * 64,
+        test_set=test_set,
+        store="0" * 64,
+        seed=0,
+        backend="onnx",
+        images=20,
+        anomalous=10,
+        subjects=20,
+        metrics=Metrics(ap_image=0.75, auroc=0.8, ap_pixel=None, dice=None),
+        intervals={"auroc": (0.7, 0.9)},
+        baselines={},
+        labels=[],
+    )
+    (artefact / RESULTS).mkdir()
+    write_record(artefact / RESULTS / f"{test_set}.json", result)
+    return sign(artefact, name)
