@@ -37,7 +37,8 @@ _SETTINGS_HEAD = """# Settings
 Written by `scripts/pages.py tables` from the recipes in `zoo/upd_zoo/recipes`: what each method is made and trained
 with, for the study's domains; open and synthetic domains take those of the domain they stand for. Where the protocols
 differ, the value is that of `sound`, and that of `study` stands in brackets. The docstring of the method's class says
-what a setting means; `pooling` turns a map into a score. Changes of profile `quick` are given for T2-weighted phantoms.
+what a setting means; `smoothing` of maps and `erosion` of tissue are in pixels, `pooling` turns a map into a score.
+Changes of profile `quick` are given for T2-weighted phantoms.
 """
 
 
@@ -64,6 +65,7 @@ def facts_of(recipe: Recipe) -> dict[str, str]:
     facts = {f"`{name}`": _text(value) for name, value in recipe.settings.items()}
     facts["pixels"] = "[-1, 1]" if recipe.centred else "[0, 1]"
     facts["pooling"] = str(recipe.score_rule)
+    facts["smoothing"], facts["erosion"] = str(recipe.smoothing), str(recipe.erosion)
     facts["batch"] = str(recipe.batch_size)
     for name, phase in recipe.phases.items():
         optimiser = [

@@ -40,8 +40,7 @@ def exported(
     name, domain = request.param
     model, folder = fitted(name, domain), tmp_path_factory.mktemp(name)
     config, channels = model.config, model.config.input.channels
-    rules = {"centred": config.centred, "foreground": config.foreground, "score_rule": config.score_rule}
-    detector = Detector(model.method, **rules).eval()
+    detector = Detector.from_config(config, model.method)
     write_record(folder / CONFIG, config)
     write_safetensors(detector, folder / WEIGHTS)
     write_torchscript(detector, folder / "model.ts", channels)

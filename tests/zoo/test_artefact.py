@@ -178,6 +178,19 @@ def test_models_of_brain_scans_and_no_others_name_a_scale(update: dict[str, Any]
         Config.model_validate(plain(CONFIG_RECORD) | update)
 
 
+def test_only_tissue_can_be_eroded() -> None:
+    everywhere = {"foreground": "everywhere", "erosion": 2}
+    with pytest.raises(ValidationError, match="no foreground to erode"):
+        Config.model_validate(plain(CONFIG_RECORD) | everywhere)
+
+
+def test_a_configuration_from_before_maps_were_treated_says_that_they_were_not() -> None:
+    older = plain(CONFIG_RECORD)
+    del older["smoothing"], older["erosion"]
+    assert Config.model_validate(older) == CONFIG_RECORD
+    assert (CONFIG_RECORD.smoothing, CONFIG_RECORD.erosion) == (0, 0)
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_of_another_schema_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):

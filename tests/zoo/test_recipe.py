@@ -24,7 +24,8 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
     for path in (Path(upd_zoo.__file__).parent / "recipes").glob("*.toml")
 }
-VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase", "score_rule"}
+VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase"}
+VALUES |= {"score_rule", "smoothing", "erosion"}
 LAYERS = {"modality": {*MODALITIES}, "domain": {*DOMAINS}, "protocol": {*Protocol}}
 PRETRAINING = "ccd"
 ENCODERS = {"vae", "f-anogan", "amcons", "dae", "pii", "expvae", "resnet18", "wide_resnet50_2"}

@@ -44,6 +44,8 @@ RECIPE = replace(
     settings={"width": 8, "bottleneck": 4, "latent": 8},  # wide enough for rounding to depend on the memory layout
     phases={"main": MAIN},
     batch_size=3,
+    smoothing=1.5,
+    erosion=2,
 )
 KILLED_AFTER = 23
 TRAIN_AND_DIE = """
@@ -309,6 +311,7 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
         "store": store.sha256,
         "device": "cpu",
     }
+    assert (config.smoothing, config.erosion) == (RECIPE.smoothing, RECIPE.erosion) == (1.5, 2)
     assert config.labels == ["tiny test store", "quick profile"]
 
 

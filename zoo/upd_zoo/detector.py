@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from upd_zoo.artefact.records import Config
-from upd_zoo.layers.foreground import above_minimum
+from upd_zoo.layers.foreground import above_minimum, eroded
+from upd_zoo.layers.smoothing import Smoothing
 from upd_zoo.method import Method, Prediction
 from upd_zoo.registry import create
 from upd_zoo.vocabulary import Foreground, ScoreRule
@@ -18,18 +19,40 @@ class Detector(nn.Module):
         centred: Whether the method takes pixels in [-1, 1] instead of [0, 1].
         foreground: Which pixels can be anomalous; the map is exactly 0 elsewhere.
         score_rule: How a map becomes a score where the method has none of its own.
+        smoothing: What smooths the map before all else; None where nothing does.
+        erosion: Pixels by which tissue is eroded before it is the foreground.
     """
 
-    def __init__(self, method: Method, *, centred: bool, foreground: Foreground, score_rule: ScoreRule) -> None:
+    def __init__(
+        self,
+        method: Method,
+        *,
+        centred: bool,
+        foreground: Foreground,
+        score_rule: ScoreRule,
+        smoothing: Smoothing | None = None,
+        erosion: int = 0,
+    ) -> None:
         super().__init__()
-        self.method = method
+        self.method, self.smoothing, self.erosion = method, smoothing, erosion
         self.centred, self.foreground, self.score_rule = centred, foreground, score_rule
 
     @classmethod
-    def from_config(cls, config: Config) -> "Detector":
-        """Return the untrained detector that a configuration describes, in evaluation mode."""
-        method = create(config.method, config.input.channels, config.input.height, config.settings)
-        detector = cls(method, centred=config.centred, foreground=config.foreground, score_rule=config.score_rule)
+    def from_config(cls, config: Config, method: Method | None = None) -> "Detector":
+        """Return the detector that a configuration describes, in evaluation mode.
+
+        Args:
+            config: What it is.
+            method: Its method, where one has been made; else a new and untrained one.
+        """
+        detector = cls(
+            method or create(config.method, config.input.channels, config.input.height, config.settings),
+            centred=config.centred,
+            foreground=config.foreground,
+            score_rule=config.score_rule,
+            smoothing=Smoothing(config.input.height, config.smoothing) if config.smoothing else None,
+            erosion=config.erosion,
+        )
         return detector.eval()
 
     def pixels(self, image: Tensor) -> Tensor:
@@ -40,9 +63,11 @@ class Detector(nn.Module):
         """Return the prediction for images (B, C, H, W) float32 in [0, 1]."""
         pixels = self.pixels(image)
         anomaly_map = self.method.anomaly_map(pixels)
+        if self.smoothing is not None:
+            anomaly_map = self.smoothing(anomaly_map)
         highest = anomaly_map
         if self.foreground is Foreground.ABOVE_MINIMUM:
-            inside = above_minimum(image)
+            inside = eroded(above_minimum(image), self.erosion)
             # The background is 0 in the map, but no candidate for its maximum: a map may be negative.
             highest = torch.where(inside, anomaly_map, anomaly_map.amin(dim=(1, 2, 3), keepdim=True))
             anomaly_map = torch.where(inside, anomaly_map, 0.0)

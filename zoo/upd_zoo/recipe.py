@@ -43,6 +43,8 @@ class Recipe:
         centred: Whether the method takes pixels in [-1, 1].
         pretrain: Where a backbone's weights come from by default.
         score_rule: How a map becomes a score where the method has none of its own.
+        smoothing: Standard deviation of the Gaussian that smooths maps, in pixels of the model's image; 0 for none.
+        erosion: Pixels by which tissue is eroded before it is the foreground.
     """
 
     method: str
@@ -56,6 +58,8 @@ class Recipe:
     centred: bool
     pretrain: Pretrain
     score_rule: ScoreRule
+    smoothing: float
+    erosion: int
 
 
 def profile_labels(recipe: Recipe) -> list[str]:
@@ -97,25 +101,20 @@ def load_recipe(
         "profile": profile,
     }
     merged = _layered(document, chosen)
-    settings = dict(merged.get("settings", {}))
-    if model.backbone is not None:
-        if "backbone" not in settings:
-            raise UsageError(
-                f"the method {model.method} has no feature backbone to choose", f"{model.method}-{model.target}"
-            )
-        settings["backbone"] = model.backbone
     return Recipe(
         method=model.method,
         domain=model.domain,
         protocol=protocol,
         profile=_named(profile, steps),
         side=side_of(merged.get("side", STUDY_SIDE)),
-        settings=settings,
+        settings=_settings(model, merged),
         phases=_phases(model.method, merged, steps),
         batch_size=batch_size or merged["batch_size"],
         centred=merged.get("centred", False),
         pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
         score_rule=ScoreRule(merged.get("score_rule", model.domain.modality.score_rule)),
+        smoothing=merged.get("smoothing", 0.0),
+        erosion=merged.get("erosion", 0),
     )
 
 
@@ -156,6 +155,18 @@ def _check_work(steps: int | None, batch_size: int | None) -> None:
     for what, number in {"steps": steps, "images per step": batch_size}.items():
         if number is not None and number < 1:
             raise UsageError(f"{number} {what} train nothing", "at least 1")
+
+
+def _settings(model: ModelId, merged: Mapping[str, Any]) -> dict[str, Setting]:
+    """Return the settings of a recipe, with the backbone that the model's name gives."""
+    settings = dict(merged.get("settings", {}))
+    if model.backbone is None:
+        return settings
+    if "backbone" not in settings:
+        raise UsageError(
+            f"the method {model.method} has no feature backbone to choose", f"{model.method}-{model.target}"
+        )
+    return {**settings, "backbone": model.backbone}
 
 
 def _named(profile: str, steps: int | None) -> str:

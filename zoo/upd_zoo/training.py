@@ -148,6 +148,8 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) 
         weights_origin=None,
         space=Space.of(store.facts.provenance),
         scale=scale_of(recipe, store),
+        smoothing=recipe.smoothing,
+        erosion=recipe.erosion,
         training=training_of(recipe, store, settings.seed, settings.device),
         labels=[*store.facts.labels, *profile_labels(recipe)],
     )

@@ -90,7 +90,7 @@ def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> 
 
 def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
     """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
-    maps = maps * inside(images, config.foreground)
+    maps = maps * inside(images, config.foreground, config.erosion)
     reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean
     return maps, np.asarray(reduce(maps, axis=(1, 2)))
 

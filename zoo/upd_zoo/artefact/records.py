@@ -174,6 +174,8 @@ class Config(Record):
         pretraining: How these weights were made, where it was by CCD.
         space: What brain scans were brought into; None where images were framed as they were.
         scale: Which value of a brain scan becomes 1; None where images are photographs.
+        smoothing: Standard deviation, in pixels of the model's image, of the Gaussian that smooths maps; 0 for none.
+        erosion: Pixels of the model's image by which tissue is eroded before it is the foreground.
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
@@ -195,8 +197,16 @@ class Config(Record):
     pretraining: Backbone | None = None
     space: Space | None = None
     scale: Scale | None = None
+    smoothing: Annotated[float, Field(ge=0)] = 0.0
+    erosion: Annotated[int, Field(ge=0)] = 0
     training: Training
     labels: list[str]
+
+    @model_validator(mode="after")
+    def _tissue_to_erode(self) -> Self:
+        if self.erosion and self.foreground is Foreground.EVERYWHERE:
+            raise ValueError("where every pixel can be anomalous, there is no foreground to erode")
+        return self
 
     @model_validator(mode="after")
     def _scaled_if_of_slices(self) -> Self:

@@ -75,7 +75,7 @@ def export_artefact(
         parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)
         _check_parity(parity)
         on_progress(Progress("calibration", 4, _STAGES))
-        calibration = calibrate(formats["onnx"], validation, config.foreground, subject_rule(config))
+        calibration = calibrate(formats["onnx"], validation, config.foreground, subject_rule(config), config.erosion)
         check_thresholds(calibration)
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
         write_record(temporary / CONFIG, config)

@@ -26,7 +26,9 @@ _TIED = 1e-6
 """Difference, as a share of the map's range, up to which two values are taken for one: that of float32's rounding."""
 
 
-def calibrate(predict: Predict, store: Store, foreground: Foreground, rule: SubjectRule = HIGHEST) -> Calibration:
+def calibrate(
+    predict: Predict, store: Store, foreground: Foreground, rule: SubjectRule = HIGHEST, erosion: int = 0
+) -> Calibration:
     """Return the distribution of scores, map values and looks over a store of healthy images.
 
     Args:
@@ -34,6 +36,7 @@ def calibrate(predict: Predict, store: Store, foreground: Foreground, rule: Subj
         store: Healthy images that it was not trained on.
         foreground: Which pixels can be anomalous; the others are left out of the map's quantiles.
         rule: How scores of a subject's images become its own.
+        erosion: Pixels by which tissue is eroded before it is the foreground.
     """
     keep_every = -(-len(store) // _MAP_IMAGES)
     scores, tissue = np.empty(len(store), np.float64), np.empty(len(store), np.float64)
@@ -44,8 +47,8 @@ def calibrate(predict: Predict, store: Store, foreground: Foreground, rule: Subj
         maps, scores[start : start + len(images)] = predict(images)
         figures.append(figures_of(images))
         pictures.append(coarse(images))
-        shown = inside(images, foreground)
-        tissue[start : start + len(images)] = shown.mean(axis=(1, 2))
+        tissue[start : start + len(images)] = inside(images, foreground).mean(axis=(1, 2))
+        shown = inside(images, foreground, erosion)
         for row in range(-start % keep_every, len(images), keep_every):
             values.append(maps[row, 0][shown[row]])
     level = 1 - FALSE_POSITIVE_RATE
