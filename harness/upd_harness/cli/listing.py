@@ -28,9 +28,9 @@ def list_models(
     place: Place,
     terminal: Terminal,
 ) -> None:
-    """List the models of this package and of the default hub, or those of a hub that is named.
+    """List the models of this package, and of a hub.
 
-    Of those in the package it shows what they score, with 95 % intervals; they need no network.
+    Of those in the package it shows what they score, with 95 % intervals. A hub that is named is listed alone.
     """
     from dataclasses import asdict
 
