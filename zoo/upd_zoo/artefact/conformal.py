@@ -1,6 +1,6 @@
 """Thresholds that keep a promise: how many healthy cases will lie above, from how few were looked at.
 
-Let n healthy scores and that of a new healthy case be exchangeable, and the threshold be the k-th smallest of the n with
+Let n healthy scores and that of a new healthy case be exchangeable, and the threshold be the k-th smallest of the n,
 k = ⌈(n + 1)(1 − r)⌉. Then the new one lies above with a probability of at most (n + 1 − k) / (n + 1) ≤ r, over draws of
 all n + 1. Given the n that were drawn, the share of new cases above is at most Beta-distributed with n + 1 − k and k,
 whose 95 % quantile bounds it.
@@ -67,7 +67,8 @@ def promise(scores: Numbers, rate: float) -> Promise:
             f"give more healthy images, or allow more false positives with --false-positive-rate {_allowed(count)}",
         )
     above = count + 1 - rank
-    return Promise(float(np.sort(scores)[rank - 1]), count, above / (count + 1), _beta_quantile(above, rank, CONFIDENCE))
+    threshold = float(np.sort(scores)[rank - 1])
+    return Promise(threshold, count, above / (count + 1), _beta_quantile(above, rank, CONFIDENCE))
 
 
 def _allowed(count: int) -> str:

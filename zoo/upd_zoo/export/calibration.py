@@ -1,25 +1,17 @@
 """What healthy images that the model has not learnt from score and look like: the yardstick of every later one."""
 
 import numpy as np
-import numpy.typing as npt
 
-from upd_zoo.artefact.appearance import coarse, figures_of, joined_figures
-from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
+from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.records import Config
 from upd_zoo.artefact.subjects import HIGHEST, ROBUST, SubjectRule
 from upd_zoo.errors import ToleranceError
-from upd_zoo.images.foreground import inside
 from upd_zoo.runtime.model import Predict
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Foreground, Protocol
+from upd_zoo.yardstick import Yardstick
 
-FALSE_POSITIVE_RATE = 0.05
-_LEVELS = [*np.linspace(0, 0.95, 20).round(2).tolist(), 0.96, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0]
 _BATCH = 16
-_MAP_IMAGES = 256
-"""Images whose map values are kept for quantiles: 256 x 128² values, 16 MB."""
-
-
 _FEW = 20
 """Healthy subjects below which the labels say how few they are: of 20, one is expected above a threshold of 5 %."""
 _TIED = 1e-6
@@ -38,35 +30,12 @@ def calibrate(
         rule: How scores of a subject's images become its own.
         erosion: Pixels by which tissue is eroded before it is the foreground.
     """
-    keep_every = -(-len(store) // _MAP_IMAGES)
-    scores, tissue = np.empty(len(store), np.float64), np.empty(len(store), np.float64)
-    values: list[npt.NDArray[np.float32]] = []
-    figures, pictures = [], []
+    yardstick = Yardstick(foreground, rule, erosion)
     for start in range(0, len(store), _BATCH):
         images = np.ascontiguousarray(store.images[start : start + _BATCH])
-        maps, scores[start : start + len(images)] = predict(images)
-        figures.append(figures_of(images))
-        pictures.append(coarse(images))
-        tissue[start : start + len(images)] = inside(images, foreground).mean(axis=(1, 2))
-        shown = inside(images, foreground, erosion)
-        for row in range(-start % keep_every, len(images), keep_every):
-            values.append(maps[row, 0][shown[row]])
-    level = 1 - FALSE_POSITIVE_RATE
-    groups = [np.flatnonzero(np.array(store.subjects) == name) for name in dict.fromkeys(store.subjects)]
-    subject_scores = np.array([rule.score(scores[group], tissue[group]) for group in groups])
-    map_values = np.concatenate(values)
-    return Calibration(
-        dataset=store.facts.name,
-        image_scores=Quantiles.of(scores, _LEVELS),
-        subject_rule=rule,
-        subject_scores=Quantiles.of(subject_scores, _LEVELS),
-        map_values=Quantiles.of(map_values, _LEVELS),
-        appearance=appearance_of(joined_figures(figures), np.concatenate(pictures), store.subjects),
-        false_positive_rate=FALSE_POSITIVE_RATE,
-        image_threshold=float(np.quantile(scores, level)),
-        subject_threshold=float(np.quantile(subject_scores, level)),
-        map_threshold=float(np.quantile(map_values, level)),
-    )
+        maps, scores = predict(images)
+        yardstick.add(images, maps[:, 0], scores, store.subjects[start : start + _BATCH])
+    return yardstick.calibration(store.facts.name)
 
 
 def subject_rule(config: Config) -> SubjectRule:
