@@ -30,13 +30,13 @@ class Promise(NamedTuple):
 
     Attributes:
         threshold: A case is anomalous above it.
-        count: Cases that it was set with.
+        cases: Those that it was set with.
         expected: Largest share of new healthy cases that is expected above it.
         at_most: Largest share above it, with a confidence of 95 %.
     """
 
     threshold: float
-    count: int
+    cases: int
     expected: float
     at_most: float
 
