@@ -8,11 +8,12 @@ import pytest
 from filelock import FileLock
 
 from fake.stores import write_tiny_store
+from upd_zoo.artefact.record import Setting
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 
 GREY, COLOUR = "vae-phantom-t2", "vae-phantom-fundus"
-_SETTINGS = {"width": 4, "bottleneck": 4, "latent": 8, "dynamic_range": 32.0}
+_SETTINGS: dict[str, Setting] = {"width": 4, "bottleneck": 4, "latent": 8, "residual": "absolute"}
 """The smallest network, and a residual in which healthy images differ though it draws nothing after six steps."""
 
 

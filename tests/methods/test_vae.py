@@ -151,11 +151,13 @@ def test_the_error_teaches_mean_and_variance_alike() -> None:
 
 
 @pytest.mark.parametrize("sample_at_test", [True, False])
-@pytest.mark.parametrize(("dynamic_range", "channels"), [(1.0, 1), (2.0, 3), (255.0, 3)])
+@pytest.mark.parametrize(
+    ("residual", "dynamic_range", "channels"), [("ssim", 1.0, 1), ("ssim-centred", 2.0, 3), ("ssim-8-bit", 255.0, 3)]
+)
 def test_the_map_is_the_ssim_of_image_and_reconstruction(
-    dynamic_range: float, channels: int, sample_at_test: bool
+    residual: str, dynamic_range: float, channels: int, sample_at_test: bool
 ) -> None:
-    method = tiny(channels, dynamic_range=dynamic_range, sample_at_test=sample_at_test)
+    method = tiny(channels, residual=residual, sample_at_test=sample_at_test)
     x = images(1, channels)
     with torch.no_grad():
         drawn, anomaly_map = method.reconstruct(x), method.anomaly_map(x)
@@ -165,10 +167,10 @@ def test_the_map_is_the_ssim_of_image_and_reconstruction(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dynamic_range", [1.0, 255.0])
-def test_the_map_is_scikit_images_ssim_within_the_border(dynamic_range: float) -> None:
+@pytest.mark.parametrize(("residual", "dynamic_range"), [("ssim", 1.0), ("ssim-8-bit", 255.0)])
+def test_the_map_is_scikit_images_ssim_within_the_border(residual: str, dynamic_range: float) -> None:
     metrics = pytest.importorskip("skimage.metrics")
-    method, x = tiny(dynamic_range=dynamic_range), images(1)
+    method, x = tiny(residual=residual), images(1)
     with torch.no_grad():
         drawn, anomaly_map = method.reconstruct(x), method.anomaly_map(x)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}
@@ -239,7 +241,7 @@ def test_without_the_switch_the_stored_noise_is_not_read() -> None:
         assert torch.equal(method.anomaly_map(x), before)
 
 
-@pytest.mark.parametrize("study", [{"sample_at_test": True}, {"dynamic_range": 255.0}])
+@pytest.mark.parametrize("study", [{"sample_at_test": True}, {"residual": "ssim-8-bit"}])
 def test_the_studys_switches_change_the_map_and_neither_weights_nor_training(study: dict[str, Any]) -> None:
     (sound, switched), x = (tiny(), tiny(**study)), images(2)
     assert sound.state_dict().keys() == switched.state_dict().keys()
@@ -255,7 +257,7 @@ def test_the_studys_switches_change_the_map_and_neither_weights_nor_training(stu
 
 
 def test_the_studys_dynamic_range_makes_of_the_map_a_blurred_squared_error() -> None:
-    (sound, study), x = (tiny(), tiny(dynamic_range=255.0)), images(1)
+    (sound, study), x = (tiny(), tiny(residual="ssim-8-bit")), images(1)
     with torch.no_grad():
         error = (x - study.reconstruct(x))[0, 0].double().numpy()
         found, proper = study.anomaly_map(x)[0, 0].numpy(), sound.anomaly_map(x)
@@ -267,11 +269,10 @@ def test_the_studys_dynamic_range_makes_of_the_map_a_blurred_squared_error() -> 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_both_switches_are_the_studys_alone(domain: str) -> None:
     found = {protocol: dict(load_recipe(ModelId("vae", None, domain), protocol).settings) for protocol in Protocol}
-    ranges = {protocol: settings.pop("dynamic_range") for protocol, settings in found.items()}
+    residuals = {protocol: settings.pop("residual") for protocol, settings in found.items()}
     sampled = {protocol: settings.pop("sample_at_test", False) for protocol, settings in found.items()}
     assert sampled == {Protocol.STUDY: True, Protocol.SOUND: False}
-    assert ranges[Protocol.STUDY] == 255.0
-    assert ranges[Protocol.SOUND] in (1.0, 2.0)
+    assert residuals[Protocol.STUDY] == "ssim-8-bit" != residuals[Protocol.SOUND]
     assert found[Protocol.STUDY] == found[Protocol.SOUND]
 
 

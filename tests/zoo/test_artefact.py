@@ -184,6 +184,11 @@ def test_only_tissue_can_be_eroded() -> None:
         Config.model_validate(plain(CONFIG_RECORD) | everywhere)
 
 
+def test_a_configuration_from_before_residuals_had_names_means_what_it_did(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", plain(CONFIG_RECORD) | {"settings": {"width": 16, "dynamic_range": 255.0}})
+    assert read_record(tmp_path / "config.json", Config).settings == {"width": 16, "residual": "ssim-8-bit"}
+
+
 def test_a_configuration_from_before_maps_were_treated_says_that_they_were_not() -> None:
     older = plain(CONFIG_RECORD)
     del older["smoothing"], older["erosion"]

@@ -231,15 +231,19 @@ def test_a_stand_in_is_made_like_what_it_stands_for(method: str, open_domain: st
 def test_what_draws_little_after_few_steps_takes_the_studys_residual_which_draws_no_texture() -> None:
     for domain in ("phantom-t1", "phantom-cxr", "phantom-fundus"):
         for method in ("vae", "f-anogan", "h-tae-s", "dae"):
-            assert recipe_of(f"{method}-{domain}", profile="quick").settings["dynamic_range"] == 255.0
+            assert recipe_of(f"{method}-{domain}", profile="quick").settings["residual"] == "ssim-8-bit"
 
 
-def test_the_dynamic_range_is_that_of_the_data_and_255_in_the_study() -> None:
-    ranges = [recipe_of(f"vae-{domain}").settings["dynamic_range"] for domain in ("camcan-t1", "chexpert", "ddr")]
-    assert ranges == [1.0, 1.0, 2.0]
+@pytest.mark.parametrize("method", [name for name in METHODS if "residual" in DOCUMENTS[name].get("settings", {})])
+def test_the_studys_residual_is_that_of_8_bit_images_on_maps_as_they_are(method: str) -> None:
     for domain in DOMAINS:
-        study = recipe_of(f"vae-{domain}", Protocol.STUDY)
-        assert (study.settings["dynamic_range"], study.settings["sample_at_test"]) == (255.0, True)
+        study = recipe_of(f"{method}-{domain}", Protocol.STUDY)
+        assert (study.settings["residual"], study.smoothing, study.erosion) == ("ssim-8-bit", 0, 0)
+
+
+def test_the_study_draws_codes_at_test_time() -> None:
+    for domain in DOMAINS:
+        assert recipe_of(f"vae-{domain}", Protocol.STUDY).settings["sample_at_test"] is True
         assert "sample_at_test" not in recipe_of(f"vae-{domain}").settings
 
 

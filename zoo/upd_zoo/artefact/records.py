@@ -14,11 +14,12 @@ The JSON Schemas of these records are published beside this module, in `schemas/
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from upd_zoo.artefact.record import Fraction, Record, SafePath, Setting, Sha256
+from upd_zoo.artefact.renamed import with_todays_names
 from upd_zoo.errors import UsageError
 from upd_zoo.vocabulary import STUDY_SIDE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule, Side
 
@@ -201,6 +202,13 @@ class Config(Record):
     erosion: Annotated[int, Field(ge=0)] = 0
     training: Training
     labels: list[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_todays_names(cls, document: Any) -> Any:
+        if isinstance(document, dict) and isinstance(document.get("settings"), dict):
+            return document | {"settings": with_todays_names(document.get("method"), document["settings"])}
+        return document
 
     @model_validator(mode="after")
     def _tissue_to_erode(self) -> Self:

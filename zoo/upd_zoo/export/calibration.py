@@ -68,6 +68,6 @@ def check_thresholds(calibration: Calibration) -> None:
             raise ToleranceError(
                 f"the threshold of {what} would flag nothing: at {threshold:g} it is the highest healthy value itself",
                 f"a highest value that at most {calibration.false_positive_rate:.0%} of the healthy {what} share",
-                "train for longer, or with a residual that does not end at its largest value, such as a larger "
-                "dynamic_range",
+                "train for longer, or with a residual that does not end at its largest value, such as absolute "
+                "or ssim-8-bit",
             )

@@ -6,7 +6,7 @@ Learnt: to remove from a healthy image x coarse noise n, which looks like blobs 
 
 A lesion is removed as if it were noise, so with the image as it is, and no noise at test time,
 
-    map = 1 − SSIM(x, f(x)).
+    map = residual(x, f(x)).
 
 f is a U-Net of weight-standardised convolutions, each followed by swish and then by group normalisation.
 
@@ -14,7 +14,7 @@ Differs from the study (switches):
     noise_mean      On centred images, which fundus photographs are, the study centres the noise too: m = −1. The
                     network then learns to brighten, and brightens images without noise. Here m = 0 everywhere.
     shared_shift    The study rolls the noise of a whole batch by one shift. Here each image has its own.
-    dynamic_range   The study's SSIM expects 8-bit images (L = 255); here L is the range of the data.
+    residual        As for the VAE. The original's is `absolute-median`, on an eroded brain.
 Also left out is a linear layer of 268.437 M parameters that nothing reads.
 
 References: section IV-D of the study; Kascenas et al. 2022.
@@ -29,8 +29,8 @@ from typing_extensions import override
 
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
+from upd_zoo.layers.residual import residual_called
 from upd_zoo.layers.resize import Resize
-from upd_zoo.layers.similarity import SSIMResidual
 from upd_zoo.method import Method, register
 
 _EPSILON = 1e-5
@@ -182,7 +182,7 @@ class DAE(Method):
         noise_mean: m, mean of the noise in units of the pixels.
         shared_shift: Whether the noise of a whole batch is rolled by one shift.
         inside_foreground: Whether noise falls on tissue only.
-        dynamic_range: L of the SSIM residual.
+        residual: What the map is; see `upd_zoo.layers.residual`.
     """
 
     id = "dae"
@@ -200,14 +200,14 @@ class DAE(Method):
         noise_mean: float = 0.0,
         shared_shift: bool = False,
         inside_foreground: bool = True,
-        dynamic_range: float = 1.0,
+        residual: str = "ssim",
     ) -> None:
         super().__init__()
         self.noise_side, self.noise_std, self.noise_mean = noise_side, noise_std, noise_mean
         self.shared_shift, self.inside_foreground = shared_shift, inside_foreground
         self.network = UNet(3, channels, width, depth)
         self.upsample = Resize(noise_side, side, align_corners=True)
-        self.residual = SSIMResidual(dynamic_range, side)
+        self.residual = residual_called(residual, side)
 
     def corrupt(self, images: Tensor) -> Tensor:
         """Return images (B, C, H, W) with new noise."""

@@ -11,14 +11,14 @@ learns which z reconstructs an image. With f the features that D reads its answe
 
 What is not healthy cannot be drawn, and looks different to the critic:
 
-    map = 1 − SSIM(x, x̂),    score = pooled map + κ · mean (f(x) − f(x̂))².
+    map = residual(x, x̂),    score = pooled map + κ · mean (f(x) − f(x̂))².
 
 Differs from the study (switches):
     batch_statistics  In the study G normalises by the statistics of each batch while E learns, but by its running ones
                       at test time, so that E learns to ask another generator. Here G is in evaluation mode throughout.
     fixed_code        With CCD the study makes E's last layer anew when its optimiser is already there, so that it stays
                       as it was drawn. Here all of E learns.
-    dynamic_range     The study's SSIM expects 8-bit images (L = 255) and gets [0, 1]; here L is the range of the data.
+    residual          As for the VAE.
 
 Differs from the study (always):
     Both updates of a step draw z anew; the study scores one draw by the old critic, then by the new one.
@@ -42,7 +42,7 @@ from typing_extensions import override
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.learner import Turn
 from upd_zoo.layers.encoder import Encoder
-from upd_zoo.layers.similarity import SSIMResidual
+from upd_zoo.layers.residual import residual_called
 from upd_zoo.method import Method, register
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class FAnoGAN(Method):
         feature_weight: κ, weight of the critic's features in the encoder's loss and in the score.
         fixed_code: Whether the encoder's last layer stays as it was drawn.
         batch_statistics: Whether the generator normalises by the statistics of each batch while the encoder learns.
-        dynamic_range: L of the SSIM residual.
+        residual: What the map is; see `upd_zoo.layers.residual`.
 
     Raises:
         UsageError: The width is odd.
@@ -211,7 +211,7 @@ class FAnoGAN(Method):
         feature_weight: float = 1.0,
         fixed_code: bool = False,
         batch_statistics: bool = False,
-        dynamic_range: float = 1.0,
+        residual: str = "ssim",
     ) -> None:
         super().__init__()
         if width % 2:
@@ -224,7 +224,7 @@ class FAnoGAN(Method):
         self.critic = Critic(channels, side, widening)
         self.encoder = _encoder(side, widening, latent)
         self.encoder[1].requires_grad_(not fixed_code)
-        self.residual = SSIMResidual(dynamic_range, side)
+        self.residual = residual_called(residual, side)
         _initialise(self)
 
     @override

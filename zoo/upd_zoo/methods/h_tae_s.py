@@ -7,13 +7,13 @@ Learnt: to reconstruct a healthy image x, from tokens that attend to each other 
 The encoder merges 2 x 2 tokens into one three times; the decoder expands them again, adding each time what the encoder
 had at that size. What is not healthy is not learnt, so
 
-    map = 1 − SSIM(x, x̂).
+    map = residual(x, x̂).
 
 Positions are not coded: only the norm over the first grid of tokens has a weight and a bias for each place. The memory
 that a decoder block attends to is what went into the block.
 
 Differs from the study (switch):
-    dynamic_range   The study's SSIM expects 8-bit images (L = 255) and gets [0, 1]; here L is the range of the data.
+    residual   As for the VAE.
 
 References: section IV-A of the study; Ghorbel et al. 2022; Liu et al. 2021 (patch merging); Cao et al. 2021 (patch
 expanding); Vaswani et al. 2017, equation 1.
@@ -26,7 +26,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from upd_zoo.layers.similarity import SSIMResidual
+from upd_zoo.layers.residual import residual_called
 from upd_zoo.method import Method, register
 
 _PATCH = 4
@@ -290,21 +290,21 @@ class HTAES(Method):
         width: Channels of a token of a 4 x 4 patch; doubled from size to size.
         heads: Heads of every attention.
         depth: Encoder blocks, and decoder layers, at each size.
-        dynamic_range: L of the SSIM residual.
+        residual: What the map is; see `upd_zoo.layers.residual`.
     """
 
     id = "h-tae-s"
     title = "H-TAE-S"
 
     def __init__(
-        self, channels: int, side: int, *, width: int = 96, heads: int = 4, depth: int = 2, dynamic_range: float = 1.0
+        self, channels: int, side: int, *, width: int = 96, heads: int = 4, depth: int = 2, residual: str = "ssim"
     ) -> None:
         super().__init__()
         widths = [width * 2**stage for stage in range(_STAGES)]
         sides = [side // _PATCH // 2**stage for stage in range(_STAGES)]
         self.encoder = Encoder(channels, widths, sides, heads, depth)
         self.decoder = Decoder(channels, widths, sides, heads, depth)
-        self.residual = SSIMResidual(dynamic_range, side)
+        self.residual = residual_called(residual, side)
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ VAE's own loss E is smaller, while its change y − x stays smooth:
 
 all of one image: means run over its n = C·H·W pixels or over latent dimensions. What is anomalous is changed most, so
 
-    map = 1 − SSIM(x, y).
+    map = residual(x, y).
 
 The gradient is written out. In evaluation the networks are convolutions, whose transposes are transposed convolutions,
 and LeakyReLUs, whose slopes the forward pass shows; so a restoration needs no autograd, neither here nor in a file.
@@ -20,7 +20,7 @@ Differs from the study (switches):
     restoration_steps  The study takes 500 steps. Ten times fewer, ten times as long, follow the same path.
     rate               The study descends the mean over a batch of 64 images in steps of 1000, so that the images of a
                        smaller batch move further. Here each has its own objective; 1000 / 64 is the study's rate.
-    dynamic_range      As for the VAE.
+    residual           As for the VAE.
 The study also bounds each element of its gradient by 50; no pixel reaches that within 10⁷ of its reconstruction.
 
 References: section IV-A of the study; You et al. 2019 (restoration, there with |d| in T).

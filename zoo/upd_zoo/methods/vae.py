@@ -6,12 +6,13 @@ Learnt: to encode a healthy image x in a few numbers z and to reconstruct it,
 
 both means over the batch and over pixels or latent dimensions. What is not healthy is not learnt, so
 
-    map = 1 − SSIM(x, x̂).
+    map = residual(x, x̂).
 
 Differs from the study (switches):
     sample_at_test  The study draws ε at test time too, so that its maps change from run to run. Here z = μ; with the
                     switch one ε, drawn once and stored, serves every image.
-    dynamic_range   The study's SSIM expects 8-bit images (L = 255) and gets [0, 1]; here L is the range of the data.
+    residual        The study's is 1 − SSIM with the constants of 8-bit images (L = 255) on [0, 1]; here each modality
+                    has the one that shows planted anomalies best.
 
 References: section IV-A of the study; Kingma & Welling 2014, equation 10; Baur et al. 2021 (dense VAE).
 """
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from upd_zoo.layers.encoder import Encoder
-from upd_zoo.layers.similarity import SSIMResidual
+from upd_zoo.layers.residual import residual_called
 from upd_zoo.method import Method, register
 
 _DEPTH = 6
@@ -63,7 +64,7 @@ class VAE(Method):
         latent: Dimensions of z.
         kl_weight: w, weight of the Kullback-Leibler term.
         sample_at_test: Whether z = μ + σ ε at test time, with a fixed ε.
-        dynamic_range: L of the SSIM residual.
+        residual: What the map is; see `upd_zoo.layers.residual`.
     """
 
     id = "vae"
@@ -80,7 +81,7 @@ class VAE(Method):
         latent: int = 512,
         kl_weight: float = 1e-3,
         sample_at_test: bool = False,
-        dynamic_range: float = 1.0,
+        residual: str = "ssim",
     ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(_DEPTH)]
@@ -90,7 +91,7 @@ class VAE(Method):
         self.to_latent = nn.Linear(bottleneck * self.code_side**2, 2 * latent, bias=False)
         self.from_latent = nn.Linear(latent, bottleneck * self.code_side**2, bias=False)
         self.decoder = _decoder(widths, bottleneck, channels)
-        self.residual = SSIMResidual(dynamic_range, side)
+        self.residual = residual_called(residual, side)
         self.register_buffer("noise", torch.randn(1, latent))
 
     def code(self, images: Tensor) -> Tensor:
