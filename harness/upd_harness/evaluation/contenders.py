@@ -81,14 +81,14 @@ def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> 
         contenders[MODEL].update(maps[:, 0], scores, masks)
         grey = images.mean(axis=1)  # (B, H, W)
         noise = generator.random((len(images), *images.shape[2:]), np.float32)
-        contenders[RANDOM].update(*_by_the_rules(noise, images, model.config), masks)
-        contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
-        contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
+        contenders[RANDOM].update(*by_the_rules(noise, images, model.config), masks)
+        contenders["intensity"].update(*by_the_rules(grey, images, model.config), masks)
+        contenders["darkness"].update(*by_the_rules(1 - grey, images, model.config), masks)
         on_progress(Progress("", rows.stop, len(store)))
     return contenders
 
 
-def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
+def by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
     """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
     maps = maps * inside(images, config.foreground, config.erosion)
     reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean

@@ -1,0 +1,176 @@
+"""One variant of a recipe, trained from one seed and measured on validation images with planted anomalies.
+
+    planted/<store>-<hash>/    validation images with anomalies
+    runs/<hash>/               of the trainings; variants that differ in post-processing alone share one
+    trials/<hash>.json         what came of one variant and seed; what is there is not made again
+
+Hashes are of everything that decides an outcome: recipe, seed, stores, weights, and the code that learns and maps. A
+test store is never opened. Torch is imported where a trial is carried out.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import upd_zoo
+from upd_harness.evaluation.planted import Planting, measure, planted
+from upd_harness.grid.variants import Variant, varied, without
+from upd_harness.report.run_record import versions
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config
+from upd_zoo.errors import UsageError
+from upd_zoo.files import sha256_of, write_json
+from upd_zoo.names import ModelId
+from upd_zoo.progress import Report, silent
+from upd_zoo.recipe import FULL_PROFILE, Recipe, load_recipe
+from upd_zoo.runtime.model import Predict
+from upd_zoo.stores.places import Part, store_path
+from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import Protocol
+
+SCHEMA: Final = "upd-zoo/trial/1"
+AFTERWARDS: Final = ("smoothing", "erosion", "score_rule")
+"""What no training depends on: names of a recipe that the detector alone reads."""
+_DECIDING: Final = ("methods/*.py", "layers/*.py", "fitting/*.py", "pretrain/*.py", "detector.py", "training.py")
+"""The code that decides what is learnt and mapped; what other code gives is a store, whose hash is known."""
+_USUAL: Final = Planting()
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What all variants of a comparison have in common.
+
+    Attributes:
+        model: Name of the model whose recipe is varied.
+        out: Folder of the comparison.
+        data: Folder of the prepared stores.
+        profile: Budget of the recipe.
+        protocol: Of the recipe.
+        weights: What backbones start from; None for what the recipe says.
+        planting: What is planted; the seed of a trial is added to its own, so that seeds differ in the anomalies too.
+        map_only: Names beside `AFTERWARDS` that change how a finished model maps and not what it learns.
+    """
+
+    model: str
+    out: Path
+    data: Path
+    profile: str = FULL_PROFILE
+    protocol: Protocol = Protocol.SOUND
+    weights: str | None = None
+    planting: Planting = _USUAL
+    map_only: tuple[str, ...] = ()
+
+    def recipe(self, changes: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of the model with other values."""
+        return varied(load_recipe(ModelId.parse(self.model), self.protocol, self.profile), changes)
+
+    def store(self, recipe: Recipe, part: Part) -> Store:
+        """Return the store of a part that is no test."""
+        return Store(store_path(self.data, recipe.domain.id, part, recipe.protocol))
+
+
+def carry_out(contest: Contest, variant: Variant, seed: int, on_progress: Report = silent) -> dict[str, Any]:
+    """Return what a variant comes to with one seed, having trained and measured it where that was not done before.
+
+    Raises:
+        NotFoundError: A store is not prepared.
+        UsageError: A name of the variant is unknown, or said to change no training although it does.
+        UpdZooError: The training fails.
+    """
+    recipe = contest.recipe(variant.changes)
+    learnt = contest.recipe(without(variant.changes, (*AFTERWARDS, *contest.map_only)))
+    train, validation = (contest.store(recipe, part) for part in (Part.TRAIN, Part.VALIDATION))
+    planting = replace(contest.planting, seed=contest.planting.seed + seed)
+    ground = planted(validation, contest.out / "planted", planting)
+    inputs = {
+        "model": ModelId.parse(contest.model).name,
+        "seed": seed,
+        "weights": _identity_of(contest.weights),
+        "train": train.sha256,
+        "code": _code(),
+    }
+    run = contest.out / "runs" / _hash({**inputs, "recipe": _plain(learnt)})
+    identity = {**inputs, "recipe": _plain(recipe), "run": run.name, "planted": ground.sha256}
+    result = contest.out / "trials" / f"{_hash(identity)}.json"
+    if result.is_file():
+        known: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return {**known, "variant": variant.name, "fresh": False}
+    began = time.monotonic()
+    config = _mapping(_train(contest, learnt, train, run, seed, on_progress), recipe)
+    trained = time.monotonic()
+    found = measure(_predict(run, config), config, ground)
+    seconds = {"train": round(trained - began, 1), "measure": round(time.monotonic() - trained, 1)}
+    document = {
+        "schema": SCHEMA,
+        "variant": variant.name,
+        **identity,
+        "planting": asdict(planting),
+        "seconds": seconds,
+        "versions": versions(),
+        "metrics": {who: {kind: each.model_dump() for kind, each in kinds.items()} for who, kinds in found.items()},
+    }
+    write_json(result, document)
+    return {**document, "fresh": True}
+
+
+def _mapping(config: Config, recipe: Recipe) -> Config:
+    """Return the configuration of a run with what a recipe says of the finished model."""
+    update = {"settings": recipe.settings, **{name: getattr(recipe, name) for name in AFTERWARDS}}
+    return config.model_copy(update=update)
+
+
+def _train(contest: Contest, recipe: Recipe, store: Store, run: Path, seed: int, on_progress: Report) -> Config:
+    from upd_zoo.fitting.run import RunSettings
+    from upd_zoo.training import train
+
+    if (run / WEIGHTS).is_file():
+        return read_record(run / CONFIG, Config)
+    weights = contest.weights if "backbone" in recipe.settings else None
+    settings = RunSettings(seed=seed, device="cpu", weights=weights, resume=True)
+    return train(ModelId.parse(contest.model), recipe, store, run, settings, on_progress=on_progress)
+
+
+def _predict(run: Path, config: Config) -> Predict:
+    """Return the finished model of a run as a configuration says that it maps."""
+    from upd_zoo.detector import Detector
+    from upd_zoo.runtime.eager import as_predict
+    from upd_zoo.runtime.tensors import read_tensors
+
+    detector = Detector.from_config(config)
+    try:
+        detector.method.load_state_dict(read_tensors(run / WEIGHTS, f"remove the folder {run}"))
+    except RuntimeError as error:
+        raise UsageError(
+            f"the weights of one training do not fit these settings: {error}",
+            "in --map-only names of settings that change no training",
+            "leave out of --map-only what changes one",
+        ) from error
+    return as_predict(detector)
+
+
+def _identity_of(weights: str | None) -> str | None:
+    """Return what decides which weights a backbone starts from: the hash of a file, or the word that was given."""
+    return sha256_of(Path(weights)) if weights is not None and Path(weights).is_file() else weights
+
+
+def _code() -> str:
+    """Return a hash of the code that decides what is learnt and mapped."""
+    root = Path(upd_zoo.__file__).parent
+    files = sorted(path for pattern in _DECIDING for path in root.glob(pattern))
+    return _hash({path.relative_to(root).as_posix(): sha256_of(path) for path in files})
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    return {
+        **{name: value for name, value in asdict(recipe).items() if name not in {"domain", "phases"}},
+        "domain": recipe.domain.id,
+        "phases": {name: phase.model_dump(mode="json") for name, phase in recipe.phases.items()},
+    }
+
+
+def _hash(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
