@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from upd_zoo.artefact.records import WEIGHTS, Config, PixelConvention, Space
+from upd_zoo.artefact.records import WEIGHTS, Config, OwnImages, PixelConvention, Space
 from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
@@ -150,6 +150,7 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) 
         scale=scale_of(recipe, store),
         smoothing=recipe.smoothing,
         erosion=recipe.erosion,
+        own=OwnImages.of(recipe.domain),
         training=training_of(recipe, store, settings.seed, settings.device),
         labels=[*store.facts.labels, *profile_labels(recipe)],
     )

@@ -123,6 +123,8 @@ class Access(StrEnum):
     OPEN = "open"
     SYNTHETIC = "synthetic"
     """They are made on this machine."""
+    OWN = "own"
+    """They are a user's own: of no published data set, their terms known to the user alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,11 @@ class Domain:
         """Whether the images are phantoms; results on them are labelled as such."""
         return self.access is Access.SYNTHETIC
 
+    @property
+    def own(self) -> bool:
+        """Whether the images are a user's own, and the domain is known only where its stores are."""
+        return self.access is Access.OWN
+
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
@@ -171,6 +178,11 @@ class TestSet:
 _KINDS: Final = ("domains", "test_sets")
 _SET: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """What a domain or test set may be called, for a model's name ends in it."""
+
+
+def is_set_name(name: str) -> bool:
+    """Return whether a domain or test set may be called so: small letters, digits and single dashes, no -ccd."""
+    return _SET.fullmatch(name) is not None and not name.endswith("-ccd")
 
 
 def read_sets(path: Path) -> tuple[dict[str, Domain], dict[str, TestSet]]:
@@ -232,7 +244,7 @@ class _Table:
 
     def __init__(self, path: Path, kind: str, name: str, values: object) -> None:
         self.name, self.place = name, f"{kind}.{name} of {path.name}"
-        if not _SET.fullmatch(name) or name.endswith("-ccd"):
+        if not is_set_name(name):
             raise UsageError(
                 f"'{name}' is no name for {kind} in {path.name}", "small letters, digits and single dashes, no -ccd"
             )

@@ -15,6 +15,8 @@ import typer
 
 from upd_harness.cli.terminal import Terminal, finish
 from upd_zoo.errors import UsageError
+from upd_zoo.stores.domains import adopt
+from upd_zoo.stores.places import data_folder
 
 HubOption = Annotated[str | None, typer.Option("--hub", help="Hub: hf://ORG or a folder.", envvar="UPD_ZOO_HUB")]
 Token = Annotated[str | None, typer.Option("--token", help="Access token of the Hugging Face Hub.")]
@@ -107,6 +109,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
     Whatever must be given comes first, so that it stands first in the help.
 
+    The domains of one's own that lie beside the stores are known to every command.
+
     Args:
         function: Takes options, and groups of them, one of which is a `Terminal`; returns the exit code, None for 0.
 
@@ -130,7 +134,13 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
-        finish(functools.partial(function, **values, **filled), filled[talk])
+        data = next((options["data"] for options in (values, *map(vars, filled.values())) if "data" in options), None)
+
+        def work() -> int | None:
+            adopt(data_folder(data))
+            return function(**values, **filled)
+
+        finish(work, filled[talk])
 
     vars(wrapped)["__signature__"] = signature(function).replace(parameters=parameters, return_annotation=None)
     wrapped.__annotations__ = {each.name: each.annotation for each in parameters}

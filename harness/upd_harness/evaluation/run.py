@@ -141,7 +141,7 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
             f"{facts.name} has {facts.channels} channels, {config.id} takes {config.input.channels}",
             f"a model of the domain {test_set.domain}",
         )
-    modality, tested = (DOMAINS[domain].modality for domain in (config.domain, test_set.domain))
+    modality, tested = config.images.modality, DOMAINS[test_set.domain].modality
     if modality is not tested:
         raise UsageError(
             f"the test set {test_set.id} holds images of the kind '{tested.title}', "

@@ -27,7 +27,7 @@ from upd_zoo.images.intensity import Intensities
 from upd_zoo.images.nifti import Volume
 from upd_zoo.images.placement import Placement
 from upd_zoo.runtime.model import Array
-from upd_zoo.vocabulary import Scale, get_domain
+from upd_zoo.vocabulary import Scale
 
 _IN_ITS_SPACE: Final = Caution(CautionCode.SPACE, "slices are those of the template's space, not of the scan")
 
@@ -126,7 +126,7 @@ class Heads:
         sitk()
         chosen = load_template(template)
         config.check_space(chosen.name, chosen.sha256)
-        guided = get_domain(config.domain).contrast != "T1"
+        guided = config.images.contrast == "T2"
         return cls(chosen, Extractor.parse(extractor) if extractor else None, guided, config.scale)
 
     @property

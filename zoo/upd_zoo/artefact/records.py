@@ -21,7 +21,20 @@ from pydantic import AfterValidator, Field, model_validator
 from upd_zoo.artefact.record import Fraction, Record, SafePath, Setting, Sha256
 from upd_zoo.artefact.renamed import with_todays_names
 from upd_zoo.errors import UsageError
-from upd_zoo.vocabulary import STUDY_SIDE, Foreground, Framing, Pretrain, Protocol, Scale, ScoreRule, Side
+from upd_zoo.vocabulary import (
+    MODALITIES,
+    STUDY_SIDE,
+    Access,
+    Domain,
+    Foreground,
+    Framing,
+    Pretrain,
+    Protocol,
+    Scale,
+    ScoreRule,
+    Side,
+    get_domain,
+)
 
 CARD: Final = "README.md"
 CONFIG: Final = "config.json"
@@ -165,6 +178,23 @@ class Backbone(Record):
     labels: list[str]
 
 
+class OwnImages(Record):
+    """The facts of a domain that only its owner knows by name; see `upd_zoo.vocabulary.Domain`."""
+
+    title: str
+    modality: str
+    contrast: str
+    licence: str
+
+    @classmethod
+    def of(cls, domain: Domain) -> Self | None:
+        """Return the facts of a domain; None where its name says them everywhere."""
+        if not domain.own:
+            return None
+        facts = {"title": domain.title, "contrast": domain.contrast, "licence": domain.licence}
+        return cls(modality=domain.modality.id, **facts)
+
+
 class Config(Record):
     """What a model is; with `model.safetensors` it is the whole model.
 
@@ -177,6 +207,7 @@ class Config(Record):
         scale: Which value of a brain scan becomes 1; None where images are photographs.
         smoothing: Standard deviation, in pixels of the model's image, of the Gaussian that smooths maps; 0 for none.
         erosion: Pixels of the model's image by which tissue is eroded before it is the foreground.
+        own: What its domain is, where that is of a user's own images; None where the domain's name says it.
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
     """
 
@@ -200,8 +231,21 @@ class Config(Record):
     scale: Scale | None = None
     smoothing: Annotated[float, Field(ge=0)] = 0.0
     erosion: Annotated[int, Field(ge=0)] = 0
+    own: OwnImages | None = None
     training: Training
     labels: list[str]
+
+    @property
+    def images(self) -> Domain:
+        """What it was trained on.
+
+        Raises:
+            UsageError: The domain is neither listed nor described here.
+        """
+        if self.own is None:
+            return get_domain(self.domain)
+        modality = MODALITIES[self.own.modality]
+        return Domain(self.domain, self.own.title, modality, Access.OWN, self.own.licence, self.own.contrast)
 
     @model_validator(mode="before")
     @classmethod

@@ -21,7 +21,6 @@ from upd_zoo.runtime.eager import as_predict, load_detector, load_script
 from upd_zoo.runtime.model import Predict
 from upd_zoo.runtime.onnx import onnx_predict
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import DOMAINS
 
 _STAGES = 5
 
@@ -121,7 +120,7 @@ def _check_parity(parity: list[Parity]) -> None:
 
 
 def _write_legal(folder: Path, config: Config) -> None:
-    domain = DOMAINS[config.domain]
+    domain = config.images
     write_text(folder / "LICENSE", importlib.metadata.distribution("upd-zoo").read_text("licenses/LICENSE") or "")
     write_text(folder / "DATA_LICENSE.md", f"Trained on {domain.title}. Licence of the data: {domain.licence}.\n")
     citation = f'cff-version: 1.2.0\ntitle: "{config.id}"\nmessage: Cite the study and the authors of {config.title}.\n'

@@ -11,13 +11,13 @@ from upd_zoo.artefact.metrics import METRICS, figure
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CARD, RESULTS, Config, Parity, Result
 from upd_zoo.files import write_text
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS
+from upd_zoo.vocabulary import TEST_SETS
 
 
 def write_card(folder: Path, config: Config, calibration: Calibration, parity: list[Parity]) -> None:
     """Write the model card of an artefact, with every result that lies in its folder."""
     results = [read_record(path, Result) for path in sorted((folder / RESULTS).glob("*.json"))]
-    domain = DOMAINS[config.domain]
+    domain = config.images
     template = (files("upd_zoo") / "export" / "model_card.md.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -40,7 +40,7 @@ def write_card(folder: Path, config: Config, calibration: Calibration, parity: l
 
 
 def _front_matter(config: Config) -> ModelCardData:
-    tags = ["upd-zoo", "anomaly-detection", "medical-imaging", DOMAINS[config.domain].modality.id, config.method]
+    tags = ["upd-zoo", "anomaly-detection", "medical-imaging", config.images.modality.id, config.method]
     return ModelCardData(
         license="apache-2.0", library_name="upd-zoo", pipeline_tag="image-segmentation", tags=[*tags, "research-only"]
     )
