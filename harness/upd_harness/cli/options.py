@@ -24,6 +24,11 @@ CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where pulled
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the prepared stores.", envvar="UPD_ZOO_DATA")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+Healthy = Annotated[Path | None, typer.Option("--healthy", help="Your own images: folder of healthy ones.")]
+ModalityOption = Annotated[
+    str | None,
+    typer.Option("--modality", help="With --healthy: fundus, chest-xray or brain-mri."),
+]
 _MODEL = "A name such as rd-brats-t2, or an artefact's folder."
 
 
@@ -130,14 +135,14 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapped(**values: Any) -> None:
+        data = data_folder(values.get("data"))
         filled = {
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
-        data = next((options["data"] for options in (values, *map(vars, filled.values())) if "data" in options), None)
 
         def work() -> int | None:
-            adopt(data_folder(data))
+            adopt(data)
             return function(**values, **filled)
 
         finish(work, filled[talk])

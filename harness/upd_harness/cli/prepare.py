@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from upd_harness.cli.making import ProtocolOption, next_command, options
-from upd_harness.cli.options import Data, command
+from upd_harness.cli.options import Data, Healthy, ModalityOption, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
-from upd_zoo.errors import InputError
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol, get_domain, get_test_set
+from upd_zoo.errors import InputError, UsageError
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Protocol, TestSet, get_domain, get_test_set
 
 if TYPE_CHECKING:
+    from upd_zoo.sources.collection import Collection
     from upd_zoo.sources.preparation import Preparation
+    from upd_zoo.sources.source import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +45,53 @@ class Asked:
     ] = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """Folders of one's own.
+
+    Attributes:
+        healthy: Images to learn from; None for a listed data set.
+        diseased: Images to test with.
+        masks: Where they show disease.
+        modality: Of which kind all are; None to tell from the images.
+    """
+
+    healthy: Healthy = None
+    diseased: Annotated[
+        Path | None, typer.Option("--diseased", help="With --healthy: folder of diseased images to test with.")
+    ] = None
+    masks: Annotated[
+        Path | None, typer.Option("--masks", help="With --diseased: folder of their masks, named alike.")
+    ] = None
+    modality: ModalityOption = None
+
+    def collection(self, name: str, asked: Asked) -> "Collection | None":
+        """Return the images of one's own under a name; None where a listed data set is meant.
+
+        Raises:
+            UsageError: Options are given that exclude each other, or do nothing alone.
+        """
+        from upd_zoo.sources.collection import Collection
+        from upd_zoo.sources.folders import Folders
+
+        if self.healthy is None:
+            if self.diseased or self.masks or self.modality:
+                raise UsageError("images of one's own begin with the healthy ones", "", "add --healthy FOLDER")
+            return None
+        if asked.root or asked.seed or asked.subjects:
+            raise UsageError("--healthy names the folder", "", "leave out --root, --seed and --subjects")
+        if self.masks and not self.diseased:
+            raise UsageError("--masks are of diseased images", "", "add --diseased FOLDER")
+        return Collection.of(name, Folders(self.healthy, self.diseased, self.masks), self.modality)
+
+
 @command
 def prepare(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="A domain, such as phantom-t2 or idrid, or one test set.")
+        str, typer.Argument(metavar="TARGET", help="A domain, such as phantom-t2, a test set, or your own name.")
     ],
     asked: Asked,
+    own: Own,
     protocol: ProtocolOption = Protocol.SOUND,
     data: Data = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Inputs read at the same time.")] = 1,
@@ -56,7 +99,7 @@ def prepare(
     *,
     terminal: Terminal,
 ) -> int:
-    """Fill the stores that training and evaluation read.
+    """Fill the stores that training and evaluation read, from a listed data set or, with --healthy, from your folders.
 
     Exit code 3: some inputs could not be used, the rest is written. A run that is repeated makes only what is missing
     or was made differently; with brains, one that was stopped repeats no scan that was finished. contact-sheet.png
@@ -66,13 +109,16 @@ def prepare(
     from upd_zoo.sources.source import Request
     from upd_zoo.stores.places import data_folder
 
-    chosen = get_test_set(target) if target in {*TEST_SETS} - {*DOMAINS} else get_domain(target)
-    folder = data_folder(data)
-    kept = "stores that are whole are kept; the same command makes the others"
-    with when_interrupted(kept), terminal.bar("preparing") as advance:
-        request = Request(**vars(asked))
-        done = fill(chosen, folder, request, protocol=protocol, jobs=jobs, force=force, on_progress=advance)
-    sheet = _draw(chosen.id, folder, done, asked.template)
+    folder, request = data_folder(data), Request(**vars(asked))
+    collection = own.collection(target, asked)
+    how: dict[str, Any] = {"protocol": protocol, "jobs": jobs, "force": force}
+    if collection is not None:
+        done, sheet = prepare_own(collection, folder, request, how, terminal), None
+    else:
+        chosen = _listed(target)
+        with when_interrupted(_KEPT), terminal.bar("preparing") as advance:
+            done = fill(chosen, folder, request, on_progress=advance, **how)
+        sheet = _draw(chosen.id, folder, done, asked.template)
     for failure in done.failures:
         terminal.say(f"left out of {failure.store}: {failure.input}: {failure.error}")
     if target in DOMAINS:
@@ -80,6 +126,39 @@ def prepare(
         terminal.say(next_command("upd-zoo", "train", f"METHOD-{target}", *options(data=data, protocol=unusual)))
     terminal.data(_as_document(folder, done, sheet), _as_text(folder, done, sheet))
     return InputError.exit_code if done.failures else 0
+
+
+_KEPT: Final = "stores that are whole are kept; the same command makes the others"
+
+
+def _listed(target: str) -> Domain | TestSet:
+    """Return the domain or test set that is meant.
+
+    Raises:
+        UsageError: None is called so, or it is somebody's own, of which the folder is needed.
+    """
+    chosen = get_test_set(target) if target in {*TEST_SETS} - {*DOMAINS} else get_domain(target)
+    if get_domain(target).own:
+        raise UsageError(f"{target} are images of your own", "the folder that they lie in", "add --healthy FOLDER")
+    return chosen
+
+
+def prepare_own(
+    collection: "Collection", folder: Path, request: "Request", how: dict[str, Any], terminal: Terminal
+) -> "Preparation":
+    """Fill the stores of images of one's own, and say how they were understood and what seems wrong with them."""
+    from upd_harness.checks.stores import check
+    from upd_zoo.stores.store import Store
+
+    for line in collection.told():
+        terminal.say(line)
+    with when_interrupted(_KEPT), terminal.bar("preparing") as advance:
+        done = collection.prepare(folder, request, on_progress=advance, **how)
+    for finding in check([Store(folder / facts.name) for facts in done.stores]):
+        terminal.say(
+            f"look at this: {finding.check} ({', '.join(finding.stores)}): {finding.problem}; {finding.advice}"
+        )
+    return done
 
 
 def _draw(target: str, data: Path, done: "Preparation", template: Path | None) -> Path | None:

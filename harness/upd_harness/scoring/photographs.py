@@ -19,18 +19,14 @@ from upd_harness.scoring.inputs import Input
 from upd_zoo.artefact.appearance import levels_of
 from upd_zoo.artefact.records import Config
 from upd_zoo.caution import Caution, CautionCode
-from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing
 from upd_zoo.images.framing import caution_of_coarseness, frame, unframe, window
 from upd_zoo.images.gate import read_photograph
 from upd_zoo.images.photograph import thinned
+from upd_zoo.images.taken import channels_taken, check_size
 from upd_zoo.runtime.model import Array
-from upd_zoo.vocabulary import IMAGE_SIZE, Framing
+from upd_zoo.vocabulary import Framing
 
-_LEAST_SIDE: Final = 32
-"""Reduced to 32 pixels and brought to the model's 128, 95 % of 150 radiographs (NIH ChestX-ray14) and of 80 healthy
-photographs (IDRiD) keep over half of their detail, the variance about their own averages over 16 x 16 fields; reduced
-to 16, half of them keep less than a quarter."""
 _TISSUE: Final = 0.1
 """Of the brightest values: about 20 of 255 in IDRiD, whose healthy photographs have corners of 9 at most."""
 _BRIGHTEST: Final = 0.999
@@ -106,8 +102,8 @@ def open_photograph(path: Path, config: Config) -> PhotographCase:
     """
     photograph = read_photograph(path)
     stored, framing = photograph.stored, config.framing
-    _check_size(stored, path.name)
-    taken, cautions = _channels(stored, config.input.channels, path.name)
+    check_size(stored, path.name)
+    taken, cautions = channels_taken(stored, config.input.channels, path.name)
     if framing is Framing.SQUARE_SLICES:
         cautions.append(_TAKEN_FOR_A_SLICE)
     cautions = [*photograph.cautions, *cautions, *_cropped(stored, framing), *_coarse(stored, framing)]
@@ -121,31 +117,6 @@ _TAKEN_FOR_A_SLICE: Final = Caution(
     CautionCode.NO_GEOMETRY,
     "a picture without geometry, taken for one axial slice: skull stripped, anterior at the top",
 )
-_GREY_IN_COLOUR: Final = Caution(CautionCode.CHANNELS, "stored in colour, but grey: one channel is used")
-
-
-def _check_size(stored: npt.NDArray[Any], name: str) -> None:
-    """Refuse an image with too few pixels to show what a model looks for."""
-    _, height, width = stored.shape
-    if min(height, width) < _LEAST_SIDE:
-        problem = f"{name}: it has {height} x {width} pixels"
-        accepted = f"at least {_LEAST_SIDE} along each side, as the model looks at {IMAGE_SIZE} x {IMAGE_SIZE}"
-        raise InputError(InputErrorCode.IMPLAUSIBLE, problem, accepted, "score the original, not an icon or a preview")
-
-
-def _channels(stored: npt.NDArray[Any], channels: int, name: str) -> tuple[int, list[Caution]]:
-    """Return how many of the channels the model takes, and a caution where the image had others."""
-    if len(stored) == channels:
-        return channels, []
-    if channels == 1 and all((channel == stored[0]).all() for channel in stored[1:]):
-        return 1, [_GREY_IN_COLOUR]
-    kinds = {1: "grey", 3: "colour"}
-    raise InputError(
-        InputErrorCode.CHANNELS,
-        f"{name}: it is a {kinds[len(stored)]} image",
-        f"{kinds[channels]} images for this model",
-        "look for another model with upd-zoo list",
-    )
 
 
 def _cropped(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:

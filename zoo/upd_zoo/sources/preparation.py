@@ -116,12 +116,36 @@ def prepare(
         IntegrityError: A subject was listed in another part before.
         MissingExtraError: The phantoms' own requirements are not installed.
     """
-    source = source_of(target.id)
+    source, names = source_of(target.id), stores_of(target, protocol)
+    return fill(source, names, data, request, jobs=jobs, force=force, on_progress=on_progress)
+
+
+def fill(
+    source: Source,
+    names: Iterable[StoreName],
+    data: Path,
+    request: Request = _DEFAULT,
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    on_progress: Report = silent,
+) -> Preparation:
+    """Fill some stores from a source, as `prepare` does, which says what is raised.
+
+    Args:
+        source: Where the images come from.
+        names: Stores of domains and test sets that are known.
+        data: Folder of the prepared stores.
+        request: What the source is asked for.
+        jobs: Inputs read at the same time, in processes of their own.
+        force: Whether to make again what stands.
+        on_progress: Told of every input.
+    """
     request = replace(request, shelf=request.shelf or data / SHELF)
     inputs_of = source.opened(request)
     facts: list[Facts] = []
     failures: list[Failure] = []
-    for name in stores_of(target, protocol):
+    for name in names:
         inputs = inputs_of(name)
         provenance = _provenance(source, name, request, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)

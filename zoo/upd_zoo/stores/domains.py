@@ -90,10 +90,11 @@ def _replace(domains: Mapping[str, Domain], test_sets: Mapping[str, TestSet]) ->
 def _write(path: Path, domains: Iterable[Domain], test_sets: Iterable[TestSet]) -> None:
     tables = [("domains", each.id, _facts(each)) for each in domains]
     tables += [("test_sets", each.id, _facts(each)) for each in test_sets]
-    lines = [
-        (f"[{kind}.{name}]", *(f"{key} = {_quoted(value)}" for key, value in facts)) for kind, name, facts in tables
+    texts = [
+        "\n".join((f"[{kind}.{name}]", *(f"{key} = {_quoted(value)}" for key, value in facts)))
+        for kind, name, facts in tables
     ]
-    write_text(path, "\n\n".join(map("\n".join, lines)) + "\n")
+    write_text(path, "\n\n".join(texts) + "\n")
 
 
 def _facts(record: Domain | TestSet) -> list[tuple[str, str | bool]]:

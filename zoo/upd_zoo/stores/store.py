@@ -90,6 +90,11 @@ class Facts(Record):
         scale = self.provenance.get("scale")
         return None if scale is None else Scale(str(scale))
 
+    @property
+    def folds(self) -> int:
+        """Into how many parts its subjects are divided for calibration; 0 where a store of others is for it."""
+        return int(str(self.provenance.get("folds", 0)))
+
 
 class _GrowingArray:
     """An .npy file whose first axis grows; its header is written again at the end, in the room numpy leaves for it."""
