@@ -13,6 +13,7 @@ from upd_harness.grid.variants import variants_of, varied
 from upd_zoo.artefact.record import Setting
 from upd_zoo.errors import UsageError
 from upd_zoo.names import ModelId
+from upd_zoo.phantoms.planting import Kind
 from upd_zoo.recipe import load_recipe
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ScoreRule
@@ -89,7 +90,14 @@ def test_variants_are_measured_once_share_a_training_and_leave_the_test_closed(
     monkeypatch.syspath_prepend(SCRIPTS)
     choose = importlib.import_module("choose")
     out = tmp_path / "out"
-    options = {"profile": "tiny", "data": tmp_path, "out": out, "images": 8, "vary": ["steps=2", "smoothing=0,2"]}
+    options = {
+        "profile": "tiny",
+        "data": tmp_path,
+        "out": out,
+        "images": 8,
+        "kind": [Kind.DARK_BLOB],
+        "vary": ["steps=2", "smoothing=0,2"],
+    }
     choose.main(MODEL, **options)
     assert "(intensity)" in capsys.readouterr().out
     made = {path.name for path in (out / "trials").iterdir()}

@@ -16,7 +16,7 @@ from upd_harness.evaluation.tally import ScoreTally
 from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.images.foreground import inside
 from upd_zoo.progress import Progress, Report
-from upd_zoo.runtime.model import Array, Model
+from upd_zoo.runtime.model import Array, Model, Predict
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ScoreRule
 
@@ -81,14 +81,42 @@ def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> 
         contenders[MODEL].update(maps[:, 0], scores, masks)
         grey = images.mean(axis=1)  # (B, H, W)
         noise = generator.random((len(images), *images.shape[2:]), np.float32)
-        contenders[RANDOM].update(*by_the_rules(noise, images, model.config), masks)
-        contenders["intensity"].update(*by_the_rules(grey, images, model.config), masks)
-        contenders["darkness"].update(*by_the_rules(1 - grey, images, model.config), masks)
+        contenders[RANDOM].update(*_by_the_rules(noise, images, model.config), masks)
+        contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
+        contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
         on_progress(Progress("", rows.stop, len(store)))
     return contenders
 
 
-def by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
+def answers(predict: Predict, config: Config, store: Store, batch_size: int = 16) -> dict[str, tuple[Array, Array]]:
+    """Return maps (N, H, W) and scores (N,) of a store by a model and by two baselines, all held in memory.
+
+    Args:
+        predict: Images to maps and scores.
+        config: Of the model, whose foreground and score rule the baselines obey.
+        store: Its images.
+        batch_size: Images per call of the network.
+    """
+    batches: dict[str, list[tuple[Array, Array]]] = {MODEL: [], "intensity": [], "darkness": []}
+    for start in range(0, len(store), batch_size):
+        images = np.array(store.images[start : start + batch_size])
+        maps, scores = predict(images)
+        grey = images.mean(axis=1)
+        batches[MODEL].append((maps[:, 0], scores))
+        batches["intensity"].append(_by_the_rules(grey, images, config))
+        batches["darkness"].append(_by_the_rules(1 - grey, images, config))
+    joined = {name: [np.concatenate(arrays) for arrays in zip(*found, strict=True)] for name, found in batches.items()}
+    return {name: (maps, scores) for name, (maps, scores) in joined.items()}
+
+
+def metrics_of(maps: Array, scores: Array, store: Store, rows: npt.NDArray[np.bool_]) -> Metrics:
+    """Return the metrics of the maps (N, H, W) and scores (N,) of a store, of some rows (N,) of it alone."""
+    contender = Contender()
+    contender.update(maps[rows], scores[rows], None if store.masks is None else store.masks[rows])
+    return contender.metrics(store.anomalous[rows], has_masks=store.masks is not None)
+
+
+def _by_the_rules(maps: Array, images: Array, config: Config) -> tuple[Array, Array]:
     """Return maps (B, H, W) and their scores (B,) under the foreground and score rule that the model obeys."""
     maps = maps * inside(images, config.foreground, config.erosion)
     reduce = np.max if config.score_rule is ScoreRule.MAXIMUM else np.mean

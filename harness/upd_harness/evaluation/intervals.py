@@ -9,6 +9,7 @@ from upd_harness.evaluation.metrics import Floats, image_metrics
 
 _RESAMPLES: Final = 1000
 _SEED: Final = 0
+_BINS: Final = 1024
 
 
 def bootstrap_intervals(
@@ -36,3 +37,43 @@ def bootstrap_intervals(
             drawn["auroc"].append(found.auroc)
     bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in drawn.items() if values}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def pixel_interval(
+    maps: npt.NDArray[np.float32], masks: npt.NDArray[np.uint8], subjects: list[str]
+) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of AP_p; whole subjects are drawn.
+
+    Pixels are counted once for each subject, in bins that hold ever fewer pixels towards the highest values, where AP
+    is decided; a draw adds up counts.
+
+    Args:
+        maps: (N, H, W), higher is more anomalous.
+        masks: (N, H, W), 1 where pathological.
+        subjects: N names, of whom each image is.
+
+    Returns:
+        The least and the greatest; None where no pixel is pathological.
+    """
+    if not masks.any():
+        return None
+    tail = np.quantile(maps, 1 - np.geomspace(1, 1 / maps.size, _BINS))
+    edges = np.unique(np.concatenate((tail, np.quantile(maps[masks == 1], np.linspace(0, 1, _BINS)))))
+    _, of_subject = np.unique(subjects, return_inverse=True)
+    counts = np.zeros((of_subject.max() + 1, 2, len(edges) + 1))  # (S, 2, K): normal and anomalous pixels, by bin
+    for image, mask, subject in zip(maps, masks, of_subject, strict=True):
+        bins = np.searchsorted(edges, image.ravel(), side="right")
+        pairs = np.bincount(bins * 2 + mask.ravel(), minlength=2 * counts.shape[2])
+        counts[subject] += pairs.reshape(-1, 2).T
+    generator = np.random.default_rng(_SEED)
+    draws = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=_RESAMPLES)
+    drawn = [found for draw in draws if (found := _binned_precision(np.tensordot(draw, counts, 1))) is not None]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _binned_precision(counts: Floats) -> float | None:
+    """Return AP of counts (2, K) of normal and anomalous pixels by bin, in ascending order; None without the latter."""
+    positives, found = counts.sum(axis=0)[::-1].cumsum(), counts[1, ::-1]
+    total = found.sum()
+    return float((found * found.cumsum() / np.maximum(positives, 1)).sum() / total) if total else None

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from upd_harness.evaluation.contenders import MODEL, Contender, by_the_rules
+from upd_harness.evaluation.contenders import answers, metrics_of
 from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
@@ -169,28 +169,12 @@ def measure(predict: Predict, config: Config, store: Store, batch_size: int = 16
         By contender (`model`, `intensity`, `darkness`) and kind (`all` too): the metrics of images with this kind among
         all healthy ones. The share of anomalies is another for every kind, and so are the APs of chance.
     """
-    batches = [np.array(store.images[start : start + batch_size]) for start in range(0, len(store), batch_size)]
-    answers = {
-        MODEL: [_flat(*predict(images)) for images in batches],
-        "intensity": [by_the_rules(images.mean(axis=1), images, config) for images in batches],
-        "darkness": [by_the_rules(1 - images.mean(axis=1), images, config) for images in batches],
-    }
-    return {name: _by_kind(found, store) for name, found in answers.items()}
+    found = answers(predict, config, store, batch_size)
+    return {name: _by_kind(maps, scores, store) for name, (maps, scores) in found.items()}
 
 
-def _flat(maps: Array, scores: Array) -> tuple[Array, Array]:
-    return maps[:, 0], scores
-
-
-def _by_kind(answers: Sequence[tuple[Array, Array]], store: Store) -> dict[str, Metrics]:
-    maps, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+def _by_kind(maps: Array, scores: Array, store: Store) -> dict[str, Metrics]:
     kinds = kinds_of(store)
     rows = {EVERY: np.ones(len(kinds), np.bool_)}
     rows |= {kind: (kinds == kind) | (kinds == _HEALTHY) for kind in sorted({*kinds.tolist()} - {_HEALTHY})}
-    return {name: _metrics(maps[chosen], scores[chosen], store, chosen) for name, chosen in rows.items()}
-
-
-def _metrics(maps: Array, scores: Array, store: Store, rows: npt.NDArray[np.bool_]) -> Metrics:
-    contender = Contender()
-    contender.update(maps, scores, None if store.masks is None else store.masks[rows])
-    return contender.metrics(store.anomalous[rows], has_masks=store.masks is not None)
+    return {name: metrics_of(maps, scores, store, chosen) for name, chosen in rows.items()}

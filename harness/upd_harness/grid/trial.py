@@ -11,7 +11,7 @@ test store is never opened. Torch is imported where a trial is carried out.
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +73,57 @@ class Contest:
         return Store(store_path(self.data, recipe.domain.id, part, recipe.protocol))
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A variant and seed, before anything is trained.
+
+    Attributes:
+        recipe: What the finished model does.
+        learnt: What is trained: the recipe without what changes no training.
+        train: The images that it learns from.
+        inputs: All that decides the finished model, for a hash.
+        run: The folder of the training.
+    """
+
+    recipe: Recipe
+    learnt: Recipe
+    train: Store
+    inputs: Mapping[str, Any]
+    run: Path
+
+
+def planned(contest: Contest, variant: Variant, seed: int) -> Planned:
+    """Return what a variant comes down to with one seed.
+
+    Raises:
+        NotFoundError: The training images are not prepared.
+        UsageError: A name or value of the variant is unknown.
+    """
+    recipe = contest.recipe(variant.changes)
+    learnt = contest.recipe(without(variant.changes, (*AFTERWARDS, *contest.map_only)))
+    train = contest.store(recipe, Part.TRAIN)
+    inputs = {
+        "model": ModelId.parse(contest.model).name,
+        "seed": seed,
+        "weights": _identity_of(contest.weights),
+        "train": train.sha256,
+        "code": _code(),
+    }
+    run = contest.out / "runs" / hash_of({**inputs, "recipe": _plain(learnt)})
+    return Planned(recipe, learnt, train, {**inputs, "recipe": _plain(recipe), "run": run.name}, run)
+
+
+def fitted(contest: Contest, plan: Planned, seed: int, on_progress: Report = silent) -> tuple[Predict, Config]:
+    """Return the finished model of a plan, training it where that was not done before.
+
+    Raises:
+        UsageError: A name is said to change no training although it does.
+        UpdZooError: The training fails.
+    """
+    config = _mapping(_train(contest, plan, seed, on_progress), plan.recipe)
+    return _predict(plan.run, config), config
+
+
 def carry_out(contest: Contest, variant: Variant, seed: int, on_progress: Report = silent) -> dict[str, Any]:
     """Return what a variant comes to with one seed, having trained and measured it where that was not done before.
 
@@ -81,40 +132,30 @@ def carry_out(contest: Contest, variant: Variant, seed: int, on_progress: Report
         UsageError: A name of the variant is unknown, or said to change no training although it does.
         UpdZooError: The training fails.
     """
-    recipe = contest.recipe(variant.changes)
-    learnt = contest.recipe(without(variant.changes, (*AFTERWARDS, *contest.map_only)))
-    train, validation = (contest.store(recipe, part) for part in (Part.TRAIN, Part.VALIDATION))
+    plan = planned(contest, variant, seed)
     planting = replace(contest.planting, seed=contest.planting.seed + seed)
-    ground = planted(validation, contest.out / "planted", planting)
-    inputs = {
-        "model": ModelId.parse(contest.model).name,
-        "seed": seed,
-        "weights": _identity_of(contest.weights),
-        "train": train.sha256,
-        "code": _code(),
-    }
-    run = contest.out / "runs" / _hash({**inputs, "recipe": _plain(learnt)})
-    identity = {**inputs, "recipe": _plain(recipe), "run": run.name, "planted": ground.sha256}
-    result = contest.out / "trials" / f"{_hash(identity)}.json"
-    if result.is_file():
-        known: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return {**known, "variant": variant.name, "fresh": False}
-    began = time.monotonic()
-    config = _mapping(_train(contest, learnt, train, run, seed, on_progress), recipe)
-    trained = time.monotonic()
-    found = measure(_predict(run, config), config, ground)
-    seconds = {"train": round(trained - began, 1), "measure": round(time.monotonic() - trained, 1)}
-    document = {
-        "schema": SCHEMA,
-        "variant": variant.name,
-        **identity,
-        "planting": asdict(planting),
-        "seconds": seconds,
-        "versions": versions(),
-        "metrics": {who: {kind: each.model_dump() for kind, each in kinds.items()} for who, kinds in found.items()},
-    }
-    write_json(result, document)
-    return {**document, "fresh": True}
+    ground = planted(contest.store(plan.recipe, Part.VALIDATION), contest.out / "planted", planting)
+    identity = {**plan.inputs, "planted": ground.sha256}
+
+    def made() -> dict[str, Any]:
+        predict, config = fitted(contest, plan, seed, on_progress)
+        found = measure(predict, config, ground)
+        by_kind = {who: {kind: each.model_dump() for kind, each in kinds.items()} for who, kinds in found.items()}
+        return {"schema": SCHEMA, **identity, "planting": asdict(planting), "metrics": by_kind}
+
+    result = contest.out / "trials" / f"{hash_of(identity)}.json"
+    fresh = not result.is_file()
+    return {**kept(result, made), "variant": variant.name, "fresh": fresh}
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a file holds, made and written with versions and seconds where it is not there yet."""
+    if not path.is_file():
+        began = time.monotonic()
+        document = make()
+        write_json(path, {**document, "versions": versions(), "seconds": round(time.monotonic() - began, 1)})
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _mapping(config: Config, recipe: Recipe) -> Config:
@@ -123,15 +164,15 @@ def _mapping(config: Config, recipe: Recipe) -> Config:
     return config.model_copy(update=update)
 
 
-def _train(contest: Contest, recipe: Recipe, store: Store, run: Path, seed: int, on_progress: Report) -> Config:
+def _train(contest: Contest, plan: Planned, seed: int, on_progress: Report) -> Config:
     from upd_zoo.fitting.run import RunSettings
     from upd_zoo.training import train
 
-    if (run / WEIGHTS).is_file():
-        return read_record(run / CONFIG, Config)
-    weights = contest.weights if "backbone" in recipe.settings else None
+    if (plan.run / WEIGHTS).is_file():
+        return read_record(plan.run / CONFIG, Config)
+    weights = contest.weights if "backbone" in plan.learnt.settings else None
     settings = RunSettings(seed=seed, device="cpu", weights=weights, resume=True)
-    return train(ModelId.parse(contest.model), recipe, store, run, settings, on_progress=on_progress)
+    return train(ModelId.parse(contest.model), plan.learnt, plan.train, plan.run, settings, on_progress=on_progress)
 
 
 def _predict(run: Path, config: Config) -> Predict:
@@ -161,7 +202,7 @@ def _code() -> str:
     """Return a hash of the code that decides what is learnt and mapped."""
     root = Path(upd_zoo.__file__).parent
     files = sorted(path for pattern in _DECIDING for path in root.glob(pattern))
-    return _hash({path.relative_to(root).as_posix(): sha256_of(path) for path in files})
+    return hash_of({path.relative_to(root).as_posix(): sha256_of(path) for path in files})
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
@@ -172,5 +213,6 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _hash(document: Mapping[str, Any]) -> str:
+def hash_of(document: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for a document."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

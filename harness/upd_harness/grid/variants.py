@@ -129,3 +129,33 @@ def without(changes: Mapping[str, Setting], names: Iterable[str]) -> dict[str, S
     """Return the changes but those of some names."""
     left_out = {*names}
     return {key: value for key, value in changes.items() if key not in left_out}
+
+
+def flattened(recipe: Recipe) -> dict[str, Setting]:
+    """Return what a recipe says, by the names that `varied` takes; of phases, what all of them share."""
+    values: dict[str, Setting] = {
+        field.name: getattr(recipe, field.name) for field in fields(Recipe) if field.name not in _FIXED
+    }
+    values |= {f"settings.{name}": value for name, value in recipe.settings.items()}
+    phases = [_flat_phase(phase) for phase in recipe.phases.values()]
+    shared = {
+        key: value for key, value in (phases[0] if phases else {}).items() if all(_has(p, key, value) for p in phases)
+    }
+    return values | shared
+
+
+def _flat_phase(phase: Phase) -> dict[str, Setting]:
+    tables = {table: getattr(phase, table) for table in _PHASE}
+    return {"steps": phase.steps} | {
+        f"{table}.{key}": value for table, held in tables.items() for key, value in held.items()
+    }
+
+
+def _has(phase: Mapping[str, Setting], key: str, value: Setting) -> bool:
+    return key in phase and phase[key] == value
+
+
+def switches_of(recipe: Recipe, other: Recipe) -> dict[str, Setting]:
+    """Return the changes that lead from a recipe to another of the same method, as far as single values can."""
+    own = flattened(recipe)
+    return {key: value for key, value in flattened(other).items() if own.get(key) != value}

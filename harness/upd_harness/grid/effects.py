@@ -1,0 +1,221 @@
+"""What each switch between the protocols does to a model, on the test sets: measured after choices were made.
+
+A model is made by the sound recipe, then with one value of the study's at a time, then with all of them. Every variant
+is trained, and measured on all test sets of its domain that are prepared; its outcome is kept by the hash of all that
+decides it, and what is there is not made again.
+
+    runs/<hash>/         of the trainings
+    outcomes/<hash>.json one variant and seed on one test set
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+import numpy as np
+
+from upd_harness.evaluation.contenders import MODEL, answers, metrics_of
+from upd_harness.evaluation.intervals import bootstrap_intervals, pixel_interval
+from upd_harness.grid.comparison import METRICS, Spread, vars_of
+from upd_harness.grid.trial import Contest, Planned, fitted, hash_of, kept, planned
+from upd_harness.grid.variants import Variant, switches_of, varied
+from upd_zoo.artefact.records import Config
+from upd_zoo.errors import NotFoundError
+from upd_zoo.names import ModelId
+from upd_zoo.progress import Report, silent
+from upd_zoo.recipe import load_recipe
+from upd_zoo.runtime.model import Predict
+from upd_zoo.stores.places import Part, store_path
+from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import TEST_SETS, Protocol, test_sets_of
+
+SCHEMA: Final = "upd-zoo/effect/1"
+SOUND: Final = "sound"
+STUDY: Final = "study"
+"""What the rows without any and with all values of the study's are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One variant of one model.
+
+    Attributes:
+        contest: Of the model.
+        name: What is changed of the sound recipe: a switch as it would be typed, or `sound`, or `study`.
+        variant: The changes.
+    """
+
+    contest: Contest
+    name: str
+    variant: Variant
+
+
+def rows_of(contest: Contest, switches: Sequence[str], more: Sequence[Variant]) -> list[Row]:
+    """Return the rows of a model: sound, each switch at the study's value, variants of one's own, all of the study's.
+
+    Args:
+        contest: Of the model.
+        switches: Which of the study's values are tried; nothing for all. Names of other methods' switches are passed
+            over.
+        more: Further variants; those that the recipe is already are left out.
+    """
+    model = ModelId.parse(contest.model)
+    sound = contest.recipe({})
+    study = switches_of(sound, load_recipe(model, Protocol.STUDY, contest.profile))
+    chosen = {key: value for key, value in study.items() if not switches or key in switches}
+    single = [Variant({key: value}) for key, value in chosen.items()]
+    own = [variant for variant in more if varied(sound, variant.changes) != sound]
+    rows = [Row(contest, SOUND, Variant({})), *(Row(contest, each.name, each) for each in (*single, *own))]
+    return [*rows, Row(contest, STUDY, Variant(study))] if len(study) > 1 else rows
+
+
+def carry_out(row: Row, seed: int, on_progress: Report = silent) -> list[dict[str, Any]]:
+    """Return the outcomes of a row with one seed, one for every test set that is prepared, making what is missing.
+
+    Raises:
+        NotFoundError: The training images are not prepared.
+        UpdZooError: The training fails.
+    """
+    plan = planned(row.contest, row.variant, seed)
+
+    @cache
+    def model() -> tuple[Predict, Config]:
+        return fitted(row.contest, plan, seed, on_progress)
+
+    found = []
+    for place in _places(row.contest, plan):
+        identity, store = place.identity, place.store
+        made = partial(_outcome, identity, store, model)
+        found.append({**kept(place.path, made), "row": row.name})
+    return found
+
+
+def finished(row: Row, seed: int) -> list[dict[str, Any]]:
+    """Return those outcomes of a row with one seed that are there."""
+    places = _places(row.contest, planned(row.contest, row.variant, seed))
+    found = [json.loads(place.path.read_text(encoding="utf-8")) for place in places if place.path.is_file()]
+    return [{**outcome, "row": row.name} for outcome in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an outcome is kept, the test that it is of, and all that decides it."""
+
+    path: Path
+    store: Store
+    identity: Mapping[str, Any]
+
+
+def _places(contest: Contest, plan: Planned) -> list[_Place]:
+    """Return the places of the outcomes on all prepared test sets of a domain."""
+    places = []
+    for test_set in test_sets_of(plan.recipe.domain.id):
+        with suppress(NotFoundError):  # a test set of other data than the domain's need not be at hand
+            store = Store(store_path(contest.data, test_set.id, Part.TEST, plan.recipe.protocol))
+            identity = {**plan.inputs, "test_set": test_set.id, "test": store.sha256}
+            places.append(_Place(contest.out / "outcomes" / f"{hash_of(identity)}.json", store, identity))
+    return places
+
+
+def _outcome(identity: Mapping[str, Any], store: Store, model: Callable[[], tuple[Predict, Config]]) -> dict[str, Any]:
+    predict, config = model()
+    every, found = np.ones(len(store), np.bool_), answers(predict, config, store)
+    maps, scores = found[MODEL]
+    pixels = None if store.masks is None else pixel_interval(maps, np.array(store.masks), store.subjects)
+    intervals = bootstrap_intervals(scores.astype(np.float64), store.anomalous, store.subjects)
+    return {
+        "schema": SCHEMA,
+        **identity,
+        "images": len(store),
+        "anomalous": int(store.anomalous.sum()),
+        "subjects": store.facts.subjects,
+        "labels": store.facts.labels,
+        "metrics": {who: metrics_of(*each, store, every).model_dump() for who, each in found.items()},
+        "intervals": intervals if pixels is None else {**intervals, "ap_pixel": pixels},
+    }
+
+
+# Pages
+
+
+def as_lines(outcomes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a line for each model, test set and row: every metric over seeds, and how far it is from the sound one.
+
+    Args:
+        outcomes: Of any rows and seeds. A change is that of seeds which both rows have.
+    """
+    grouped: dict[tuple[str, str, str], dict[int, Mapping[str, Any]]] = {}
+    for outcome in outcomes:
+        grouped.setdefault((outcome["test_set"], outcome["model"], outcome["row"]), {})[outcome["seed"]] = outcome
+    return [
+        {
+            "test_set": test_set,
+            "model": model,
+            "row": row,
+            "seeds": sorted(seeds),
+            "metrics": {name: _figures(seeds, grouped.get((test_set, model, SOUND), {}), name) for name in METRICS},
+        }
+        for (test_set, model, row), seeds in sorted(grouped.items(), key=lambda item: item[0][:2])
+    ]
+
+
+def _figures(
+    seeds: Mapping[int, Mapping[str, Any]], sound: Mapping[int, Mapping[str, Any]], metric: str
+) -> dict[str, Any] | None:
+    """Return mean, deviation, interval and change of a metric over seeds; None where it is not defined."""
+    values = {seed: each["metrics"][MODEL][metric] for seed, each in seeds.items()}
+    if None in values.values():
+        return None
+    bounds = [each["intervals"][metric] for each in seeds.values() if metric in each["intervals"]]
+    changes = [value - sound[seed]["metrics"][MODEL][metric] for seed, value in values.items() if seed in sound]
+    return {
+        **vars_of(Spread.of(list(values.values()))),
+        "interval": [fmean(side) for side in zip(*bounds, strict=True)] if bounds else None,
+        "change": vars_of(Spread.of(changes)) if changes else None,
+    }
+
+
+def as_markdown(outcomes: Sequence[Mapping[str, Any]]) -> str:
+    """Return all outcomes as text, one table for each test set."""
+    lines, firsts = as_lines(outcomes), {each["test_set"]: each for each in reversed(outcomes)}
+    text: list[str] = []
+    for test_set, first in sorted(firsts.items()):
+        counts = f"{first['images']} images, {first['anomalous']} anomalous, of {first['subjects']} subjects"
+        text += [f"## {TEST_SETS[test_set].title}", "", f"{', '.join(first['labels'])}. {counts}.", "", _COLUMNS]
+        text += [_line(line) for line in lines if line["test_set"] == test_set]
+        baselines = {who: each for who, each in first["metrics"].items() if who != MODEL}
+        text += [_baseline(who, metrics) for who, metrics in baselines.items()] + [""]
+    return "\n".join(text)
+
+
+_COLUMNS: Final = "\n".join(
+    (f"| model | row | seeds | {' | '.join(METRICS.values())} |", f"|---|---|---|{'---|' * len(METRICS)}")
+)
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    cells = " | ".join(_cell(line["metrics"][name], changed=line["row"] != SOUND) for name in METRICS)
+    return f"| `{line['model']}` | `{line['row']}` | {len(line['seeds'])} | {cells} |"
+
+
+def _cell(figures: Mapping[str, Any] | None, *, changed: bool) -> str:
+    if figures is None:
+        return "n/a"
+    interval, change = figures["interval"], figures["change"]
+    bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"{_spread(figures)}{bounds}" + (f", {_spread(change, '+')}" if changed and change else "")
+
+
+def _spread(figures: Mapping[str, Any], sign: str = "") -> str:
+    deviation = figures["deviation"]
+    return f"{figures['mean']:{sign}.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
+def _baseline(who: str, metrics: Mapping[str, float | None]) -> str:
+    values = (metrics[name] for name in METRICS)
+    return f"| {who} | | | {' | '.join('n/a' if value is None else f'{value:.3f}' for value in values)} |"

@@ -1,0 +1,136 @@
+"""The effect of each switch between the protocols, made resumably and written as a page."""
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fake.stores import write_tiny_store
+from upd_harness.evaluation.intervals import pixel_interval
+from upd_harness.evaluation.metrics import image_metrics
+from upd_harness.evaluation.tally import ScoreTally
+from upd_harness.grid.effects import as_lines, rows_of
+from upd_harness.grid.trial import Contest
+from upd_harness.grid.variants import Variant, switches_of, varied
+from upd_zoo.names import ModelId
+from upd_zoo.recipe import load_recipe
+from upd_zoo.vocabulary import Protocol
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+MODEL = "vae-phantom-cxr"
+
+
+def test_switches_lead_from_the_sound_recipe_to_the_studys() -> None:
+    sound, study = (load_recipe(ModelId.parse(MODEL), protocol) for protocol in (Protocol.SOUND, Protocol.STUDY))
+    switches = switches_of(sound, study)
+    assert switches
+    assert replace(varied(sound, switches), protocol=Protocol.STUDY) == study
+    assert switches_of(sound, sound) == {}
+
+
+def test_rows_are_sound_each_switch_own_variants_and_the_study(tmp_path: Path) -> None:
+    contest = Contest(MODEL, tmp_path, tmp_path)
+    switches = switches_of(contest.recipe({}), load_recipe(ModelId.parse(MODEL), Protocol.STUDY))
+    same = Variant({"smoothing": contest.recipe({}).smoothing})
+    rows = rows_of(contest, (), [Variant({"smoothing": 7}), same])
+    assert rows[0].name == "sound"
+    assert {key for row in rows[1 : 1 + len(switches)] for key in row.variant.changes} == {*switches}
+    assert same.name not in {row.name for row in rows}
+    assert "smoothing=7" in {row.name for row in rows}
+    assert [row.name for row in rows_of(contest, ["settings.nothing"], [])] == ["sound"] + ["study"] * (
+        len(switches) > 1
+    )
+
+
+def pixels(seed: int, subjects: int = 12) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return maps, masks and subjects; anomalous pixels are a little higher, in some subjects more than in others."""
+    rng = np.random.default_rng(seed)
+    masks = (rng.random((subjects, 32, 32)) < 0.05).astype(np.uint8)
+    strength = rng.uniform(0, 3, (subjects, 1, 1))
+    return (
+        (rng.normal(size=masks.shape) + strength * masks).astype(np.float32),
+        masks,
+        [f"s{n}" for n in range(subjects)],
+    )
+
+
+def test_the_interval_of_pixels_is_that_of_drawing_whole_subjects() -> None:
+    maps, masks, subjects = pixels(0)
+    rng = np.random.default_rng(5)
+    drawn: list[float | None] = []
+    for _ in range(200):
+        chosen = rng.integers(len(maps), size=len(maps))
+        drawn.append(image_metrics(maps[chosen], masks[chosen]).average_precision)
+    assert pixel_interval(maps, masks, subjects) == pytest.approx(
+        np.quantile(np.array(drawn, float), (0.025, 0.975)), abs=0.03
+    )
+
+
+def test_subjects_that_are_all_alike_leave_no_doubt_about_the_pixels() -> None:
+    maps, masks, subjects = pixels(1, subjects=1)
+    tally = ScoreTally()
+    tally.update(maps, masks)
+    exact = tally.result().average_precision
+    twins = pixel_interval(np.repeat(maps, 5, axis=0), np.repeat(masks, 5, axis=0), [f"s{n}" for n in range(5)])
+    assert twins == pytest.approx((exact, exact), abs=1e-3)
+    assert pixel_interval(maps, np.zeros_like(masks), subjects) is None
+
+
+def outcome(row: str, seed: int, auroc: float) -> dict[str, Any]:
+    metrics = {"ap_pixel": None, "auroc": auroc, "ap_image": 0.5}
+    intervals = {"auroc": [auroc - 0.1, auroc + 0.1], "ap_image": [0.4, 0.6]}
+    return {
+        "test_set": "nih-cxr",
+        "model": "rd-nih-cxr",
+        "row": row,
+        "seed": seed,
+        "metrics": {"model": metrics},
+        "intervals": intervals,
+    }
+
+
+def test_a_change_is_that_of_pairs_of_seeds_and_what_is_undefined_stays_so() -> None:
+    found = [
+        outcome("sound", 0, 0.7),
+        outcome("sound", 1, 0.8),
+        outcome("smoothing=0", 0, 0.6),
+        outcome("sound", 2, 0.1),
+    ]
+    lines = {line["row"]: line for line in as_lines(found)}
+    assert lines["sound"]["seeds"] == [0, 1, 2]
+    figures = lines["smoothing=0"]["metrics"]["auroc"]
+    assert figures["mean"] == pytest.approx(0.6)
+    assert figures["change"] == {"mean": pytest.approx(-0.1), "deviation": None}
+    assert figures["interval"] == pytest.approx([0.5, 0.7])
+    assert lines["sound"]["metrics"]["ap_pixel"] is None
+
+
+@pytest.mark.slow
+def test_effects_are_made_once_and_the_page_has_a_line_for_each_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_store(tmp_path / "data/phantom-cxr/train", 1, 8, name="phantom-cxr/train")
+    store = tmp_path / "data/phantom-cxr/test"
+    write_tiny_store(store, 1, 8, 7, masks=True, anomalous=4, name="phantom-cxr/test", subjects="test")
+    monkeypatch.syspath_prepend(SCRIPTS)
+    effects = importlib.import_module("effects")
+    options = {"profile": "tiny", "data": tmp_path / "data", "out": tmp_path / "out", "pages": tmp_path / "pages"}
+    options |= {"seeds": "0", "variant": ["smoothing=5"]}
+    effects.main(["vae"], ["phantom-cxr"], **options, minutes=0)
+    assert not (tmp_path / "pages").exists()
+    effects.main(["vae"], ["phantom-cxr"], **options)
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/outcomes").iterdir()}
+    document = json.loads((tmp_path / "pages/effects.json").read_text())
+    names = {line["row"] for line in document["lines"]}
+    assert {"sound", "smoothing=5"} < names
+    assert len(made) == len(names)
+    assert all(line["metrics"]["ap_pixel"]["interval"] for line in document["lines"])
+    page = (tmp_path / "pages/effects.md").read_text()
+    assert all(f"`{name}`" in page for name in names)
+    assert "| intensity |" in page
+    effects.main(["vae"], ["phantom-cxr"], **options)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/outcomes").iterdir()} == made
