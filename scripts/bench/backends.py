@@ -13,7 +13,7 @@ from upd_zoo.detector import Detector
 from upd_zoo.export.formats import write_onnx, write_torchscript
 from upd_zoo.runtime.eager import as_predict, load_script
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import IMAGE_SIZE
+from upd_zoo.vocabulary import STUDY_SIDE
 
 _SMALL: Final = "vae", "quick"
 
@@ -21,11 +21,11 @@ _SMALL: Final = "vae", "quick"
 def backends(repeats: int) -> list[Figure]:
     """Compare the three formats of the quick VAE."""
     detector = Detector.from_config(config_of(*_SMALL))
-    images = torch.rand(BATCH, 1, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0)).numpy()
+    images = torch.rand(BATCH, 1, STUDY_SIDE, STUDY_SIDE, generator=torch.Generator().manual_seed(0)).numpy()
     with tempfile.TemporaryDirectory() as temporary:
         onnx, script = Path(temporary) / ONNX, Path(temporary) / TORCHSCRIPT
-        write_onnx(detector, onnx, 1)
-        write_torchscript(detector, script, 1)
+        write_onnx(detector, onnx, 1, STUDY_SIDE)
+        write_torchscript(detector, script, 1, STUDY_SIDE)
         formats = {"eager": as_predict(detector), "TorchScript": as_predict(load_script(script))}
         formats["ONNX Runtime"] = onnx_predict(onnx, "cpu", None)
     for predict in formats.values():

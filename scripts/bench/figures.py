@@ -16,7 +16,7 @@ from upd_zoo.artefact.records import Config, PixelConvention, Training
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.runtime.model import Model, Predict
-from upd_zoo.vocabulary import IMAGE_SIZE, SCALES, Pretrain
+from upd_zoo.vocabulary import SCALES, STUDY_SIDE, Pretrain
 
 DOMAIN: Final = "phantom-t2"
 BATCH: Final = 16
@@ -88,7 +88,7 @@ def config_of(method: str, profile: str) -> Config:
 def model_of(config: Config, predict: Predict) -> Model:
     """Return a model with a made-up calibration."""
     spread = Quantiles(count=3, levels=[0.0, 0.5, 0.999, 1.0], values=[0.0, 1.0, 5.0, 6.0])
-    images = np.zeros((1, 1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    images = np.zeros((1, 1, STUDY_SIDE, STUDY_SIDE), np.float32)
     calibration = Calibration(
         dataset="none", image_scores=spread, subject_scores=spread, map_values=spread, false_positive_rate=0.05,
         appearance=appearance_of(figures_of(images), coarse(images), ["none"]),

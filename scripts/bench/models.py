@@ -23,7 +23,7 @@ from upd_zoo.registry import registered
 from upd_zoo.runtime.eager import as_predict
 from upd_zoo.runtime.model import Predict
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import IMAGE_SIZE
+from upd_zoo.vocabulary import STUDY_SIDE
 
 _LEVELS = ["layer1", "layer2", "layer3"]
 _WIDE = "wide_resnet50_2"
@@ -32,7 +32,7 @@ _RESTORATION_STEPS = 500
 
 def images_of(count: int) -> Tensor:
     """Return grey images (count, 1, 128, 128) in [0, 1]."""
-    return torch.rand(count, 1, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
+    return torch.rand(count, 1, STUDY_SIDE, STUDY_SIDE, generator=torch.Generator().manual_seed(0))
 
 
 def models(repeats: int) -> list[Figure]:
@@ -101,7 +101,7 @@ def coarse_against(method: str, build: Callable[[], Any], repeats: int) -> list[
 
 def export(method: str, path: Path) -> None:
     """Write the ONNX file of an untrained method."""
-    write_onnx(detector_of(method), path, 1)
+    write_onnx(detector_of(method), path, 1, STUDY_SIDE)
 
 
 def _anomalib(module: str) -> Any:
@@ -113,7 +113,7 @@ def _anomalib(module: str) -> Any:
 def padim() -> Any:
     """Return anomalib's PaDiM with random statistics: its own fit inverts in a way that torch 2.15 cannot."""
     model = _anomalib("padim").PadimModel(_WIDE, _LEVELS, pre_trained=False, n_features=550)
-    positions = (IMAGE_SIZE // 4) ** 2
+    positions = (STUDY_SIDE // 4) ** 2
     model.gaussian.mean = torch.zeros(550, positions)
     model.gaussian.inv_covariance = torch.eye(550).expand(positions, -1, -1).contiguous()
     return model.eval()
@@ -122,7 +122,7 @@ def padim() -> Any:
 def reverse_distillation() -> Any:
     """Return anomalib's reverse distillation, without the smoothing that the study does not do."""
     package = _anomalib("reverse_distillation")
-    model = package.ReverseDistillationModel(_WIDE, (IMAGE_SIZE, IMAGE_SIZE), _LEVELS, "add", pre_trained=False)
+    model = package.ReverseDistillationModel(_WIDE, (STUDY_SIDE, STUDY_SIDE), _LEVELS, "add", pre_trained=False)
     model.anomaly_map_generator.kernel_size = 1
     return model.eval()
 
@@ -138,7 +138,7 @@ def restoration(repeats: int) -> list[Figure]:
     images = images_of(BATCH)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "model.onnx"
-        write_onnx(detector, path, 1)
+        write_onnx(detector, path, 1, STUDY_SIDE)
         predict: Predict = onnx_predict(path, "cpu", None)
     predict(images.numpy())
     batched, plain = shortest(
@@ -177,7 +177,7 @@ def size_of(method: str) -> list[Figure]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_safetensors(detector, folder / "model.safetensors")
-        write_torchscript(detector, folder / "model.ts", 1)
-        write_onnx(detector, folder / "model.onnx", 1)
+        write_torchscript(detector, folder / "model.ts", 1, STUDY_SIDE)
+        write_onnx(detector, folder / "model.onnx", 1, STUDY_SIDE)
         stored = sum(path.stat().st_size for path in folder.iterdir())
     return [Figure(f"{detector.method.title}: three formats stored", stored / 1e6, "MB")]

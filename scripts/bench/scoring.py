@@ -17,7 +17,7 @@ from upd_zoo.artefact.records import CONFIG, ONNX, Config, PixelConvention
 from upd_zoo.errors import UpdZooError
 from upd_zoo.runtime.model import Array, Model
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
+from upd_zoo.vocabulary import DOMAINS, STUDY_SIDE
 
 _LARGE: Final = "rd", "full"
 _SMALL: Final = "vae", "quick"
@@ -33,7 +33,7 @@ def _export(method: str, profile: str, folder: Path) -> None:
     torch.manual_seed(0)
     config = config_of(method, profile)
     write_record(folder / CONFIG, config)
-    write_onnx(Detector.from_config(config), folder / ONNX, config.input.channels)
+    write_onnx(Detector.from_config(config), folder / ONNX, config.input.channels, config.input.side)
 
 
 def _model(folder: Path) -> Model:
@@ -47,7 +47,7 @@ def scoring(slices: int, repeats: int) -> list[Figure]:
         say("exporting the study's RD")
         apart(_export, *_LARGE, folder)
         figures = []
-        for side in (IMAGE_SIZE, 240):
+        for side in (STUDY_SIDE, 240):
             say(f"{slices} slices of {side} x {side}, {repeats} times with and without files")
             figures += apart(_scored, folder, side, slices, repeats)
     return figures

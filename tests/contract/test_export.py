@@ -43,8 +43,8 @@ def exported(
     detector = Detector.from_config(config, model.method)
     write_record(folder / CONFIG, config)
     write_safetensors(detector, folder / WEIGHTS)
-    write_torchscript(detector, folder / "model.ts", channels)
-    write_onnx(detector, folder / "model.onnx", channels)
+    write_torchscript(detector, folder / "model.ts", channels, 128)
+    write_onnx(detector, folder / "model.onnx", channels, 128)
     formats = {
         "safetensors": as_predict(load_detector(folder)),
         "torchscript": as_predict(load_script(folder / "model.ts")),

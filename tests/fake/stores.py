@@ -8,20 +8,20 @@ import numpy.typing as npt
 
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample, Store, write_store
-from upd_zoo.vocabulary import IMAGE_SIZE
+from upd_zoo.vocabulary import STUDY_SIDE
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
 
 _WAVES = 4
-_ROWS, _COLUMNS = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE] / (IMAGE_SIZE - 1) * 2 - 1
+_ROWS, _COLUMNS = np.mgrid[0:STUDY_SIDE, 0:STUDY_SIDE] / (STUDY_SIDE - 1) * 2 - 1
 
 
 def draw_image(channels: int, generator: np.random.Generator) -> Array:
     """Return (C, 128, 128) float32 in [0, 1]: an ellipse of smooth tissue, exactly 0 outside of it."""
     height, width = generator.uniform(0.7, 0.9, 2)
     inside = (_ROWS / height) ** 2 + (_COLUMNS / width) ** 2 < 1
-    image = np.empty((channels, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    image = np.empty((channels, STUDY_SIDE, STUDY_SIDE), np.float32)
     for channel in range(channels):
         texture = np.zeros_like(_ROWS)
         for row, column, phase in generator.uniform(-3, 3, (_WAVES, 3)):
@@ -32,8 +32,8 @@ def draw_image(channels: int, generator: np.random.Generator) -> Array:
 
 def draw_mask(generator: np.random.Generator, radius: int = 12) -> Mask:
     """Return (128, 128) uint8, 1 in a disc of `radius` pixels that lies within the body."""
-    row, column = generator.integers(44, IMAGE_SIZE - 44, 2)
-    rows, columns = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE]
+    row, column = generator.integers(44, STUDY_SIDE - 44, 2)
+    rows, columns = np.mgrid[0:STUDY_SIDE, 0:STUDY_SIDE]
     mask: Mask = ((rows - row) ** 2 + (columns - column) ** 2 <= radius**2).astype(np.uint8)
     return mask
 

@@ -128,7 +128,7 @@ def test_a_store_holds_what_scoring_sees_of_the_same_scan(tmp_path: Path, brain:
     scan[..., :3] = scan.min()
     seen = volume_case(write_volume(tmp_path / "scan.nii.gz", scan, affine), brain.model_copy(update={"scale": scale}))
     stored = read_volume(tmp_path / "scan.nii.gz")
-    samples = slices_of(stored.data, stored.affine, "someone", scale=scale)
+    samples = slices_of(stored.data, stored.affine, "someone", scale=scale, side=128)
     write_store(tmp_path / "store", "phantom-t2/train", samples, channels=1, has_masks=False)
     store = Store(tmp_path / "store")
     assert np.asarray(store.images).tobytes() == seen.images.tobytes()

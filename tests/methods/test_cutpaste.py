@@ -421,8 +421,8 @@ def test_a_shared_density_can_be_exported(tmp_path: Path) -> None:
     fitted(method, images_of(24))
     rule, foreground = ScoreRule.MAXIMUM, Foreground.ABOVE_MINIMUM
     detector = Detector(method, centred=False, foreground=foreground, score_rule=rule).eval()
-    write_torchscript(detector, tmp_path / "model.ts", 1)
-    write_onnx(detector, tmp_path / "model.onnx", 1)
+    write_torchscript(detector, tmp_path / "model.ts", 1, 128)
+    write_onnx(detector, tmp_path / "model.onnx", 1, 128)
     formats = {
         "torchscript": as_predict(load_script(tmp_path / "model.ts")),
         "onnx": onnx_predict(tmp_path / "model.onnx", "cpu", 1),

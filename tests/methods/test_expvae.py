@@ -214,8 +214,8 @@ def test_the_protocols_differ_in_means_and_scale(name: str) -> None:
 def test_the_divergences_attention_is_in_every_format_and_the_dense_layer_in_it_once(tmp_path: Path) -> None:
     method, images = small(target="kl"), images_of(1, 3)
     detector = Detector(method, centred=False, foreground=Foreground.EVERYWHERE, score_rule=ScoreRule.MAXIMUM).eval()
-    write_torchscript(detector, tmp_path / "model.ts", 1)
-    write_onnx(detector, tmp_path / "model.onnx", 1)
+    write_torchscript(detector, tmp_path / "model.ts", 1, 128)
+    write_onnx(detector, tmp_path / "model.onnx", 1, 128)
     script, session = load_script(tmp_path / "model.ts"), onnx_predict(tmp_path / "model.onnx", "cpu", 1)
     for count in (1, 3):
         with torch.inference_mode():

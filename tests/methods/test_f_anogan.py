@@ -365,14 +365,14 @@ def assert_alike(predict: Predict, detector: Detector) -> None:
 
 
 def test_a_script_says_what_the_detector_says(detector: Detector, tmp_path: Path) -> None:
-    write_torchscript(detector, tmp_path / "model.ts", 1)
+    write_torchscript(detector, tmp_path / "model.ts", 1, 128)
     assert_alike(as_predict(load_script(tmp_path / "model.ts")), detector)
 
 
 @pytest.mark.slow
 def test_a_graph_says_the_same_and_draws_each_image_once(detector: Detector, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    write_onnx(detector, path, 1)
+    write_onnx(detector, path, 1, 128)
     assert_alike(onnx_predict(path, "cpu", 1), detector)
     operations = [node.op_type for node in onnx.load(path).graph.node]
     assert operations.count("Gemm") == 2, "the encoder's last layer and the generator's first, for map and score alike"

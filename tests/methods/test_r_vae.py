@@ -218,7 +218,7 @@ def detector(channels: int, sampling: bool) -> Detector:
 @every_protocol
 def test_torchscript_gives_the_same_map(channels: int, sampling: bool, tmp_path: Path) -> None:
     eager, images = detector(channels, sampling), images_of(channels, 3)
-    write_torchscript(eager, tmp_path / "model.ts", channels)
+    write_torchscript(eager, tmp_path / "model.ts", channels, 128)
     script = load_script(tmp_path / "model.ts")
     with torch.inference_mode():
         for batch in (1, 3):
@@ -230,7 +230,7 @@ def test_torchscript_gives_the_same_map(channels: int, sampling: bool, tmp_path:
 @pytest.mark.parametrize(("channels", "sampling"), [(1, False), (3, True)])
 def test_onnx_gives_the_same_map_by_one_loop(channels: int, sampling: bool, tmp_path: Path) -> None:
     eager, images = detector(channels, sampling), images_of(channels, 3)
-    write_onnx(eager, tmp_path / "model.onnx", channels)
+    write_onnx(eager, tmp_path / "model.onnx", channels, 128)
     graph = onnx.load(tmp_path / "model.onnx")
     assert [node.op_type for node in graph.graph.node].count("Loop") == 1
     assert len(graph.graph.node) < 100

@@ -27,7 +27,7 @@ from upd_zoo.sources.side_by_side import side_by_side
 from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Scale
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Scale, Side
 
 TRAIN, VALIDATION = StoreName("ixi-t1", Part.TRAIN), StoreName("ixi-t1", Part.VALIDATION)
 
@@ -123,13 +123,17 @@ def test_what_is_damaged_on_the_shelf_is_not_taken(
     assert brain_source._taken(tmp_path / "a.npz", scan)
 
 
-def test_another_scan_under_the_same_name_and_another_scale_are_prepared_anew(ixi: Path, tmp_path: Path) -> None:
+def test_another_scan_under_the_same_name_and_another_scale_or_side_are_prepared_anew(
+    ixi: Path, tmp_path: Path
+) -> None:
     template, scan = load_template(), Scan("someone", "a.nii.gz")
     keys = set()
-    for content, scale in ((b"one", Scale.ROBUST), (b"another", Scale.ROBUST), (b"another", Scale.MAXIMUM)):
+    scans: list[tuple[bytes, Scale, Side]] = [(b"one", Scale.ROBUST, 128), (b"another", Scale.ROBUST, 128)]
+    scans += [(b"another", Scale.MAXIMUM, 128), (b"another", Scale.ROBUST, 256)]
+    for content, scale, side in scans:
         (tmp_path / "a.nii.gz").write_bytes(content)
-        keys.add(brain_source._key(scan, tmp_path, template, None, scale))
-    assert len(keys) == 3
+        keys.add(brain_source._key(scan, tmp_path, template, None, scale, side))
+    assert len(keys) == 4
 
 
 def test_the_sheet_shows_every_subject_and_what_failed(prepared: tuple[Path, Preparation], tmp_path: Path) -> None:

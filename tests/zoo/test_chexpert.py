@@ -213,7 +213,7 @@ def test_both_releases_are_prepared_under_both_protocols_side_by_side(root: Path
 def test_images_are_stretched_as_for_scoring(root: Path) -> None:
     name, read = next(iter(listed(root, "chexpert", Part.TRAIN, SOUND).items()))
     (sample,) = read()
-    np.testing.assert_array_equal(sample.image, frame(read_photograph(root / name).data, Framing.STRETCH))
+    np.testing.assert_array_equal(sample.image, frame(read_photograph(root / name).data, Framing.STRETCH, 128))
 
 
 def test_a_truncated_file_and_a_path_out_of_the_folder_are_left_out_alone(tmp_path: Path) -> None:

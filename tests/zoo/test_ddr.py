@@ -136,7 +136,7 @@ def test_the_four_masks_are_one(root: Path, tmp_path: Path) -> None:
     prepare(DOMAIN, tmp_path, Request(root))
     store = Store(store_path(tmp_path, "ddr", "test"))
     assert store.masks is not None
-    expected = [frame_mask(union, Framing.CENTRE_CROP) for union in unions]
+    expected = [frame_mask(union, Framing.CENTRE_CROP, 128) for union in unions]
     np.testing.assert_array_equal(store.masks[store.anomalous], expected)
     assert store.anomalous.sum() == 4
     assert not store.masks[~store.anomalous].any()

@@ -364,7 +364,7 @@ def test_a_graph_that_was_changed_is_never_loaded(grey: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "write",
-    [write_safetensors, partial(write_torchscript, channels=1), partial(write_onnx, channels=1)],
+    [write_safetensors, partial(write_torchscript, channels=1, side=128), partial(write_onnx, channels=1, side=128)],
     ids=["safetensors", "TorchScript", "ONNX"],
 )
 def test_a_format_that_does_not_fit_on_the_disk_names_its_file_and_leaves_nothing(

@@ -10,7 +10,7 @@ from nibabel.affines import apply_affine
 
 from upd_zoo.images.axial import axial_geometry, axial_slices, from_axial_slices
 from upd_zoo.images.framing import frame, frame_mask, unframe, window
-from upd_zoo.vocabulary import IMAGE_SIZE, Framing
+from upd_zoo.vocabulary import STUDY_SIDE, Framing
 
 Array = npt.NDArray[np.float32]
 Spacing = tuple[float, float]
@@ -42,8 +42,8 @@ def centre_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
 @pytest.mark.parametrize(("framing", "size", "spacing"), CASES)
 def test_every_image_becomes_a_square_in_range(framing: Framing, size: tuple[int, int], spacing: Spacing) -> None:
     image = np.random.default_rng(0).random((3, *size), np.float32)
-    square = frame(image, framing, spacing)
-    assert square.shape == (3, IMAGE_SIZE, IMAGE_SIZE)
+    square = frame(image, framing, 128, spacing)
+    assert square.shape == (3, STUDY_SIDE, STUDY_SIDE)
     assert square.dtype == np.float32
     assert square.min() >= 0
     assert square.max() <= 1
@@ -52,7 +52,7 @@ def test_every_image_becomes_a_square_in_range(framing: Framing, size: tuple[int
 @pytest.mark.parametrize("framing", Framing)
 @pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
 def test_a_constant_image_stays_constant(framing: Framing, value: float) -> None:
-    square = frame(np.full((1, 50, 70), value, np.float32), framing)
+    square = frame(np.full((1, 50, 70), value, np.float32), framing, 128)
     assert square == pytest.approx(value, abs=1e-6)
 
 
@@ -61,14 +61,14 @@ def test_a_constant_image_stays_constant(framing: Framing, value: float) -> None
 def test_framing_leaves_its_input_alone(framing: Framing, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random((1, *size), np.float32) * 3 - 1
     before = image.copy()
-    frame(image, framing)
+    frame(image, framing, 128)
     assert np.array_equal(image, before)
 
 
 def test_an_image_of_model_size_is_not_resampled() -> None:
-    image = np.random.default_rng(0).random((1, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    image = np.random.default_rng(0).random((1, STUDY_SIDE, STUDY_SIDE), np.float32)
     for framing in Framing:
-        assert np.array_equal(frame(image, framing), image)
+        assert np.array_equal(frame(image, framing, 128), image)
 
 
 def test_a_stretched_image_is_seen_whole() -> None:
@@ -98,7 +98,7 @@ def test_a_slice_is_padded_to_a_square_in_millimetres(size: tuple[int, int], spa
 def test_padding_is_background() -> None:
     image = np.full((1, 64, 128), 0.5, np.float32)
     image[0, 0, 0] = 0.125
-    square = frame(image, Framing.SQUARE_SLICES)
+    square = frame(image, Framing.SQUARE_SLICES, 128)
     assert (square[0, :32] == 0.125).all()
     assert (square[0, 96:] == 0.125).all()
     assert (square[0, 33:95] == 0.5).all()
@@ -122,12 +122,12 @@ def test_a_point_lands_where_it_should(framing: Framing, size: tuple[int, int], 
         framing, tuple(max(n * s for n, s in zip(size, spacing, strict=True)) / s for s in spacing)
     )
     expected = [
-        (point - (length - 1) / 2) * IMAGE_SIZE / seen + (IMAGE_SIZE - 1) / 2
+        (point - (length - 1) / 2) * STUDY_SIDE / seen + (STUDY_SIDE - 1) / 2
         for point, length, seen in zip((row, column), size, extent, strict=True)
     ]
-    square = frame(spot[None], framing, spacing)[0]
+    square = frame(spot[None], framing, 128, spacing)[0]
     assert centre_of(square) == pytest.approx(expected, abs=0.6)
-    assert centre_of(frame_mask(spot > 0.5, framing, spacing)) == pytest.approx(expected, abs=0.7)
+    assert centre_of(frame_mask(spot > 0.5, framing, 128, spacing)) == pytest.approx(expected, abs=0.7)
     restored = np.nan_to_num(unframe(square, framing, *size, spacing))
     assert centre_of(restored - restored.min()) == pytest.approx((row, column), abs=0.3)
 
@@ -135,7 +135,7 @@ def test_a_point_lands_where_it_should(framing: Framing, size: tuple[int, int], 
 def test_a_round_thing_in_anisotropic_pixels_becomes_round() -> None:
     rows, columns = np.mgrid[0:80, 0:240]
     disc = ((rows - 40) * 3.0) ** 2 + (columns - 120.0) ** 2 <= 60**2
-    found = np.argwhere(frame_mask(disc, Framing.SQUARE_SLICES, (3.0, 1.0)))
+    found = np.argwhere(frame_mask(disc, Framing.SQUARE_SLICES, 128, (3.0, 1.0)))
     height, width = found.max(axis=0) - found.min(axis=0) + 1
     assert (height, width) == pytest.approx((65, 65), abs=1)
 
@@ -152,7 +152,7 @@ def test_a_round_thing_in_anisotropic_pixels_becomes_round() -> None:
 def test_a_mask_keeps_its_share_of_the_area(framing: Framing, size: tuple[int, int], spacing: Spacing) -> None:
     mask = blob(*size, 0.5 * size[0], 0.45 * size[1], (0.1 * size[0], 0.07 * size[1])) > 0.5
     part = window(framing, *size, spacing)
-    square = frame_mask(mask, framing, spacing)
+    square = frame_mask(mask, framing, 128, spacing)
     assert square.mean() == pytest.approx(mask.sum() / (part.height * part.width), rel=0.03)
     assert square.dtype == np.uint8
     assert {*np.unique(square)} == {0, 1}
@@ -161,20 +161,20 @@ def test_a_mask_keeps_its_share_of_the_area(framing: Framing, size: tuple[int, i
 def test_every_label_counts_as_pathological() -> None:
     labels = np.zeros((128, 128), np.int16)
     labels[10, 10], labels[20, 20], labels[30, 30] = 1, 4, -1
-    assert frame_mask(labels, Framing.STRETCH).sum() == 3
+    assert frame_mask(labels, Framing.STRETCH, 128).sum() == 3
 
 
 def test_a_pixel_is_set_from_half_of_its_area() -> None:
     mask = np.zeros((256, 256), np.uint8)
     mask[0, 0:2] = 1
     mask[4, 4] = 1
-    square = frame_mask(mask, Framing.STRETCH)
+    square = frame_mask(mask, Framing.STRETCH, 128)
     assert square[0, 0] == 1
     assert square.sum() == 1
 
 
 def test_where_everything_is_pathological_the_padding_is_not() -> None:
-    square = frame_mask(np.ones((64, 128), np.uint8), Framing.SQUARE_SLICES)
+    square = frame_mask(np.ones((64, 128), np.uint8), Framing.SQUARE_SLICES, 128)
     assert square[32:96].all()
     assert not square[:32].any()
     assert not square[96:].any()
@@ -182,7 +182,7 @@ def test_where_everything_is_pathological_the_padding_is_not() -> None:
 
 @pytest.mark.parametrize(("framing", "size", "spacing"), CASES)
 def test_a_map_goes_back_to_the_size_of_its_image(framing: Framing, size: tuple[int, int], spacing: Spacing) -> None:
-    anomaly_map = np.random.default_rng(0).normal(size=(IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
+    anomaly_map = np.random.default_rng(0).normal(size=(STUDY_SIDE, STUDY_SIDE)).astype(np.float32)
     restored = unframe(anomaly_map, framing, *size, spacing)
     assert restored.shape == size
     assert restored.dtype == np.float32
@@ -191,7 +191,7 @@ def test_a_map_goes_back_to_the_size_of_its_image(framing: Framing, size: tuple[
 
 
 def test_what_the_model_never_saw_has_no_value() -> None:
-    anomaly_map = np.random.default_rng(0).uniform(-3, -2, (IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
+    anomaly_map = np.random.default_rng(0).uniform(-3, -2, (STUDY_SIDE, STUDY_SIDE)).astype(np.float32)
     restored = unframe(anomaly_map, Framing.CENTRE_CROP, 128, 200)
     assert np.isnan(restored[:, :36]).all()
     assert np.isnan(restored[:, 164:]).all()
@@ -202,7 +202,7 @@ def test_what_the_model_never_saw_has_no_value() -> None:
 @pytest.mark.parametrize("size", [(181, 217), (96, 60)])
 def test_a_smooth_image_survives_there_and_back(framing: Framing, size: tuple[int, int]) -> None:
     image = blob(*size, size[0] / 2, size[1] / 2, (size[0] / 5, size[1] / 5))
-    restored = unframe(frame(image[None], framing)[0], framing, *size)
+    restored = unframe(frame(image[None], framing, 128)[0], framing, *size)
     assert restored == pytest.approx(image, abs=0.03)
 
 

@@ -88,7 +88,9 @@ def test_the_lesions_of_a_photograph_are_one_mask_without_the_optic_disc(data: P
     store = open_store(data, LESIONS)
     assert store.masks is not None
     unions = [("MA", "HE", "EX"), ("MA", "SE"), ("EX",)]
-    expected = [frame_mask(np.logical_or.reduce([lesion(k) for k in kinds]), Framing.CENTRE_CROP) for kinds in unions]
+    expected = [
+        frame_mask(np.logical_or.reduce([lesion(k) for k in kinds]), Framing.CENTRE_CROP, 128) for kinds in unions
+    ]
     np.testing.assert_array_equal(store.masks[store.anomalous], expected)
     assert not store.masks[~store.anomalous].any()
     assert store.anomalous.sum() == 3
@@ -97,7 +99,7 @@ def test_the_lesions_of_a_photograph_are_one_mask_without_the_optic_disc(data: P
 def test_images_are_the_photographs_framed_as_for_scoring(root: Path, data: Path) -> None:
     store = open_store(data, TRAIN)
     photograph = read_photograph(root / store.index[0]["source"])
-    np.testing.assert_array_equal(store.images[0], frame(photograph.data, Framing.CENTRE_CROP))
+    np.testing.assert_array_equal(store.images[0], frame(photograph.data, Framing.CENTRE_CROP, 128))
 
 
 def test_the_facts_say_where_the_images_come_from(data: Path) -> None:
@@ -119,7 +121,7 @@ def test_the_full_release_counts_its_testing_set_from_one_again(tmp_path: Path, 
 def test_masks_in_palette_colours_are_read(tmp_path: Path) -> None:
     full = write_idrid(tmp_path, testing_grades=(0,), testing_lesions=(("HE", "SE", "OD"),))
     (sample,) = inputs(full, LESIONS)[f"{IMAGES_A}/{TESTING}/IDRiD_04.jpg"]()
-    expected = frame_mask(lesion("HE") | lesion("SE"), Framing.CENTRE_CROP)
+    expected = frame_mask(lesion("HE") | lesion("SE"), Framing.CENTRE_CROP, 128)
     np.testing.assert_array_equal(sample.mask, expected)
 
 

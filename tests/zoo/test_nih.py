@@ -100,7 +100,7 @@ def test_a_table_that_says_sex_instead_of_gender_is_read(tmp_path: Path) -> None
 
 def test_images_are_stretched_as_for_scoring(root: Path) -> None:
     name, read = next(iter(inputs(root, Part.TRAIN).items()))
-    expected = frame(read_photograph(root / name).data, Framing.STRETCH)
+    expected = frame(read_photograph(root / name).data, Framing.STRETCH, 128)
     np.testing.assert_array_equal(next(iter(read())).image, expected)
 
 

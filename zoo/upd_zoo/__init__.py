@@ -3,7 +3,7 @@
     import upd_zoo
 
     model = upd_zoo.load("rd-brats-t2")
-    anomaly_map, score = model(images)  # (B, 1, 128, 128) float32 in [0, 1]
+    anomaly_map, score = model(images)  # images as model.config.input says
 
 Importing this package imports neither torch nor any runtime; names are resolved when they are used.
 """

@@ -46,11 +46,11 @@ class Detector(nn.Module):
             method: Its method, where one has been made; else a new and untrained one.
         """
         detector = cls(
-            method or create(config.method, config.input.channels, config.input.height, config.settings),
+            method or create(config.method, config.input.channels, config.input.side, config.settings),
             centred=config.centred,
             foreground=config.foreground,
             score_rule=config.score_rule,
-            smoothing=Smoothing(config.input.height, config.smoothing) if config.smoothing else None,
+            smoothing=Smoothing(config.input.side, config.smoothing) if config.smoothing else None,
             erosion=config.erosion,
         )
         return detector.eval()

@@ -67,12 +67,18 @@ def profile_labels(recipe: Recipe) -> list[str]:
     return [] if recipe.profile == FULL_PROFILE else [f"{recipe.profile} profile"]
 
 
+def side_labels(side: Side) -> list[str]:
+    """Return what a reader must be told of the size of images: nothing where it is the study's."""
+    return [] if side == STUDY_SIDE else [f"{side} pixels"]
+
+
 def load_recipe(
     model: ModelId,
     protocol: Protocol = Protocol.SOUND,
     profile: str = FULL_PROFILE,
     steps: int | None = None,
     batch_size: int | None = None,
+    side: int | None = None,
 ) -> Recipe:
     """Return the recipe of a model.
 
@@ -82,11 +88,12 @@ def load_recipe(
         profile: The study's budget, or a named smaller one.
         steps: Optimiser steps of every phase instead of the recipe's; the profile's name then says so.
         batch_size: Images per step instead of the recipe's.
+        side: Height and width of the images in pixels, instead of the recipe's.
 
     Raises:
         NotFoundError: The method has no recipe.
-        UsageError: The method has no such profile, takes no backbone where the name gives one, takes no steps where
-            some are given, or the budget is nothing.
+        UsageError: No model takes images of such a side, the method has no such profile, takes no backbone where the
+            name gives one, takes no steps where some are given, or the budget is nothing.
     """
     _check_work(steps, batch_size)
     document = _read(model.method)
@@ -106,7 +113,7 @@ def load_recipe(
         domain=model.domain,
         protocol=protocol,
         profile=_named(profile, steps),
-        side=side_of(merged.get("side", STUDY_SIDE)),
+        side=side_of(merged.get("side", STUDY_SIDE) if side is None else side),
         settings=_settings(model, merged),
         phases=_phases(model.method, merged, steps),
         batch_size=batch_size or merged["batch_size"],

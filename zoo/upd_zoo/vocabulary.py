@@ -23,9 +23,6 @@ Side = Literal[128, 192, 256]
 STUDY_SIDE: Final = 128
 """That of the study."""
 
-IMAGE_SIZE: Final = STUDY_SIDE
-"""Height and width, in pixels, of the image that every detector takes."""
-
 
 class Foreground(StrEnum):
     """Which pixels of the input can be anomalous."""
@@ -43,7 +40,7 @@ class ScoreRule(StrEnum):
 
 
 class Framing(StrEnum):
-    """How an image of any size becomes a square of `IMAGE_SIZE` pixels."""
+    """How an image of any size becomes the square that a model takes."""
 
     SQUARE_SLICES = "square-slices"
     """Axial slices, padded with background to a square in millimetres, then resized (brain MRI)."""

@@ -6,9 +6,9 @@ Images are read once, block by block; of each, a sketch of 1 kB and a few number
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report, silent
 from upd_zoo.stores.places import Part, store_name
 from upd_zoo.stores.store import FACTS, Store
-from upd_zoo.vocabulary import Domain, Protocol, test_sets_of
+from upd_zoo.vocabulary import STUDY_SIDE, Domain, Protocol, Side, test_sets_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -92,23 +92,27 @@ class _Look:
     brightness: Mapping[str, float]
 
 
-def stores_to_check(data: Path, domain: Domain, protocol: Protocol = Protocol.SOUND) -> list[Store]:
+def stores_to_check(
+    data: Path, domain: Domain, protocol: Protocol = Protocol.SOUND, side: Side = STUDY_SIDE
+) -> list[Store]:
     """Return the stores of a domain and of its test sets that are there.
 
     Raises:
         NotFoundError: None is there.
     """
-    there = _stores_there(data, domain, protocol)
+    there = _stores_there(data, domain, protocol, side)
     if not there:
-        others = [other for other in Protocol if other is not protocol and _stores_there(data, domain, other)]
-        next_step = f"add --protocol {others[0]}" if others else f"upd-zoo prepare {domain.id}"
-        raise NotFoundError(f"no store of {domain.id} for protocol {protocol} is in {data}", "", next_step)
+        kinds = product(Protocol, get_args(Side))
+        others = [f"--protocol {one} --side {size}" for one, size in kinds if _stores_there(data, domain, one, size)]
+        next_step = f"add {others[0]}" if others else f"upd-zoo prepare {domain.id}"
+        missing = f"no store of {domain.id} for protocol {protocol}, of {side} pixels, is in {data}"
+        raise NotFoundError(missing, "", next_step)
     return [Store(folder) for folder in there]
 
 
-def _stores_there(data: Path, domain: Domain, protocol: Protocol) -> list[Path]:
-    names = [store_name(domain.id, part, protocol) for part in (Part.TRAIN, Part.VALIDATION)]
-    names += [store_name(test_set.id, Part.TEST, protocol) for test_set in test_sets_of(domain.id)]
+def _stores_there(data: Path, domain: Domain, protocol: Protocol, side: Side) -> list[Path]:
+    names = [store_name(domain.id, part, protocol, side) for part in (Part.TRAIN, Part.VALIDATION)]
+    names += [store_name(test_set.id, Part.TEST, protocol, side) for test_set in test_sets_of(domain.id)]
     return [data / str(name) for name in names if (data / str(name) / FACTS).is_file()]
 
 
@@ -147,7 +151,7 @@ def _look(store: Store, report: Callable[[int], None]) -> _Look:
 
 
 def _shrunk(images: Floats, side: int) -> Floats:
-    """Return images (N, 128, 128) as means of squares, (N, side, side)."""
+    """Return images (N, H, W) as means of squares, (N, side, side)."""
     size = images.shape[-1] // side
     return np.asarray(images.reshape(len(images), side, size, side, size).mean(axis=(2, 4)), np.float32)
 

@@ -9,7 +9,7 @@ from upd_harness.cli.terminal import Terminal
 from upd_harness.cli.usage import Program
 from upd_harness.report.text import facts
 from upd_zoo.errors import ToleranceError
-from upd_zoo.vocabulary import Protocol
+from upd_zoo.vocabulary import STUDY_SIDE, Protocol
 
 doctor = typer.Typer(cls=Program, rich_markup_mode=None, help="Look through this machine, or through prepared stores.")
 
@@ -36,6 +36,7 @@ def examine_data(
     ],
     data: Data = None,
     protocol: Annotated[Protocol, typer.Option("--protocol", help="study or sound.")] = Protocol.SOUND,
+    side: Annotated[int, typer.Option("--side", help="Height and width of their images in pixels.")] = STUDY_SIDE,
     *,
     terminal: Terminal,
 ) -> int:
@@ -45,9 +46,9 @@ def examine_data(
     """
     from upd_harness.checks.stores import as_document, as_text, check, stores_to_check
     from upd_zoo.stores.places import data_folder
-    from upd_zoo.vocabulary import get_domain
+    from upd_zoo.vocabulary import get_domain, side_of
 
-    stores = stores_to_check(data_folder(data), get_domain(domain), protocol)
+    stores = stores_to_check(data_folder(data), get_domain(domain), protocol, side_of(side))
     with terminal.bar("checking") as advance:
         findings = check(stores, advance)
     terminal.data(as_document(stores, findings), as_text(stores, findings))

@@ -44,7 +44,7 @@ def evaluate(
     chosen = get_test_set(test_set or ModelId.parse(name).target)
     check_room(output, overwrite=overwrite)
     loaded = load(origin, running, terminal)
-    store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol))
+    store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol, loaded.config.input.side))
     announce(loaded, terminal)
     told: dict[str, Any] = {"model": as_argument(origin.model), "test_set": chosen.id, "output": output}
     told |= {"batch_size": running.batch_size}

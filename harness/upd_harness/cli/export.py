@@ -55,8 +55,10 @@ def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Termin
     if not (run / WEIGHTS).is_file():
         raise NotFoundError(f"the run {run} is not finished", "one that is", "upd-zoo train with --continue")
     config = read_record(run / CONFIG, Config)
-    parts = (store_path(data_folder(data), config.domain, part, config.protocol) for part in ("validation", "train"))
-    validation, training = parts
+    known = config.protocol, config.input.side
+    validation, training = (
+        store_path(data_folder(data), config.domain, part, *known) for part in ("validation", "train")
+    )
     seen = Store(training) if (training / FACTS).is_file() else None
     kept = "nothing was written; an older artefact stands as it was"
     with when_interrupted(kept), terminal.bar(f"exporting {config.id}") as advance:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from upd_harness.cli.making import ProfileOption, ProtocolOption, StepsOption
+from upd_harness.cli.making import ProfileOption, ProtocolOption, SideOption, StepsOption
 from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.grid.plan import Choice, Plan, Start, Task, described, tasks_of
@@ -57,6 +57,7 @@ class Making:
         protocol: Whether the study's faults are repeated.
         weights: What backbones start from.
         steps: Of every phase, instead of the recipe's.
+        side: Of images in pixels, instead of the recipe's.
         threads: CPU threads of each model; None for what torch takes.
     """
 
@@ -65,12 +66,13 @@ class Making:
     protocol: ProtocolOption = Protocol.SOUND
     weights: Annotated[str, typer.Option("--weights", help="Of backbones: random, timm, or a file.")] = "random"
     steps: StepsOption = None
+    side: SideOption = None
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of each model.")] = None
 
     def plan(self, out: Path) -> Plan:
         """Return what the tasks of a grid in a folder have in common."""
         data = data_folder(self.data)
-        return Plan(out, data, self.profile, self.protocol, self.weights, self.steps, self.threads)
+        return Plan(out, data, self.profile, self.protocol, self.weights, self.steps, self.threads, self.side)
 
 
 @command

@@ -30,6 +30,12 @@ ProtocolOption = Annotated[
     Protocol, typer.Option("--protocol", help="study repeats the study's faults, sound corrects them.")
 ]
 ProfileOption = Annotated[str, typer.Option("--profile", help="full (the study's budget), quick or tiny.")]
+SideOption = Annotated[
+    int | None,
+    typer.Option(
+        "--side", help="Height and width of images: 128, 192 or 256 pixels; default: the recipe's, mostly 128."
+    ),
+]
 StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Steps of every phase; default: the recipe's.")]
 
 
@@ -46,6 +52,7 @@ class Fitting:
         weights: What a backbone starts from; None for what the recipe says.
         steps: Of every phase; None for what the recipe says.
         batch_size: Images per step; None for what the recipe says.
+        side: Of the images in pixels; None for what the recipe says.
         resume: Whether the run in the folder goes on.
     """
 
@@ -61,6 +68,7 @@ class Fitting:
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Images per step; default: the recipe's.")
     ] = None
+    side: SideOption = None
     resume: Annotated[bool, typer.Option("--continue", help="Continue the run in the folder.")] = False
 
     def settings(self) -> "RunSettings":

@@ -10,7 +10,17 @@ from upd_harness.cli.making import ProtocolOption, next_command, options
 from upd_harness.cli.options import Data, Healthy, ModalityOption, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import InputError, UsageError
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, Protocol, TestSet, get_domain, get_test_set
+from upd_zoo.vocabulary import (
+    DOMAINS,
+    STUDY_SIDE,
+    TEST_SETS,
+    Domain,
+    Protocol,
+    TestSet,
+    get_domain,
+    get_test_set,
+    side_of,
+)
 
 if TYPE_CHECKING:
     from upd_zoo.sources.collection import Collection
@@ -93,6 +103,9 @@ def prepare(
     asked: Asked,
     own: Own,
     protocol: ProtocolOption = Protocol.SOUND,
+    side: Annotated[
+        int, typer.Option("--side", help="Height and width of images: 128, 192 or 256 pixels.")
+    ] = STUDY_SIDE,
     data: Data = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Inputs read at the same time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Make existing stores again.")] = False,
@@ -111,7 +124,7 @@ def prepare(
 
     folder, request = data_folder(data), Request(**vars(asked))
     collection = own.collection(target, asked)
-    how: dict[str, Any] = {"protocol": protocol, "jobs": jobs, "force": force}
+    how: dict[str, Any] = {"protocol": protocol, "side": side_of(side), "jobs": jobs, "force": force}
     if collection is not None:
         done, sheet = prepare_own(collection, folder, request, how, terminal), None
     else:
@@ -123,7 +136,8 @@ def prepare(
         terminal.say(f"left out of {failure.store}: {failure.input}: {failure.error}")
     if target in DOMAINS:
         unusual = None if protocol is Protocol.SOUND else protocol
-        terminal.say(next_command("upd-zoo", "train", f"METHOD-{target}", *options(data=data, protocol=unusual)))
+        told = options(data=data, protocol=unusual, side=None if side == STUDY_SIDE else side)
+        terminal.say(next_command("upd-zoo", "train", f"METHOD-{target}", *told))
     terminal.data(_as_document(folder, done, sheet), _as_text(folder, done, sheet))
     return InputError.exit_code if done.failures else 0
 

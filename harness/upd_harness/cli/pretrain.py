@@ -37,12 +37,12 @@ def pretrain(
 
     name = replace(ModelId.parse(model), ccd=False)
     run = pretraining_folder(name) if output is None else output
-    base = load_recipe(name, fitting.protocol, fitting.profile)
-    store = Store(store_path(data_folder(fitting.data), name.domain.id, "train", fitting.protocol))
+    base = load_recipe(name, fitting.protocol, fitting.profile, side=fitting.side)
+    store = Store(store_path(data_folder(fitting.data), name.domain.id, "train", fitting.protocol, base.side))
     with when_interrupted(KEPT), terminal.bar(f"pre-training for {name}") as advance:
         how = heard(terminal, f"the network of {name.name}", advance) | {"steps": fitting.steps}
         backbone = pretrain_network(base, store, run, fitting.settings(), batch_size=fitting.batch_size, **how)
-    own = options(profile=fitting.profile, protocol=fitting.protocol, data=fitting.data)
+    own = options(profile=fitting.profile, protocol=fitting.protocol, side=fitting.side, data=fitting.data)
     weights = [] if output is None else options(weights=run / BACKBONE)
     terminal.say(next_command("upd-zoo", "train", f"{name.name}-ccd", *weights, *own))
     record = backbone.model_dump(mode="json", by_alias=True)

@@ -2,7 +2,6 @@
 
 import shlex
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -50,9 +49,10 @@ def train(
 
     name = ModelId.parse(model)
     run = run_folder(name) if output is None else output
-    recipe = load_recipe(name, fitting.protocol, fitting.profile, fitting.steps, fitting.batch_size)
-    places = partial(store_path, data_folder(fitting.data), name.domain.id, protocol=fitting.protocol)
-    store, unseen = Store(places("train")), places("validation")
+    recipe = load_recipe(name, fitting.protocol, fitting.profile, fitting.steps, fitting.batch_size, fitting.side)
+    data, known = data_folder(fitting.data), (fitting.protocol, recipe.side)
+    store = Store(store_path(data, name.domain.id, "train", *known))
+    unseen = store_path(data, name.domain.id, "validation", *known)
     if not (no_export or unseen.is_dir()):
         terminal.say(f"without the store {unseen} there will be a run, and no artefact")
     fitting = replace(fitting, weights=_start(name, fitting.weights, terminal))

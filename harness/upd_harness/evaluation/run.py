@@ -73,7 +73,7 @@ def evaluate(
         on_progress: Told how many images are done.
 
     Raises:
-        UsageError: The model takes images of another kind, or brains in another space or scaled otherwise.
+        UsageError: The model takes images of another kind or size, or brains in another space or scaled otherwise.
     """
     began, started = time.monotonic(), utc_now()
     _check_known_images(model.config, test_set, store.facts)
@@ -134,7 +134,7 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
     """Refuse a test of images that the model cannot know.
 
     Raises:
-        UsageError: They are of another kind, or brains in another space or scaled otherwise.
+        UsageError: They are of another kind or size, or brains in another space or scaled otherwise.
     """
     if facts.channels != config.input.channels:
         raise UsageError(
@@ -148,6 +148,7 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
             f"{config.id} knows '{modality.title}'",
             f"a model of the domain {test_set.domain}",
         )
+    config.check_side(facts.name, facts.side)
     config.check_scale(facts.name, facts.scale)
     space = Space.of(facts.provenance)
     if space is not None:

@@ -36,11 +36,11 @@ def draw(tasks: Sequence[Task], test_set: str, plan: Plan) -> Path:
     Returns:
         The picture's path, in the folder of the grid.
     """
-    store = Store(store_path(plan.data, test_set, "test", plan.protocol))
-    rows = shown_rows(store)
-    images = np.array(store.images[rows])  # (K, C, H, W)
-    masks: Masks = list(store.masks[rows]) if store.masks is not None else [None] * len(rows)
-    drawn = sheet(_PANELS, [_line(plan.out / task.name / ARTEFACT, images, masks) for task in tasks])
+    artefacts = [plan.out / task.name / ARTEFACT for task in tasks]
+    sides = [read_record(artefact / CONFIG, Config).input.side for artefact in artefacts]
+    stores = {side: Store(store_path(plan.data, test_set, "test", plan.protocol, side)) for side in sides}
+    rows = shown_rows(stores[sides[0]])  # stores of all sides hold the same images in the same order
+    drawn = sheet(_PANELS, [_line(each, stores[side], rows) for each, side in zip(artefacts, sides, strict=True)])
     path = plan.out / f"{test_set}.png"
     with replacing(path) as temporary:
         drawn.save(temporary, "PNG", optimize=True)
@@ -65,12 +65,14 @@ def shown_rows(store: Store) -> list[int]:
     return [int(middle), int(nearest)]
 
 
-def _line(artefact: Path, images: Array, masks: Masks) -> Line:
-    """Return the panels of a model, image after image."""
+def _line(artefact: Path, store: Store, rows: Sequence[int]) -> Line:
+    """Return the panels of a model for some images of a store, image after image."""
     import torch
 
     from upd_zoo.runtime.eager import load_detector
 
+    images = np.array(store.images[rows])  # (K, C, H, W)
+    masks: Masks = list(store.masks[rows]) if store.masks is not None else [None] * len(rows)
     config = read_record(artefact / CONFIG, Config)
     colours = colour_range(read_record(artefact / CALIBRATION, Calibration))
     detector = load_detector(artefact)

@@ -41,6 +41,7 @@ class Plan:
         weights: What backbones start from, unless the start of a task says otherwise; None for what the recipe says.
         steps: Of every phase, instead of the recipe's.
         threads: CPU threads of one task; None leaves torch's own choice.
+        side: Height and width of images in pixels; None for what the recipes say.
     """
 
     out: Path
@@ -50,6 +51,7 @@ class Plan:
     weights: str | None
     steps: int | None
     threads: int | None
+    side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.stores.places import store_path
 from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import STUDY_SIDE
 
 RUN, ARTEFACT, EVALUATION = "run", "artefact", "evaluation"
 
@@ -34,7 +35,7 @@ def make(task: Task, plan: Plan) -> dict[str, float]:
         The seconds of each stage; nothing where the task was finished before.
 
     Raises:
-        UsageError: It was finished under another profile or protocol.
+        UsageError: It was finished under another profile or protocol, or with images of another side.
         UpdZooError: A stage failed.
     """
     folder, recipe = plan.out / task.name, _recipe(task, plan)
@@ -45,7 +46,7 @@ def make(task: Task, plan: Plan) -> dict[str, float]:
     seconds: dict[str, float] = {}
     stages: dict[str, Callable[[], object]] = {
         "train": lambda: _train(task, plan, recipe),
-        "export": lambda: _export(task, plan),
+        "export": lambda: _export(task, plan, recipe),
         "evaluate": lambda: _evaluate(task, plan),
     }
     for stage, action in stages.items():
@@ -70,7 +71,7 @@ def pretrain_for(task: Task, plan: Plan) -> dict[str, float]:
     if (run / BACKBONE).is_dir():
         return {}
     _limit_threads(plan)
-    store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol))
+    store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol, base.side))
     weights = plan.weights if "backbone" in base.settings else None
     pretrain(base, store, run, RunSettings(seed=task.seed, weights=weights, resume=True), steps=plan.steps)
     return {"pretrain": round(time.monotonic() - began, 1)}
@@ -82,7 +83,8 @@ def pretraining_of(task: Task, plan: Plan) -> str:
 
     base = _base(task, plan)
     centred = "-centred" if base.centred else ""
-    return f"ccd.{encoder_of(base).name}-{base.domain.id}{centred}@seed-{task.seed}"
+    side = "" if base.side == STUDY_SIDE else f"-{base.side}"
+    return f"ccd.{encoder_of(base).name}-{base.domain.id}{centred}{side}@seed-{task.seed}"
 
 
 def pretrainings_of(tasks: Sequence[Task], plan: Plan) -> list[str]:
@@ -93,20 +95,21 @@ def pretrainings_of(tasks: Sequence[Task], plan: Plan) -> list[str]:
 def _recipe(task: Task, plan: Plan) -> Recipe:
     model = ModelId.parse(task.model)
     learns = bool(load_recipe(model).phases)
-    return load_recipe(model, plan.protocol, plan.profile, plan.steps if learns else None)
+    return load_recipe(model, plan.protocol, plan.profile, plan.steps if learns else None, side=plan.side)
 
 
 def _base(task: Task, plan: Plan) -> Recipe:
     """Return the recipe of the model without CCD."""
-    return load_recipe(replace(ModelId.parse(task.model), ccd=False), plan.protocol, plan.profile)
+    return load_recipe(replace(ModelId.parse(task.model), ccd=False), plan.protocol, plan.profile, side=plan.side)
 
 
 def _check_same(folder: Path, recipe: Recipe) -> None:
     config = read_record(folder / ARTEFACT / CONFIG, Config)
-    found, wanted = (config.training.profile, config.protocol), (recipe.profile, recipe.protocol)
+    found = config.training.profile, config.protocol, config.input.side
+    wanted = recipe.profile, recipe.protocol, recipe.side
     if found != wanted:
-        profiles = [f"profile {profile}, protocol {protocol}" for profile, protocol in (found, wanted)]
-        raise UsageError(f"{folder} was made with {profiles[0]}", profiles[1], "choose another folder for the grid")
+        made = [f"profile {profile}, protocol {protocol}, {side} pixels" for profile, protocol, side in (found, wanted)]
+        raise UsageError(f"{folder} was made with {made[0]}", made[1], "choose another folder for the grid")
 
 
 def _limit_threads(plan: Plan) -> None:
@@ -121,7 +124,7 @@ def _train(task: Task, plan: Plan, recipe: Recipe) -> None:
     from upd_zoo.training import train
 
     model = ModelId.parse(task.model)
-    store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol))
+    store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol, recipe.side))
     settings = RunSettings(seed=task.seed, weights=_weights(task, plan, recipe), resume=True)
     train(model, recipe, store, plan.out / task.name / RUN, settings)
 
@@ -135,11 +138,11 @@ def _weights(task: Task, plan: Plan, recipe: Recipe) -> str | None:
     return "random" if task.start is Start.RANDOM else plan.weights
 
 
-def _export(task: Task, plan: Plan) -> None:
+def _export(task: Task, plan: Plan, recipe: Recipe) -> None:
     from upd_zoo.export import export_artefact
 
-    folder, domain = plan.out / task.name, ModelId.parse(task.model).domain.id
-    validation = Store(store_path(plan.data, domain, "validation", plan.protocol))
+    folder = plan.out / task.name
+    validation = Store(store_path(plan.data, recipe.domain.id, "validation", plan.protocol, recipe.side))
     export_artefact(folder / RUN, validation, folder / ARTEFACT)
 
 
@@ -150,5 +153,5 @@ def _evaluate(task: Task, plan: Plan) -> None:
     folder = plan.out / task.name
     model = load_folder(folder / ARTEFACT, device="cpu", threads=plan.threads)
     for test_set in task.tests():
-        store = Store(store_path(plan.data, test_set.id, "test", plan.protocol))
+        store = Store(store_path(plan.data, test_set.id, "test", plan.protocol, model.config.input.side))
         evaluate(model, test_set, store, folder / EVALUATION / test_set.id, revision=f"seed-{task.seed}")

@@ -19,7 +19,7 @@ class Case(Protocol):
 
     @property
     def images(self) -> Array:
-        """(N, C, 128, 128) float32 in [0, 1]."""
+        """(N, C, H, W) float32 in [0, 1]."""
 
     @property
     def positions(self) -> list[int]:
@@ -50,7 +50,7 @@ class Case(Protocol):
         Args:
             folder: Of the results.
             source: What was opened.
-            maps: (N, 128, 128).
+            maps: (N, H, W).
             colours: Map values at which an overlay begins to colour and is brightest.
         """
 

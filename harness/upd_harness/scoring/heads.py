@@ -27,7 +27,7 @@ from upd_zoo.images.intensity import Intensities
 from upd_zoo.images.nifti import Volume
 from upd_zoo.images.placement import Placement
 from upd_zoo.runtime.model import Array
-from upd_zoo.vocabulary import Scale
+from upd_zoo.vocabulary import Scale, Side
 
 _IN_ITS_SPACE: Final = Caution(CautionCode.SPACE, "slices are those of the template's space, not of the scan")
 
@@ -54,7 +54,7 @@ class HeadCase:
 
     @property
     def images(self) -> Array:
-        """(N, 1, 128, 128) float32 in [0, 1]: the slices of the template's space that show brain."""
+        """(N, 1, H, W) float32 in [0, 1]: the slices of the template's space that show brain."""
         return self.brain.images
 
     @property
@@ -82,7 +82,7 @@ class HeadCase:
         return describe_grid(self.scan.shape, self.scan.affine) | {"brain": self.found}
 
     def restore(self, maps: Array) -> Array:
-        """Return the map in the scan's own grid, (X, Y, Z), of the maps (N, 128, 128) of the template's slices."""
+        """Return the map in the scan's own grid, (X, Y, Z), of the maps (N, H, W) of the template's slices."""
         seen = self.brain.restore(maps)
         return resample(seen, self.brain.affine, self.scan, np.asarray(np.linalg.inv(self.where), np.float64))
 
@@ -100,12 +100,14 @@ class Heads:
         extractor: Program that finds brains; None to find them here.
         guided: Whether scans need the T1 scan of the same head.
         scale: Which value of a brain the model knows as 1.
+        side: Of the model's image in pixels.
     """
 
     template: Template
     extractor: Extractor | None
     guided: bool
     scale: Scale
+    side: Side
 
     @classmethod
     def known_to(cls, config: Config, template: Path | None = None, extractor: str = "") -> "Heads":
@@ -127,7 +129,8 @@ class Heads:
         chosen = load_template(template)
         config.check_space(chosen.name, chosen.sha256)
         guided = config.images.contrast == "T2"
-        return cls(chosen, Extractor.parse(extractor) if extractor else None, guided, config.scale)
+        program = Extractor.parse(extractor) if extractor else None
+        return cls(chosen, program, guided, config.scale, config.input.side)
 
     @property
     def space(self) -> Space:
@@ -167,7 +170,8 @@ class Heads:
     def _case(self, own: Volume, brain: Brain, guide: str) -> HeadCase:
         found = {**asdict(brain.found.evidence), "attempts": brain.found.attempts}
         told = {key: round(value, 3) for key, value in found.items()}
-        case = case_of(Volume(brain.image, self.template.grid.affine), Intensities(brain.image), self.scale)
+        volume = Volume(brain.image, self.template.grid.affine)
+        case = case_of(volume, Intensities(brain.image), self.scale, self.side)
         cautions = [*brain.cautions, *case.cautions, _IN_ITS_SPACE]
         told |= {"stripped": brain.stripped, "guide": guide or None}
         return HeadCase(case, Grid(own.data.shape, own.affine), own.placement, brain.where, told, cautions)

@@ -25,7 +25,7 @@ from upd_zoo.artefact.calibration import Look, Quantiles
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.runtime.model import Array, Model
-from upd_zoo.vocabulary import IMAGE_SIZE, Foreground
+from upd_zoo.vocabulary import Foreground
 
 _FEWEST_SUBJECTS: Final = 4
 """Of whom ranges can be known; with 4 of 15 subjects drawn at random, 0.5 % of other healthy brains lay outside."""
@@ -44,12 +44,13 @@ _MOST_TISSUE: Final = 0.9
 
 
 class _Seen(NamedTuple):
-    """An input in figures, and what it is compared with."""
+    """An input in figures, what it is compared with, and the pixels of one of its images."""
 
     figures: dict[str, float]
     picture: Figure
     usual: Figure
     look: Look
+    pixels: int
 
     @property
     def likeness(self) -> float:
@@ -64,7 +65,7 @@ def doubts(source: Input, images: Array, model: Model, *, levels: int) -> list[C
 
     Args:
         source: The input; the slices of a volume are judged together.
-        images: (N, C, 128, 128) float32 in [0, 1], what the model sees of it.
+        images: (N, C, H, W) float32 in [0, 1], what the model sees of it.
         model: The model.
         levels: How many values or colours the file has (`levels_of`): reduced, a mask gets soft edges.
 
@@ -95,7 +96,7 @@ def _see(images: Array, model: Model, is_volume: bool) -> _Seen:
     picture = coarse(images).mean(axis=0)
     told = {figure: float(values[0]) for figure, values in figures._asdict().items()}
     look = appearance.subjects if is_volume else appearance.images
-    return _Seen(told, picture, np.array(appearance.picture), look)
+    return _Seen(told, picture, np.array(appearance.picture), look, images[0, 0].size)
 
 
 def _needs_background(model: Model) -> bool:
@@ -106,7 +107,7 @@ def _check_image(name: str, seen: _Seen, levels: int, *, without_background: boo
     """Refuse what has one value everywhere, no background where there must be one, or a few values only."""
     tissue, entropy = seen.figures["tissue"], seen.figures["entropy"]
     # So few pixels cannot hold more than the logarithm of their number.
-    least = min(_LEAST_ENTROPY, 0.5 * math.log2(max(1, tissue * IMAGE_SIZE**2)))
+    least = min(_LEAST_ENTROPY, 0.5 * math.log2(max(1, tissue * seen.pixels)))
     problem, accepted, next_step = "", "", "keep it out of the folder"
     if tissue == 0 and levels < _LEAST_LEVELS:
         problem, accepted = "it has one grey level everywhere", "an image that shows something"

@@ -25,7 +25,7 @@ from upd_zoo.images.gate import read_photograph
 from upd_zoo.images.photograph import thinned
 from upd_zoo.images.taken import channels_taken, check_size
 from upd_zoo.runtime.model import Array
-from upd_zoo.vocabulary import Framing
+from upd_zoo.vocabulary import Framing, Side
 
 _TISSUE: Final = 0.1
 """Of the brightest values: about 20 of 255 in IDRiD, whose healthy photographs have corners of 9 at most."""
@@ -34,7 +34,7 @@ _MOST_LOST: Final = 0.12
 """The centre crop takes 9 to 11.5 % of the tissue from each of the 134 healthy photographs of IDRiD, and a model of
 them was trained on what is left. Two of all its 467 photographs, both diseased, lose more than this."""
 _PREVIEW_SIDE: Final = 1536
-"""An overlay with so many pixels along its longer side has twelve for each of the model's."""
+"""An overlay with so many pixels along its longer side has twelve for each of a model's 128."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class PhotographCase:
     """A photograph as a model sees it.
 
     Attributes:
-        images: (1, C, 128, 128) float32 in [0, 1].
+        images: (1, C, H, W) float32 in [0, 1].
         preview: (C, h, w) uint8, the photograph itself, reduced where it is large.
         height: Rows of the photograph.
         width: Columns of the photograph.
@@ -79,7 +79,7 @@ class PhotographCase:
         return {"shape": [self.height, self.width], "channels": len(self.preview)}
 
     def restore(self, maps: Array) -> Array:
-        """Return the map at the photograph's own size, (H, W), of its map (1, 128, 128); NaN where nothing was seen."""
+        """Return the map at the photograph's own size, (H, W), of its map (1, H, W); NaN where nothing was seen."""
         return unframe(maps[0], self.framing, self.height, self.width)
 
     def write(self, folder: Path, source: Input, maps: Array, colours: tuple[float, float]) -> None:
@@ -101,13 +101,13 @@ def open_photograph(path: Path, config: Config) -> PhotographCase:
         InputError: The file cannot be read, is too small, or is in colour where the model takes grey, or the reverse.
     """
     photograph = read_photograph(path)
-    stored, framing = photograph.stored, config.framing
-    check_size(stored, path.name)
+    stored, framing, side = photograph.stored, config.framing, config.input.side
+    check_size(stored, side, path.name)
     taken, cautions = channels_taken(stored, config.input.channels, path.name)
     if framing is Framing.SQUARE_SLICES:
         cautions.append(_TAKEN_FOR_A_SLICE)
-    cautions = [*photograph.cautions, *cautions, *_cropped(stored, framing), *_coarse(stored, framing)]
-    parts = [_reduced(photograph.channel(number), framing) for number in range(taken)]
+    cautions = [*photograph.cautions, *cautions, *_cropped(stored, framing), *_coarse(stored, framing, side)]
+    parts = [_reduced(photograph.channel(number), framing, side) for number in range(taken)]
     images, preview = (np.stack(each) for each in zip(*parts, strict=True))
     _, height, width = stored.shape
     return PhotographCase(images[None], preview, height, width, framing, cautions, levels_of(*stored))
@@ -139,13 +139,13 @@ def _cropped(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:
     return [Caution(CautionCode.CROPPED, message)]
 
 
-def _coarse(stored: npt.NDArray[Any], framing: Framing) -> list[Caution]:
+def _coarse(stored: npt.NDArray[Any], framing: Framing, side: Side) -> list[Caution]:
     _, height, width = stored.shape
-    return caution_of_coarseness(window(framing, height, width))
+    return caution_of_coarseness(window(framing, height, width), side)
 
 
-def _reduced(channel: Array, framing: Framing) -> tuple[Array, npt.NDArray[np.uint8]]:
+def _reduced(channel: Array, framing: Framing, side: Side) -> tuple[Array, npt.NDArray[np.uint8]]:
     """Return one channel as the model's square, and as the preview, whose pixels are averages."""
     factor = -(-max(channel.shape) // _PREVIEW_SIDE)
     preview = np.asarray(Image.fromarray(channel).reduce(factor)) if factor > 1 else channel
-    return frame(channel[None], framing)[0], np.rint(255 * preview).astype(np.uint8)
+    return frame(channel[None], framing, side)[0], np.rint(255 * preview).astype(np.uint8)

@@ -119,7 +119,7 @@ class Pipeline:
         return replace(opened, sha256=None, case=None, error=out_of_memory(opened.source))
 
     def _run(self, images: list[Array]) -> tuple[Array, Array]:
-        """Return maps (N, 128, 128) and scores (N,) of several cases' images, in batches that may span cases."""
+        """Return maps (N, H, W) and scores (N,) of several cases' images, in batches that may span cases."""
         if not images:
             return np.empty((0, 0, 0), np.float32), np.empty(0, np.float32)
         stack = np.concatenate(images) if len(images) > 1 else images[0]

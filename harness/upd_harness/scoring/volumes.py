@@ -28,7 +28,7 @@ from upd_zoo.images.nifti import Volume
 from upd_zoo.images.placement import Placement
 from upd_zoo.runtime.model import Array
 from upd_zoo.stores.slices import cut
-from upd_zoo.vocabulary import Framing, Scale
+from upd_zoo.vocabulary import Framing, Scale, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class VolumeCase:
     """A volume as a model sees it.
 
     Attributes:
-        images: (N, 1, 128, 128) float32 in [0, 1]: the slices that are not empty.
+        images: (N, 1, H, W) float32 in [0, 1]: the slices that are not empty.
         positions: Number of each of them, counted from the feet.
         depth: Number of slices, the empty ones included.
         geometry: How the slices lie in the volume.
@@ -65,7 +65,7 @@ class VolumeCase:
         return describe_grid(self.geometry.shape, self.affine)
 
     def restore(self, maps: Array) -> Array:
-        """Return the map in the volume's own grid, (X, Y, Z), of the maps (N, 128, 128) of its slices."""
+        """Return the map in the volume's own grid, (X, Y, Z), of the maps (N, H, W) of its slices."""
         geometry = self.geometry
         slices = np.zeros((self.depth, geometry.rows, geometry.columns), np.float32)
         for position, anomaly_map in zip(self.positions, maps, strict=True):
@@ -113,17 +113,18 @@ def open_volume(path: Path, config: Config) -> VolumeCase:
         )
     volume = read_volume(path)
     intensities = Intensities(volume.data)
-    case = case_of(volume, intensities, config.scale, path.name)
+    case = case_of(volume, intensities, config.scale, config.input.side, path.name)
     return replace(case, cautions=[*case.cautions, *doubts_of(volume, intensities, path.name)])
 
 
-def case_of(volume: Volume, intensities: Intensities, scale: Scale, name: str = "") -> VolumeCase:
+def case_of(volume: Volume, intensities: Intensities, scale: Scale, side: Side, name: str = "") -> VolumeCase:
     """Return a volume of a skull-stripped brain as a model takes it.
 
     Args:
         volume: The brain; its background constant and lowest.
         intensities: Its values.
         scale: Which of its values the model knows as 1.
+        side: Of the model's image in pixels.
         name: How errors call it.
 
     Raises:
@@ -131,22 +132,23 @@ def case_of(volume: Volume, intensities: Intensities, scale: Scale, name: str = 
     """
     depth, rows, columns = volume.data.shape
     geometry = axial_geometry((depth, rows, columns), volume.affine)
-    square = _check_volume(volume, geometry, name)
-    slices = cut(intensities, geometry, scale)
-    cautions = [*volume.cautions, *intensities.cautions(scale), *caution_of_coarseness(square)]
+    square = _check_volume(volume, geometry, side, name)
+    slices = cut(intensities, geometry, scale, side)
+    cautions = [*volume.cautions, *intensities.cautions(scale), *caution_of_coarseness(square, side)]
     levels = levels_of(volume.data)
     seen = slices.images, slices.positions, slices.depth
     return VolumeCase(*seen, geometry, volume.affine, volume.placement, cautions, levels)
 
 
-def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> Window:
+def _check_volume(volume: Volume, geometry: SliceGeometry, side: Side, name: str) -> Window:
     """Return the square of a volume's slices; refuse what takes memory out of proportion, or cannot be scaled."""
     if float(volume.data.max()) - float(volume.data.min()) > float(np.finfo(np.float32).max):
         raise InputError(InputErrorCode.NOT_FINITE, f"{name}: its values span more than float32 holds")
     slices = volume.data.size // (geometry.rows * geometry.columns)
-    if slices > _MOST_SLICES:
+    most = _MOST_PIXELS // side**2
+    if slices > most:
         problem = f"{name}: it has {slices} axial slices"
-        raise InputError(InputErrorCode.TOO_LARGE, problem, f"at most {_MOST_SLICES}", "cut the volume into parts")
+        raise InputError(InputErrorCode.TOO_LARGE, problem, f"at most {most}", "cut the volume into parts")
     try:
         square = window(Framing.SQUARE_SLICES, geometry.rows, geometry.columns, geometry.spacing)
     except InputError as error:
@@ -158,7 +160,7 @@ def _check_volume(volume: Volume, geometry: SliceGeometry, name: str) -> Window:
     return square
 
 
-_MOST_SLICES: Final = 8192
-"""At the model's size they take 512 MiB; a file of a hundred bytes can promise as many of one voxel each."""
+_MOST_PIXELS: Final = 8192 * 128**2
+"""Of all slices at the model's size: 512 MiB; a file of a hundred bytes can promise as many slices of one voxel."""
 _LONGEST_SIDE: Final = 8192
 """A slice of so many pixels squared takes 256 MiB; one of 2 x 32767 pixels would become sixteen times as large."""

@@ -66,6 +66,11 @@ class PixelConvention(Record):
     minimum: Literal[0] = 0
     maximum: Literal[1] = 1
 
+    @property
+    def side(self) -> Side:
+        """Height and width of the images in pixels."""
+        return self.height
+
     @model_validator(mode="after")
     def _is_square(self) -> Self:
         if self.height != self.width:
@@ -163,6 +168,7 @@ class Backbone(Record):
         encoder: Name of the network: timm's, or that of the method whose own it is.
         settings: Arguments of the pre-training's class.
         weights_origin: What the pre-training itself started from.
+        side: Height and width, in pixels, of the images that it saw.
         labels: What a reader of any number of a model that starts here must be told.
     """
 
@@ -176,6 +182,7 @@ class Backbone(Record):
     weights_origin: WeightsOrigin
     training: Training
     labels: list[str]
+    side: Side = STUDY_SIDE
 
 
 class OwnImages(Record):
@@ -281,6 +288,23 @@ class Config(Record):
                 f"{self.id} knows brains in the space of {self.space.template}, not of {template}",
                 f"the file with SHA-256 {self.space.template_sha256[:12]}…",
                 f"add --template path/to/{self.space.template} where brains are prepared",
+            )
+
+    def check_side(self, name: str, side: Side) -> None:
+        """Refuse a store of images of another size than the model takes.
+
+        Args:
+            name: The store, such as `idrid/test`.
+            side: Height and width of its images in pixels.
+
+        Raises:
+            UsageError: It is another size.
+        """
+        if self.input.side != side:
+            raise UsageError(
+                f"{self.id} takes images of {self.input.side} pixels, those of {name} have {side}",
+                f"a store of images of {self.input.side} pixels",
+                f"upd-zoo prepare {name.partition('/')[0]} --side {self.input.side}",
             )
 
     def check_scale(self, name: str, scale: Scale | None) -> None:

@@ -13,7 +13,6 @@ from upd_zoo.brains.scans import Brain, Scan, guide_of
 from upd_zoo.brains.shapes import erosion
 from upd_zoo.brains.template import Template
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 _SIDE: Final = 84
 _LABEL: Final = 12
@@ -60,7 +59,7 @@ def _subjects(store: Store) -> Iterator[tuple[str, Floats]]:
 def _lit(brain: Floats, template: Template) -> Pixels:
     """Return a brain as bytes, its slices thinned until they lie as far apart as their pixels."""
     sizes = np.linalg.norm(template.grid.affine[:3, :3], axis=0)
-    pixel = max(template.grid.shape[axis] * sizes[axis] for axis in (0, 1)) / IMAGE_SIZE
+    pixel = max(template.grid.shape[axis] * sizes[axis] for axis in (0, 1)) / brain.shape[0]
     every = np.arange(0, brain.shape[2], pixel / sizes[2]).astype(int)
     return _bytes(brain[:, :, every], float(np.percentile(brain[brain > 0], 99)))
 

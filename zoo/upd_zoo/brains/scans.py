@@ -20,7 +20,7 @@ from upd_zoo.images.intensity import background, check_background
 from upd_zoo.images.nifti import Volume
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import Scale
+from upd_zoo.vocabulary import Scale, Side
 
 WORKING: Final = 2.0
 """Millimetres between the voxels on which brains are looked for."""
@@ -191,8 +191,8 @@ def check_brain(name: str, evidence: Evidence) -> None:
         )
 
 
-def samples_of(scan: Scan, brain: Brain, template: Template, scale: Scale) -> list[Sample]:
+def samples_of(scan: Scan, brain: Brain, template: Template, scale: Scale, side: Side) -> list[Sample]:
     """Return the axial slices of a prepared scan, from feet to head, empty ones left out."""
     mask = None if brain.mask is None else brain.mask.astype(np.uint8)
-    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask, scale=scale)
+    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask, scale=scale, side=side)
     return [replace(each, sex=scan.sex, age=scan.age) for each in slices]

@@ -4,9 +4,9 @@
     SHELF/<subject>-<key>.json   plausibility of the brain that was found, and the hashes of what it was made from
     SHELF/<subject>-<key>.png    what was found in a scan that is not believed, to look at
 
-The key is a hash of the scan's files, of the template, of the extractor, of the scale and of the version of the
-preparation: what is on the shelf is taken only for what would be made again. A stopped preparation so goes on where it
-was.
+The key is a hash of the scan's files, of the template, of the extractor, of the scale, of the slices' side and of the
+version of the preparation: what is on the shelf is taken only for what would be made again. A stopped preparation so
+goes on where it was.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from upd_zoo.brains.template import Template, load_template
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing, sha256_of, write_json
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import Scale
+from upd_zoo.vocabulary import STUDY_SIDE, Scale, Side
 
 VERSION: Final = 3
 """Of the preparation; raised whenever the same scan gives other slices."""
@@ -52,6 +52,7 @@ def read_scan(
     extractor: Extractor | None = None,
     *,
     scale: Scale,
+    side: Side,
 ) -> list[Sample]:
     """Return the slices of a scan, from the shelf if it is there.
 
@@ -62,16 +63,17 @@ def read_scan(
     if shelf is None:
         brain = prepare_scan(scan, root, chosen, extractor)
         check_brain(scan.image, brain.found.evidence)
-        return samples_of(scan, brain, chosen, scale)
-    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor, scale)}"
+        return samples_of(scan, brain, chosen, scale, side)
+    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor, scale, side)}"
     standing = _taken(place.with_suffix(".npz"), scan)
     if standing is None:
-        standing = _put(place, scan, root, chosen, extractor, scale)
+        standing = _put(place, scan, root, chosen, extractor, scale, side)
     return standing
 
 
-def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale) -> str:
+def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale, side: Side) -> str:
     digest = hashlib.sha256(f"{VERSION} {template.sha256} {extractor} {scale} {asdict(scan)}".encode())
+    digest.update(b"" if side == STUDY_SIDE else str(side).encode())  # what older versions left is of the study's
     for name in scan.files:
         path = root / name
         digest.update((sha256_of(path) if path.is_file() else "missing").encode())
@@ -79,7 +81,13 @@ def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None
 
 
 def _put(
-    place: Path, scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale
+    place: Path,
+    scan: Scan,
+    root: Path,
+    template: Template,
+    extractor: Extractor | None,
+    scale: Scale,
+    side: Side,
 ) -> list[Sample]:
     """Prepare a scan and put it on the shelf; of one without a plausible brain, a picture."""
     began = time.monotonic()
@@ -103,7 +111,7 @@ def _put(
         "upd_zoo": importlib.metadata.version("upd-zoo"),
     }
     write_json(place.with_suffix(".json"), record)
-    samples = samples_of(scan, brain, template, scale)
+    samples = samples_of(scan, brain, template, scale, side)
     _write(place.with_suffix(".npz"), samples)
     return samples
 

@@ -45,8 +45,8 @@ def export_artefact(
         The manifest.
 
     Raises:
-        UsageError: `validation` shares images with the training, or has another number of channels or another scale, or
-            `folder` holds anything else.
+        UsageError: `validation` shares images with the training, or has another number of channels, another side or
+            another scale, or `folder` holds anything else.
         IntegrityError: `validation` holds diseased images.
         ToleranceError: A format differs from the eager model by more than the tolerance, or healthy scores are such
             that a threshold would flag nothing.
@@ -58,17 +58,18 @@ def export_artefact(
         raise UsageError(
             f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
         )
+    config.check_side(validation.facts.name, validation.facts.side)
     config.check_scale(validation.facts.name, validation.facts.scale)
     detector = load_detector(run)
-    channels = config.input.channels
+    channels, side = config.input.channels, config.input.side
     with replacing_folder(folder, files_of(folder, config.id)) as temporary:
         write_record(temporary / CONFIG, config)
         on_progress(Progress("safetensors", 0, _STAGES))
         write_safetensors(detector, temporary / WEIGHTS)
         on_progress(Progress("TorchScript", 1, _STAGES))
-        write_torchscript(detector, temporary / TORCHSCRIPT, channels)
+        write_torchscript(detector, temporary / TORCHSCRIPT, channels, side)
         on_progress(Progress("ONNX", 2, _STAGES))
-        write_onnx(detector, temporary / ONNX, channels)
+        write_onnx(detector, temporary / ONNX, channels, side)
         on_progress(Progress("parity", 3, _STAGES))
         formats = _read_back(temporary)
         parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)

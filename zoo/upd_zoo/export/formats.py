@@ -12,7 +12,6 @@ from upd_zoo.detector import Detector
 from upd_zoo.files import replacing, write_bytes
 from upd_zoo.runtime.eager import known_deprecation
 from upd_zoo.runtime.tensors import write_tensors
-from upd_zoo.vocabulary import IMAGE_SIZE
 
 OPSET = 18
 
@@ -23,21 +22,21 @@ def write_safetensors(detector: Detector, path: Path) -> None:
     write_tensors(path, tensors, {"format": "pt"})
 
 
-def write_torchscript(detector: Detector, path: Path, channels: int) -> None:
+def write_torchscript(detector: Detector, path: Path, channels: int, side: int) -> None:
     """Write the detector's graph for libtorch, for any batch size."""
     with known_deprecation(), torch.inference_mode():
-        script = torch.jit.trace(detector, (_example(channels),), check_trace=False)  # type: ignore[no-untyped-call]
+        script = torch.jit.trace(detector, (_example(channels, side),), check_trace=False)  # type: ignore[no-untyped-call]
         buffer = io.BytesIO()  # libtorch ends the process where it cannot write to a file
         torch.jit.save(script, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
-def write_onnx(detector: Detector, path: Path, channels: int) -> None:
+def write_onnx(detector: Detector, path: Path, channels: int, side: int) -> None:
     """Write the detector's graph as one ONNX file, `image` -> `anomaly_map`, `score`, for any batch size."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         detector,
-        (_example(channels),),
+        (_example(channels, side),),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         input_names=["image"],
@@ -65,6 +64,6 @@ def _forget_where_it_was_made(model: Any) -> None:
             value.metadata_props.clear()
 
 
-def _example(channels: int) -> torch.Tensor:
+def _example(channels: int, side: int) -> torch.Tensor:
     """Return two images: with one, a graph would be specialised to a batch of one."""
-    return torch.rand(2, channels, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
+    return torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(0))

@@ -36,7 +36,7 @@ def compare(
     batches: Sequence[int],
     least_rank_correlation: float | None = None,
 ) -> list[Parity]:
-    """Return the largest differences of every format from the reference on images (B, C, 128, 128), per batch size."""
+    """Return the largest differences of every format from the reference on images (B, C, H, W), per batch size."""
     expected = _predict(reference, images, len(images))
     return [
         _compare(name, batch, expected, _predict(predict, images, batch), least_rank_correlation)

@@ -56,16 +56,27 @@ class RunSettings:
 USUAL: Final = RunSettings()
 
 
-def begin(run: Path, store: Store, settings: RunSettings) -> None:
+def begin(run: Path, recipe: Recipe, store: Store, settings: RunSettings) -> None:
     """Make ready for a run: its images are looked at, every generator is seeded, its folder is opened.
 
     Raises:
-        UsageError: `run` is not empty and is not to go on, or no generator takes the seed.
+        UsageError: The images have another side than the recipe's, `run` is not empty and is not to go on, or no
+            generator takes the seed.
         IntegrityError: The store holds diseased images.
     """
+    _check_side(recipe, store)
     store.check_health()
     seed_everything(settings.seed)
     open_run(run, resume=settings.resume)
+
+
+def _check_side(recipe: Recipe, store: Store) -> None:
+    if store.facts.side != recipe.side:
+        raise UsageError(
+            f"{store.facts.name} holds images of {store.facts.side} pixels, and the model takes {recipe.side}",
+            f"a store of images of {recipe.side} pixels",
+            f"upd-zoo prepare {recipe.domain.id} --side {recipe.side}",
+        )
 
 
 def whole_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """How an image of any size becomes the square a detector takes, and how a map goes back.
 
 One place for training and scoring: a model sees at test time what it saw in training. A rectangle of the source, the
-*window*, is resized to `IMAGE_SIZE`; the window may reach beyond the image, where the image's minimum (background) is
-put. Resizing is Pillow's, in float32, with its support widened when shrinking, so that nothing aliases.
+*window*, is resized to the side of the model's image; it may reach beyond the source, where the source's minimum
+(background) is put. Resizing is Pillow's, in float32, with its support widened when shrinking: nothing aliases.
 
 Source: section V-B of the study. Slices are resized linearly, photographs by Lanczos' filter, as in its code.
 """
@@ -15,7 +15,7 @@ from PIL import Image
 
 from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.vocabulary import IMAGE_SIZE, Framing
+from upd_zoo.vocabulary import Framing, Side
 
 Array = npt.NDArray[np.float32]
 
@@ -68,50 +68,52 @@ def window(framing: Framing, height: int, width: int, spacing: tuple[float, floa
     return Window((height - tall) // 2, (width - wide) // 2, tall, wide)
 
 
-def caution_of_coarseness(part: Window) -> list[Caution]:
+def caution_of_coarseness(part: Window, side: Side) -> list[Caution]:
     """Return the caution for an image that must be enlarged, and so shows less than the images that a model knows."""
-    if min(part.height, part.width) >= IMAGE_SIZE:
+    if min(part.height, part.width) >= side:
         return []
     message = (
-        f"The model looks at {IMAGE_SIZE} x {IMAGE_SIZE} pixels and finds {part.height} x {part.width}: details are "
+        f"The model looks at {side} x {side} pixels and finds {part.height} x {part.width}: details are "
         "missing, and the score may be lower or higher for it. Score the original, not a reduced copy."
     )
     return [Caution(CautionCode.COARSE, message)]
 
 
-def frame(image: Array, framing: Framing, spacing: tuple[float, float] = (1.0, 1.0)) -> Array:
+def frame(image: Array, framing: Framing, side: Side, spacing: tuple[float, float] = (1.0, 1.0)) -> Array:
     """Bring an image to the square.
 
     Args:
         image: (C, H, W) float32 in [0, 1].
         framing: The rule.
+        side: Of the square in pixels.
         spacing: Size of a pixel along H and W.
 
     Returns:
-        (C, IMAGE_SIZE, IMAGE_SIZE) float32 in [0, 1].
+        (C, side, side) float32 in [0, 1].
     """
     part = window(framing, image.shape[1], image.shape[2], spacing)
     cut = _cut(image, part, float(image.min()))
-    square = np.stack([_resize(channel, IMAGE_SIZE, IMAGE_SIZE, _FILTERS[framing]) for channel in cut])
+    square = np.stack([_resize(channel, side, side, _FILTERS[framing]) for channel in cut])
     return np.clip(square, 0, 1, out=square)
 
 
 def frame_mask(
-    mask: npt.NDArray[np.generic], framing: Framing, spacing: tuple[float, float] = (1.0, 1.0)
+    mask: npt.NDArray[np.generic], framing: Framing, side: Side, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> npt.NDArray[np.uint8]:
     """Bring a truth mask to the square: a pixel is set where at least half of its area was.
 
     Args:
         mask: (H, W), anything not zero is pathological.
         framing: The rule used for the image.
+        side: Of the square in pixels.
         spacing: Size of a pixel along H and W.
 
     Returns:
-        (IMAGE_SIZE, IMAGE_SIZE) uint8, 0 or 1.
+        (side, side) uint8, 0 or 1.
     """
     binary = (mask != 0).astype(np.float32)
     part = window(framing, binary.shape[0], binary.shape[1], spacing)
-    square = _resize(_cut(binary[None], part, 0.0)[0], IMAGE_SIZE, IMAGE_SIZE, Image.Resampling.BOX)
+    square = _resize(_cut(binary[None], part, 0.0)[0], side, side, Image.Resampling.BOX)
     return (square >= 0.5).astype(np.uint8)
 
 
@@ -128,7 +130,7 @@ def unframe(
     """Bring a map back to the image it belongs to.
 
     Args:
-        anomaly_map: (IMAGE_SIZE, IMAGE_SIZE) float32.
+        anomaly_map: (side, side) float32, of whatever side the model's image has.
         framing: The rule used for the image.
         height: Rows of the image.
         width: Columns of the image.

@@ -55,14 +55,15 @@ def pretrain(
         The record of the network, as it stands in the folder.
 
     Raises:
-        UsageError: The method starts from no pre-trained network, the store does not say how its scans are scaled,
-            `run` is not empty and is not to go on, or it holds another run, or no generator takes the seed.
+        UsageError: The method starts from no pre-trained network, the store holds images of another side or does not
+            say how its scans are scaled, `run` is not empty and is not to go on, or it holds another run, or no
+            generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
     """
     scale_of(base, store)  # the protocol, which is recorded, then names it
     run = Path(run)
-    begin(run, store, settings)
+    begin(run, base, store, settings)
     encoder = encoder_of(base)
     batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, settings.seed)
     source = settings.weights or _STARTS[recipe.pretrain]
@@ -79,6 +80,7 @@ def pretrain(
         weights_origin=origin.model_copy(update={"unfolded": unfolded}),
         training=training_of(recipe, store, settings.seed, trainer.device.type),
         labels=[*store.facts.labels, *_labels(recipe, source)],
+        side=recipe.side,
     )
     backbone = settle(run, backbone)
     if on_begin is not None:

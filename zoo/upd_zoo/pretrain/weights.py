@@ -61,6 +61,7 @@ def _check_fit(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
         "network": (backbone.encoder, encoder.name),
         "domain": (backbone.domain, recipe.domain.id),
         "protocol": (backbone.protocol, recipe.protocol),
+        "side of images": (backbone.side, recipe.side),
     }
     if recipe.protocol is not Protocol.STUDY:  # which starts networks of one pixel convention from those of another
         pairs["number of times that pixels are centred"] = (backbone.settings["centrings"], int(recipe.centred))
@@ -69,5 +70,5 @@ def _check_fit(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
             raise UsageError(
                 f"{backbone.id} was pre-trained with another {what}: {found}",
                 str(needed),
-                f"upd-zoo pretrain {recipe.method}-{recipe.domain.id}-ccd",
+                f"upd-zoo pretrain {recipe.method}-{recipe.domain.id}-ccd --side {recipe.side}",
             )

@@ -27,7 +27,7 @@ The slowest method, CutPaste, took 50 s for 16 images on two cores that other pr
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Model:
-    """A model ready to run; call it with (B, C, 128, 128) float32 in [0, 1].
+    """A model ready to run; call it with (B, C, H, W) float32 in [0, 1]: C, H and W as `config.input` says.
 
     Attributes:
         config: What it is.
@@ -36,7 +36,7 @@ class Model:
         backend: `onnx`, `torchscript` or `torch`.
         device: `cpu` or `cuda:N`.
         precision: `float32` or `bfloat16`.
-        predict: Images to maps (B, 1, 128, 128) and scores (B,), both float32, higher is more anomalous.
+        predict: Images to maps (B, 1, H, W) and scores (B,), both float32, higher is more anomalous.
         device_note: Why it runs on the CPU although there is a CUDA device; mostly empty.
         revision: Under which revision it was asked for; empty of a model that was loaded from its folder.
     """
@@ -59,7 +59,7 @@ class Model:
         return f"<Model {name}{labels}: {images}, {self.backend} on {self.device}>"
 
     def __call__(self, images: Array) -> tuple[Array, Array]:
-        """Return maps (B, 1, 128, 128) and scores (B,) of images (B, C, 128, 128); of no images, none.
+        """Return maps (B, 1, H, W) and scores (B,) of images (B, C, H, W); of no images, none.
 
         Raises:
             UsageError: The images have another shape or type, are not finite, or lie outside [0, 1].

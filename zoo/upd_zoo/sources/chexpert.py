@@ -108,7 +108,7 @@ def _find(store: StoreName, root: Path) -> Inputs:
     choose = _of_the_study if store.protocol is Protocol.STUDY else _of_the_sound
     films = [film for film in _films(root) if film.frontal and film.view == "AP" and film.sex in _SEXES]
     chosen = choose(store, films)
-    return {radiograph.name: partial(radiograph.read, root) for radiograph in chosen}
+    return {radiograph.name: partial(radiograph.read, root, store.side) for radiograph in chosen}
 
 
 def _films(root: Path) -> Iterator[_Film]:

@@ -18,7 +18,7 @@ from upd_zoo.sources.source import Request
 from upd_zoo.stores.domains import UNNAMED, add_own, check_own_name
 from upd_zoo.stores.places import Part, store_path
 from upd_zoo.stores.store import FACTS
-from upd_zoo.vocabulary import MODALITIES, Access, Domain, Framing, Modality, Protocol, TestSet
+from upd_zoo.vocabulary import MODALITIES, STUDY_SIDE, Access, Domain, Framing, Modality, Protocol, Side, TestSet
 
 LICENCE: Final = "known to their owner"
 _CONTRAST: Final = re.compile(r"(?<![a-z0-9])t([12])w?(?![a-z0-9])", re.IGNORECASE)
@@ -92,6 +92,7 @@ class Collection:
         request: Request = _DEFAULT,
         *,
         protocol: Protocol = Protocol.SOUND,
+        side: Side = STUDY_SIDE,
         jobs: int = 1,
         force: bool = False,
         on_progress: Report = silent,
@@ -104,6 +105,7 @@ class Collection:
             data: Folder of the prepared stores.
             request: How heads are prepared.
             protocol: `study` for the study's scale of brain scans.
+            side: Height and width of the images in pixels.
             jobs: Inputs read at the same time, in processes of their own.
             force: Whether to make again what stands.
             on_progress: Told of every input.
@@ -116,8 +118,9 @@ class Collection:
         source = OwnSource.of(self.domain, self.plan)
         add_own(data, self.domain, [] if self.test_set is None else [self.test_set])
         for part in {*Part} - {*self.plan.parts}:
-            _remove(store_path(data, self.domain.id, part, protocol))
-        done = fill(source, source.stores(protocol), data, request, jobs=jobs, force=force, on_progress=on_progress)
+            _remove(store_path(data, self.domain.id, part, protocol, side))
+        names = source.stores(protocol, side)
+        done = fill(source, names, data, request, jobs=jobs, force=force, on_progress=on_progress)
         left = sum(facts.subjects for facts in done.stores if not facts.name.partition("/")[2].startswith(Part.TEST))
         if left < FEWEST:
             raise UsageError(

@@ -46,7 +46,7 @@ from upd_zoo.sources.splits import cut, part_of
 from upd_zoo.sources.tables import damaged, inside
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE, Protocol
+from upd_zoo.vocabulary import DOMAINS, Protocol, Side
 
 SHARES: Final = {Part.TRAIN: 0.83, Part.VALIDATION: 0.05, Part.TEST: 0.12}
 """How the sound protocol divides the healthy photographs: about as many in the test as there are with masks."""
@@ -131,14 +131,14 @@ def _read(photo: _Photo, root: Path, store: StoreName) -> list[Sample]:
     """
     path = inside(root, photo.file)
     image = read_in_colour(path)
-    square = frame(image, _FRAMING)
+    square = frame(image, _FRAMING, store.side)
     if photo.healthy:
-        return [Sample(square, False, photo.name, mask=np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))]
+        return [Sample(square, False, photo.name, mask=np.zeros(square.shape[1:], np.uint8))]
     lesions = _lesions(path, image.shape[1:])
     if store.protocol is Protocol.STUDY:
-        mask = _nearest(lesions)
+        mask = _nearest(lesions, store.side)
         return [Sample(square, bool(mask.any()), photo.name, mask=mask)]
-    return [Sample(square, True, photo.name, mask=frame_mask(lesions, _FRAMING))]
+    return [Sample(square, True, photo.name, mask=frame_mask(lesions, _FRAMING, store.side))]
 
 
 def _lesions(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -151,10 +151,10 @@ def _lesions(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     return outlined_in_any(found, shape)
 
 
-def _nearest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Return (128, 128) uint8: the mask at the centre of each pixel of the square, as the study samples it."""
+def _nearest(mask: npt.NDArray[np.bool_], side: Side) -> npt.NDArray[np.uint8]:
+    """Return (side, side) uint8: the mask at the centre of each pixel of the square, as the study samples it."""
     part = window(_FRAMING, *mask.shape)
-    centres = ((np.arange(IMAGE_SIZE) + 0.5) * part.height / IMAGE_SIZE).astype(int)
+    centres = ((np.arange(side) + 0.5) * part.height / side).astype(int)
     sampled: npt.NDArray[np.bool_] = mask[np.ix_(part.top + centres, part.left + centres)]
     return sampled.astype(np.uint8)
 

@@ -38,7 +38,7 @@ from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import part_of
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import DOMAINS, IMAGE_SIZE
+from upd_zoo.vocabulary import DOMAINS, Side
 
 SHARES: Final = {Part.TRAIN: 0.60, Part.VALIDATION: 0.15, Part.TEST: 0.25}
 """How the healthy photographs are divided."""
@@ -94,7 +94,7 @@ class _Photo:
 
 def _find(store: StoreName, root: Path) -> Inputs:
     photos = list(_choose(store, root))
-    return {photo.path.relative_to(root).as_posix(): partial(_read, photo) for photo in photos}
+    return {photo.path.relative_to(root).as_posix(): partial(_read, photo, store.side) for photo in photos}
 
 
 def _choose(store: StoreName, root: Path) -> Iterator[_Photo]:
@@ -148,17 +148,18 @@ def _outlined(root: Path) -> Iterator[_Photo]:
             yield _Photo(path, f"A/{folder[0]}/{path.stem}", False, found)
 
 
-def _read(photo: _Photo) -> list[Sample]:
+def _read(photo: _Photo, side: Side) -> list[Sample]:
     """Read a photograph and its masks.
 
     Raises:
         InputError: A file of it cannot be read, is not in colour, or differs in its grid.
     """
     image = read_in_colour(photo.path)
-    mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8) if photo.healthy else None
+    square = frame(image, _DOMAIN.modality.framing, side)
+    mask = np.zeros(square.shape[1:], np.uint8) if photo.healthy else None
     if photo.masks is not None:
-        mask = frame_mask(_lesions(photo, image.shape[1:]), _DOMAIN.modality.framing)
-    return [Sample(frame(image, _DOMAIN.modality.framing), not photo.healthy, photo.subject, mask=mask)]
+        mask = frame_mask(_lesions(photo, image.shape[1:]), _DOMAIN.modality.framing, side)
+    return [Sample(square, not photo.healthy, photo.subject, mask=mask)]
 
 
 def _lesions(photo: _Photo, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

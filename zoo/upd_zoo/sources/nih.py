@@ -51,7 +51,9 @@ _EXPECTED: Final = (_TABLES, "images*")
 
 
 def _find(store: StoreName, root: Path) -> Inputs:
-    return {image.name: partial(image.read, root) for image in _radiographs(root) if _belongs(image, store.part)}
+    return {
+        image.name: partial(image.read, root, store.side) for image in _radiographs(root) if _belongs(image, store.part)
+    }
 
 
 def _belongs(image: Radiograph, part: Part) -> bool:

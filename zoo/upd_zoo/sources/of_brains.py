@@ -42,8 +42,9 @@ class BrainSource(DownloadedSource):
 
         def inputs(store: StoreName) -> Inputs:
             found = self.scans(store, root)
+            scale = SCALES[store.protocol]
             return {
-                name: partial(read_scan, scan, root, request.template, shelf, extractor, scale=SCALES[store.protocol])
+                name: partial(read_scan, scan, root, request.template, shelf, extractor, scale=scale, side=store.side)
                 for name, scan in found.items()
             }
 

@@ -33,7 +33,7 @@ from upd_zoo.sources.source import Inputs, Request, Source
 from upd_zoo.stores.places import Part, StoreName, store_name
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import IMAGE_SIZE, Domain, Protocol, Scale
+from upd_zoo.vocabulary import Domain, Protocol, Scale, Side
 
 LABEL: Final = "own images"
 _LOOKED_AT: Final = 5
@@ -75,9 +75,9 @@ class OwnSource(Source):
             )
         return cls("own", domain.title, (domain.id,), LABEL, domain=domain, plan=plan, heads=heads)
 
-    def stores(self, protocol: Protocol) -> tuple[StoreName, ...]:
+    def stores(self, protocol: Protocol, side: Side) -> tuple[StoreName, ...]:
         """Return the stores that it fills."""
-        return tuple(store_name(self.domain.id, part, protocol) for part in self.plan.parts)
+        return tuple(store_name(self.domain.id, part, protocol, side) for part in self.plan.parts)
 
     @override
     def settings(self, request: Request) -> dict[str, Setting]:
@@ -99,14 +99,14 @@ class OwnSource(Source):
 
     def _reader(self, store: StoreName, request: Request) -> Callable[[OwnFile], Iterable[Sample]]:
         """Return what reads a file of a store."""
-        with_truth = store.part is Part.TEST
+        with_truth, side = store.part is Part.TEST, store.side
         if store.scale is None:
-            return partial(_photograph, domain=self.domain, with_truth=with_truth)
+            return partial(_photograph, domain=self.domain, with_truth=with_truth, side=side)
         if not self.heads:
-            return partial(_scan, domain=self.domain, with_truth=with_truth, scale=store.scale)
+            return partial(_scan, domain=self.domain, with_truth=with_truth, scale=store.scale, side=side)
         shelf = None if request.shelf is None else request.shelf / self.domain.id
-        extractor = _extractor(request)
-        return partial(_head, template=request.template, shelf=shelf, extractor=extractor, scale=store.scale)
+        head = partial(_head, template=request.template, shelf=shelf, extractor=_extractor(request))
+        return partial(head, scale=store.scale, side=side)
 
 
 def _extractor(request: Request) -> Extractor | None:
@@ -132,20 +132,20 @@ def _litres(file: OwnFile) -> float:
     return litres_shown(volume, background(volume.data))
 
 
-def _photograph(file: OwnFile, *, domain: Domain, with_truth: bool) -> list[Sample]:
+def _photograph(file: OwnFile, *, domain: Domain, with_truth: bool, side: Side) -> list[Sample]:
     """Read a photograph, and its masks where they are known.
 
     Raises:
         InputError: A file cannot be read, is too small or of other colours, or a mask is missing or of another size.
     """
     photograph = read_photograph(file.path)
-    check_size(photograph.stored, file.path.name)
+    check_size(photograph.stored, side, file.path.name)
     taken, _ = channels_taken(photograph.stored, domain.modality.channels, file.path.name)
     framing = domain.modality.framing
-    image = np.concatenate([frame(photograph.channel(number)[None], framing) for number in range(taken)])
-    mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8) if with_truth else None
+    image = np.concatenate([frame(photograph.channel(number)[None], framing, side) for number in range(taken)])
+    mask = np.zeros(image.shape[1:], np.uint8) if with_truth else None
     if file.masks is not None:
-        mask = frame_mask(outlined_in_any(_masks_of(file), photograph.stored.shape[1:]), framing)
+        mask = frame_mask(outlined_in_any(_masks_of(file), photograph.stored.shape[1:]), framing, side)
     return [Sample(image, not file.healthy, file.subject, mask=mask)]
 
 
@@ -161,14 +161,14 @@ def _masks_of(file: OwnFile) -> tuple[Path, ...]:
     return file.masks
 
 
-def _scan(file: OwnFile, *, domain: Domain, with_truth: bool, scale: Scale) -> list[Sample]:
+def _scan(file: OwnFile, *, domain: Domain, with_truth: bool, scale: Scale, side: Side) -> list[Sample]:
     """Read a volume that shows a brain only, and its masks; a picture is taken for one slice.
 
     Raises:
         InputError: A file cannot be read, or shows more than a brain, or a mask is missing or lies elsewhere.
     """
     if not _is_volume(file):
-        return _photograph(file, domain=domain, with_truth=with_truth)
+        return _photograph(file, domain=domain, with_truth=with_truth, side=side)
     volume = read_volume(file.path)
     low = background(volume.data)
     check_background(volume.data, low, file.path.name)
@@ -181,7 +181,7 @@ def _scan(file: OwnFile, *, domain: Domain, with_truth: bool, scale: Scale) -> l
             "strip the skull, as of the others",
         )
     mask = None if file.masks is None else _truth(file, volume.data.shape)
-    return slices_of(volume.data, volume.affine, file.subject, mask, scale=scale)
+    return slices_of(volume.data, volume.affine, file.subject, mask, scale=scale, side=side)
 
 
 def _truth(file: OwnFile, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -194,7 +194,13 @@ def _truth(file: OwnFile, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 
 
 def _head(
-    file: OwnFile, *, template: Path | None, shelf: Path | None, extractor: Extractor | None, scale: Scale
+    file: OwnFile,
+    *,
+    template: Path | None,
+    shelf: Path | None,
+    extractor: Extractor | None,
+    scale: Scale,
+    side: Side,
 ) -> list[Sample]:
     """Find the brain in a scan of a head.
 
@@ -205,4 +211,4 @@ def _head(
         raise InputError(InputErrorCode.UNSUPPORTED, f"{file.path.name} is a picture among scans of heads", "NIfTI")
     masks = () if file.masks is None else tuple(relpath(path, file.root) for path in _masks_of(file))
     scan = Scan(file.subject, file.name, masks=masks, stripped=None)
-    return read_scan(scan, file.root, template, shelf, extractor, scale=scale)
+    return read_scan(scan, file.root, template, shelf, extractor, scale=scale, side=side)

@@ -21,7 +21,7 @@ from upd_zoo.sources.source import Inputs, SyntheticSource
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, IMAGE_SIZE, SCALES, Modality, Scale, get_domain
+from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, SCALES, STUDY_SIDE, Modality, Scale, Side, get_domain
 
 Maker: TypeAlias = Callable[[int, int, int | None], Iterable[Sample]]
 """Makes the samples of one subject from seed, subject and its number among the diseased; None if it is healthy."""
@@ -64,23 +64,25 @@ def _brain(
     weighting: Weighting, lesion: Lesion, scale: Scale, seed: int, subject: int, diseased: int | None
 ) -> list[Sample]:
     phantom = brain_phantom(weighting, seed, subject, None if diseased is None else lesion)
-    return slices_of(phantom.image, phantom.affine, _name(subject), phantom.mask, scale=scale)
+    return slices_of(phantom.image, phantom.affine, _name(subject), phantom.mask, scale=scale, side=STUDY_SIDE)
 
 
-def _chest(seed: int, subject: int, diseased: int | None) -> list[Sample]:
+def _chest(side: Side, seed: int, subject: int, diseased: int | None) -> list[Sample]:
     findings = list(Finding)
-    phantom = chest_phantom(seed, subject, None if diseased is None else findings[diseased % len(findings)], IMAGE_SIZE)
-    return [_flat(phantom.image[None], phantom.mask, CHEST_XRAY, subject)]
+    phantom = chest_phantom(seed, subject, None if diseased is None else findings[diseased % len(findings)], side)
+    return [_flat(phantom.image[None], phantom.mask, CHEST_XRAY, side, subject)]
 
 
-def _fundus(seed: int, subject: int, diseased: int | None) -> list[Sample]:
-    phantom = fundus_phantom(seed, subject, diseased is not None, IMAGE_SIZE)
-    return [_flat(phantom.image, phantom.mask, FUNDUS, subject)]
+def _fundus(side: Side, seed: int, subject: int, diseased: int | None) -> list[Sample]:
+    phantom = fundus_phantom(seed, subject, diseased is not None, side)
+    return [_flat(phantom.image, phantom.mask, FUNDUS, side, subject)]
 
 
-def _flat(image: npt.NDArray[np.floating], mask: npt.NDArray[np.uint8], modality: Modality, subject: int) -> Sample:
-    square = frame(np.asarray(image, np.float32), modality.framing)
-    truth = frame_mask(mask, modality.framing)
+def _flat(
+    image: npt.NDArray[np.floating], mask: npt.NDArray[np.uint8], modality: Modality, side: Side, subject: int
+) -> Sample:
+    square = frame(np.asarray(image, np.float32), modality.framing, side)
+    truth = frame_mask(mask, modality.framing, side)
     return Sample(square, bool(truth.any()), _name(subject), mask=truth)
 
 
@@ -93,13 +95,22 @@ _SCANS: Final = {
     "phantom-t2": (Weighting.T2, Lesion.TUMOUR),
     "phantom-stroke": (Weighting.T1, Lesion.STROKE),
 }
-_PHOTOGRAPHS: Final[dict[str, Maker]] = {"phantom-cxr": _chest, "phantom-fundus": _fundus}
+_PHOTOGRAPHS: Final[dict[str, Callable[[Side, int, int, int | None], list[Sample]]]] = {
+    "phantom-cxr": _chest,
+    "phantom-fundus": _fundus,
+}
 
 
 def _maker_of(store: StoreName) -> Maker:
-    if store.target in _SCANS:
-        return partial(_brain, *_SCANS[store.target], SCALES[store.protocol])
-    return _PHOTOGRAPHS[store.target]
+    if store.target not in _SCANS:
+        return partial(_PHOTOGRAPHS[store.target], store.side)
+    if store.side != STUDY_SIDE:  # enlarged, they would show no more than they have
+        raise UsageError(
+            f"slices of brain phantoms are drawn with {STUDY_SIDE} x {STUDY_SIDE} pixels",
+            f"a side of {STUDY_SIDE} for {store.target}",
+            f"leave out --side {store.side}, or take phantom-cxr or phantom-fundus",
+        )
+    return partial(_brain, *_SCANS[store.target], SCALES[store.protocol])
 
 
 def _draw(store: StoreName, seed: int, subjects: int | None) -> Inputs:

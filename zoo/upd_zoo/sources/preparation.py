@@ -8,7 +8,7 @@ Beside the store of a data set, `train.txt` lists its subjects.
 
 Where a data set has splits of the study's own, and of brain scans, which the study scales otherwise, the study's stores
 lie beside these as `train-study`, `validation-study` and `test-study`; `upd_zoo.stores.places` alone decides which of
-the two a protocol reads.
+the two a protocol reads. Stores of images of another side than the study's lie beside them too, as `train-256`.
 """
 
 import importlib.metadata
@@ -29,7 +29,17 @@ from upd_zoo.sources.source import DownloadedSource, Inputs, Request, Source
 from upd_zoo.sources.splits import extend_list, read_list
 from upd_zoo.stores.places import Part, StoreName, store_name, store_path
 from upd_zoo.stores.store import Facts, Sample, Store, write_store
-from upd_zoo.vocabulary import TEST_SETS, Domain, Protocol, TestSet, get_domain, has_study_splits, test_sets_of
+from upd_zoo.vocabulary import (
+    STUDY_SIDE,
+    TEST_SETS,
+    Domain,
+    Protocol,
+    Side,
+    TestSet,
+    get_domain,
+    has_study_splits,
+    test_sets_of,
+)
 
 SHELF: Final = "shelf"
 """Folder, beside the stores, where what took long to prepare is kept."""
@@ -65,7 +75,9 @@ class Preparation:
     failures: tuple[Failure, ...]
 
 
-def stores_of(target: Domain | TestSet, protocol: Protocol = Protocol.SOUND) -> tuple[StoreName, ...]:
+def stores_of(
+    target: Domain | TestSet, protocol: Protocol = Protocol.SOUND, side: Side = STUDY_SIDE
+) -> tuple[StoreName, ...]:
     """Return the stores that a preparation under a protocol fills.
 
     Of a domain, these are its train and validation images and those test sets of its models that come from the same
@@ -75,13 +87,13 @@ def stores_of(target: Domain | TestSet, protocol: Protocol = Protocol.SOUND) -> 
         NotFoundError: No source serves the target.
     """
     if isinstance(target, TestSet):
-        return (store_name(target.id, Part.TEST, protocol),)
+        return (store_name(target.id, Part.TEST, protocol, side),)
     source = source_of(target.id)
     tests = (test.id for test in test_sets_of(target.id) if test.id in source.serves)
     return (
-        store_name(target.id, Part.TRAIN, protocol),
-        store_name(target.id, Part.VALIDATION, protocol),
-        *(store_name(test, Part.TEST, protocol) for test in tests),
+        store_name(target.id, Part.TRAIN, protocol, side),
+        store_name(target.id, Part.VALIDATION, protocol, side),
+        *(store_name(test, Part.TEST, protocol, side) for test in tests),
     )
 
 
@@ -91,6 +103,7 @@ def prepare(
     request: Request = _DEFAULT,
     *,
     protocol: Protocol = Protocol.SOUND,
+    side: Side = STUDY_SIDE,
     jobs: int = 1,
     force: bool = False,
     on_progress: Report = silent,
@@ -105,6 +118,7 @@ def prepare(
         data: Folder of the prepared stores.
         request: What the source is asked for; its shelf is put beside the stores where none is named.
         protocol: `study` for the study's own splits, where the source has them, and its scale of brain scans.
+        side: Height and width of the images in pixels.
         jobs: Inputs read at the same time, in processes of their own.
         force: Whether to make again what stands.
         on_progress: Told of every input.
@@ -116,7 +130,7 @@ def prepare(
         IntegrityError: A subject was listed in another part before.
         MissingExtraError: The phantoms' own requirements are not installed.
     """
-    source, names = source_of(target.id), stores_of(target, protocol)
+    source, names = source_of(target.id), stores_of(target, protocol, side)
     return fill(source, names, data, request, jobs=jobs, force=force, on_progress=on_progress)
 
 
@@ -184,8 +198,8 @@ def _standing(folder: Path, inputs: Inputs, provenance: dict[str, Setting]) -> F
 
 
 def _list_of(data: Path, name: StoreName) -> Path:
-    """Return the text file that lists the subjects of a store."""
-    return data / f"{name}.txt"
+    """Return the text file that lists the subjects of a store, one for all sides of its images."""
+    return data / f"{name._replace(side=STUDY_SIDE)}.txt"
 
 
 def _taken(data: Path, source: Source, name: StoreName) -> dict[str, StoreName]:
@@ -249,4 +263,5 @@ def _write(
             has_masks=name.part is Part.TEST and TEST_SETS[name.target].has_masks,
             labels=[source.label, *([STUDY_LABEL] if _is_split_by_the_study(name) else [])],
             provenance=provenance,
+            side=name.side,
         )

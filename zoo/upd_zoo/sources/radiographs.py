@@ -11,7 +11,7 @@ from upd_zoo.images.framing import frame
 from upd_zoo.images.gate import read_photograph
 from upd_zoo.sources.tables import inside
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import CHEST_XRAY
+from upd_zoo.vocabulary import CHEST_XRAY, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Radiograph:
     age: int | None = None
     view: str = ""
 
-    def read(self, root: Path) -> list[Sample]:
-        """Read it from the data set's folder.
+    def read(self, root: Path, side: Side) -> list[Sample]:
+        """Read it from the data set's folder, as a square of this side.
 
         Raises:
             InputError: Its name leads out of the folder, or the file cannot be read or is in colour.
         """
-        image = frame(_grey(inside(root, self.name)), CHEST_XRAY.framing)
+        image = frame(_grey(inside(root, self.name)), CHEST_XRAY.framing, side)
         return [Sample(image, not self.healthy, self.subject, sex=self.sex, age=self.age, view=self.view)]
 
 

@@ -1,7 +1,7 @@
 """The prepared store: images at model size in one memory-mapped file, with what is known of each.
 
-    images.npy    (N, C, 128, 128) float32 in [0, 1]
-    masks.npy     (N, 128, 128) uint8, 1 where pathological; only where pixel truth exists
+    images.npy    (N, C, side, side) float32 in [0, 1]
+    masks.npy     (N, side, side) uint8, 1 where pathological; only where pixel truth exists
     index.csv     subject, slice, anomalous, source, sex, age, view: one row per image; the last three where known
     store.json    what it holds, how it was made, SHA-256 of the arrays
 
@@ -25,7 +25,7 @@ from pydantic import Field
 from upd_zoo.artefact.record import Record, Setting, Sha256, read_record, write_record
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
 from upd_zoo.files import replacing_folder
-from upd_zoo.vocabulary import IMAGE_SIZE, Scale
+from upd_zoo.vocabulary import STUDY_SIDE, Scale, Side
 
 IMAGES: Final = "images.npy"
 MASKS: Final = "masks.npy"
@@ -41,12 +41,12 @@ class Sample:
     """One image at model size and what is known of it.
 
     Attributes:
-        image: (C, 128, 128) float32 in [0, 1].
+        image: (C, side, side) float32 in [0, 1].
         anomalous: Whether it shows pathology.
         subject: Which person; images of one subject never lie on both sides of a split.
         slice: Axial position of a slice in its volume; 0 for photographs.
         source: File it came from, relative to the data set's folder.
-        mask: (128, 128) uint8, 1 where pathological; None where pixel truth is not known.
+        mask: (side, side) uint8, 1 where pathological; None where pixel truth is not known.
         sex: `F` or `M`; empty where it is not known.
         age: In whole years; None where it is not known.
         view: Projection of a radiograph, such as `PA` or `AP`; empty where there is none or it is not known.
@@ -70,6 +70,7 @@ class Facts(Record):
         name: Domain or test set, and part, such as `idrid/train`.
         labels: What a reader of any number computed on it must be told.
         provenance: Source, seed, versions and settings of the preparation.
+        side: Height and width of every image in pixels.
     """
 
     remedy: ClassVar[str] = "prepare it again with upd-zoo prepare --force"
@@ -83,6 +84,7 @@ class Facts(Record):
     labels: list[str]
     provenance: dict[str, Setting]
     sha256: dict[str, Sha256]
+    side: Side = STUDY_SIDE
 
     @property
     def scale(self) -> Scale | None:
@@ -137,6 +139,7 @@ def write_store(
     has_masks: bool,
     labels: Iterable[str] = (),
     provenance: Mapping[str, Setting] | None = None,
+    side: Side = STUDY_SIDE,
 ) -> Facts:
     """Write a store, whole or not at all, in memory that does not grow with the number of samples.
 
@@ -148,13 +151,14 @@ def write_store(
         has_masks: Whether pixel truth is known.
         labels: What a reader of any number computed on it must be told.
         provenance: How it was made.
+        side: Height and width of every image in pixels.
 
     Raises:
         UsageError: The folder holds anything but a store.
         UpdZooError: There is no sample, or one has another shape or type, or lacks its mask.
     """
     with replacing_folder(Path(folder), (IMAGES, MASKS, INDEX, FACTS)) as temporary:
-        subjects, anomalous, hashes = _write_arrays(temporary, samples, channels, has_masks)
+        subjects, anomalous, hashes = _write_arrays(temporary, samples, (channels, side, side), has_masks)
         images = sum(subjects.values())
         if images == 0:
             raise UpdZooError(f"no image was found for {name}", "at least one", "check the folder of the data set")
@@ -168,23 +172,22 @@ def write_store(
             labels=list(labels),
             provenance=dict(provenance or {}),
             sha256=hashes,
+            side=side,
         )
         write_record(temporary / FACTS, facts)
     return facts
 
 
 def _write_arrays(
-    folder: Path, samples: Iterable[Sample], channels: int, has_masks: bool
+    folder: Path, samples: Iterable[Sample], shape: tuple[int, int, int], has_masks: bool
 ) -> tuple[Counter[str], int, dict[str, str]]:
     """Write images, masks and index; return the images of each subject, the anomalous ones, and hashes by file."""
     subjects: Counter[str] = Counter()
     anomalous = 0
     with ExitStack() as stack:
-        arrays = {
-            IMAGES: stack.enter_context(_GrowingArray(folder / IMAGES, (channels, IMAGE_SIZE, IMAGE_SIZE), "<f4"))
-        }
+        arrays = {IMAGES: stack.enter_context(_GrowingArray(folder / IMAGES, shape, "<f4"))}
         if has_masks:
-            arrays[MASKS] = stack.enter_context(_GrowingArray(folder / MASKS, (IMAGE_SIZE, IMAGE_SIZE), "|u1"))
+            arrays[MASKS] = stack.enter_context(_GrowingArray(folder / MASKS, shape[1:], "|u1"))
         stream = stack.enter_context((folder / INDEX).open("w", newline="", encoding="utf-8"))
         index = csv.writer(stream, lineterminator="\n")
         index.writerow((*_COLUMNS, *_TRAITS))
@@ -213,6 +216,12 @@ def _is_whole(row: Mapping[str, str]) -> bool:
     return {*_COLUMNS} <= row.keys() <= {*_COLUMNS, *_TRAITS} and None not in row.values()
 
 
+def _options_of(store: str) -> str:
+    """Return the options by which a store of this name, such as `train-study-256`, is prepared."""
+    words = store.split("-")[1:]
+    return "".join(f" --{'side' if word.isdecimal() else 'protocol'} {word}" for word in words)
+
+
 class Store:
     """A prepared store, read through memory maps.
 
@@ -227,20 +236,18 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         folder = Path(folder)
         if not (folder / FACTS).is_file():
-            protocol = folder.name.partition("-")[2]
             raise NotFoundError(
                 f"there is no prepared store in {folder}",
                 f"a folder with {FACTS}, below what --data or UPD_ZOO_DATA names",
-                f"upd-zoo prepare {folder.parent.name}" + (f" --protocol {protocol}" if protocol else ""),
+                f"upd-zoo prepare {folder.parent.name}{_options_of(folder.name)}",
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)
         if self.facts.images < 1:
             raise self._broken(FACTS, "says that it holds no image", "at least one image")
-        self.images: npt.NDArray[np.float32] = self._map(IMAGES, (self.facts.channels, IMAGE_SIZE, IMAGE_SIZE), "<f4")
-        self.masks: npt.NDArray[np.uint8] | None = (
-            self._map(MASKS, (IMAGE_SIZE, IMAGE_SIZE), "|u1") if self.facts.has_masks else None
-        )
+        square = self.facts.side, self.facts.side
+        self.images: npt.NDArray[np.float32] = self._map(IMAGES, (self.facts.channels, *square), "<f4")
+        self.masks: npt.NDArray[np.uint8] | None = self._map(MASKS, square, "|u1") if self.facts.has_masks else None
 
     def __len__(self) -> int:
         return self.facts.images
