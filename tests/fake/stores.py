@@ -8,49 +8,56 @@ import numpy.typing as npt
 
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample, Store, write_store
-from upd_zoo.vocabulary import STUDY_SIDE
+from upd_zoo.vocabulary import STUDY_SIDE, Side
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
 
 _WAVES = 4
-_ROWS, _COLUMNS = np.mgrid[0:STUDY_SIDE, 0:STUDY_SIDE] / (STUDY_SIDE - 1) * 2 - 1
 
 
-def draw_image(channels: int, generator: np.random.Generator) -> Array:
-    """Return (C, 128, 128) float32 in [0, 1]: an ellipse of smooth tissue, exactly 0 outside of it."""
+def draw_image(channels: int, generator: np.random.Generator, side: int = STUDY_SIDE) -> Array:
+    """Return (C, side, side) float32 in [0, 1]: an ellipse of smooth tissue, exactly 0 outside of it."""
+    rows, columns = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
     height, width = generator.uniform(0.7, 0.9, 2)
-    inside = (_ROWS / height) ** 2 + (_COLUMNS / width) ** 2 < 1
-    image = np.empty((channels, STUDY_SIDE, STUDY_SIDE), np.float32)
+    inside = (rows / height) ** 2 + (columns / width) ** 2 < 1
+    image = np.empty((channels, side, side), np.float32)
     for channel in range(channels):
-        texture = np.zeros_like(_ROWS)
+        texture = np.zeros_like(rows)
         for row, column, phase in generator.uniform(-3, 3, (_WAVES, 3)):
-            texture += np.cos(row * _ROWS + column * _COLUMNS + phase)
+            texture += np.cos(row * rows + column * columns + phase)
         image[channel] = np.where(inside, 0.45 + 0.15 * texture / _WAVES, 0)
     return image
 
 
-def draw_mask(generator: np.random.Generator, radius: int = 12) -> Mask:
-    """Return (128, 128) uint8, 1 in a disc of `radius` pixels that lies within the body."""
-    row, column = generator.integers(44, STUDY_SIDE - 44, 2)
-    rows, columns = np.mgrid[0:STUDY_SIDE, 0:STUDY_SIDE]
+def draw_mask(generator: np.random.Generator, radius: int = 12, side: int = STUDY_SIDE) -> Mask:
+    """Return (side, side) uint8, 1 in a disc of `radius` pixels that lies within the body."""
+    row, column = generator.integers(44, side - 44, 2)
+    rows, columns = np.mgrid[0:side, 0:side]
     mask: Mask = ((rows - row) ** 2 + (columns - column) ** 2 <= radius**2).astype(np.uint8)
     return mask
 
 
 def plant(image: Array, mask: Mask) -> Array:
-    """Return a copy of a (C, 128, 128) image that is bright where the mask is set."""
+    """Return a copy of an image (C, H, W) that is bright where the mask is set."""
     return np.where(mask != 0, np.float32(0.95), image).astype(np.float32)
 
 
 def draw_samples(
-    channels: int, images: int, seed: int, *, masks: bool = False, anomalous: int = 0, subjects: str = "subject"
+    channels: int,
+    images: int,
+    seed: int,
+    *,
+    masks: bool = False,
+    anomalous: int = 0,
+    subjects: str = "subject",
+    side: int = STUDY_SIDE,
 ) -> list[Sample]:
     """Return samples, the last `anomalous` of them with a planted disc; two images make a subject."""
     generator = np.random.default_rng(seed)
     samples = []
     for number in range(images):
-        image, truth = draw_image(channels, generator), draw_mask(generator)
+        image, truth = draw_image(channels, generator, side), draw_mask(generator, side=side)
         sick = number >= images - anomalous
         samples.append(
             Sample(
@@ -75,6 +82,7 @@ def write_tiny_store(
     anomalous: int = 0,
     name: str = "phantom-t2/train",
     subjects: str = "subject",
+    side: Side = STUDY_SIDE,
 ) -> Store:
     """Write a store of smooth random images and return it opened.
 
@@ -87,8 +95,9 @@ def write_tiny_store(
         anomalous: How many images, the last ones, show a bright disc.
         name: Name of the store.
         subjects: What the names of subjects begin with.
+        side: Height and width of every image in pixels.
     """
-    samples = draw_samples(channels, images, seed, masks=masks, anomalous=anomalous, subjects=subjects)
+    samples = draw_samples(channels, images, seed, masks=masks, anomalous=anomalous, subjects=subjects, side=side)
     scale = StoreName(name.partition("/")[0], Part.TRAIN).scale
     write_store(
         folder,
@@ -98,5 +107,6 @@ def write_tiny_store(
         has_masks=masks,
         labels=["tiny test store"],
         provenance={} if scale is None else {"scale": scale.value},
+        side=side,
     )
     return Store(folder)

@@ -14,13 +14,13 @@ from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.search import list_inputs
 from upd_harness.scoring.volumes import VolumeCase
-from upd_zoo.artefact.records import Config
+from upd_zoo.artefact.records import Config, PixelConvention
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.gate import read_volume
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Store, write_store
-from upd_zoo.vocabulary import Scale
+from upd_zoo.vocabulary import Scale, Side
 
 Affine = npt.NDArray[np.float64]
 
@@ -60,14 +60,16 @@ def affine_of(axes: str, sizes: tuple[float, float, float], turn: float = 0.0) -
 
 
 @pytest.mark.parametrize(
-    ("axes", "sizes", "shape", "turn"),
+    ("axes", "sizes", "shape", "turn", "side"),
     [
-        ("RAS", (1, 1, 1), (40, 48, 20), 0.0),
-        ("LPS", (0.9, 0.9, 5), (150, 180, 12), 0.0),
-        ("PIR", (1.5, 0.7, 3), (60, 70, 40), 0.0),
-        ("ASL", (0.5, 4, 1.2), (200, 16, 90), 0.0),
-        ("SRA", (6, 1, 2), (14, 120, 70), 0.0),
-        ("IPL", (2, 0.8, 2.5), (30, 160, 50), 0.3),
+        ("RAS", (1, 1, 1), (40, 48, 20), 0.0, 128),
+        ("LPS", (0.9, 0.9, 5), (150, 180, 12), 0.0, 128),
+        ("PIR", (1.5, 0.7, 3), (60, 70, 40), 0.0, 128),
+        ("ASL", (0.5, 4, 1.2), (200, 16, 90), 0.0, 128),
+        ("SRA", (6, 1, 2), (14, 120, 70), 0.0, 128),
+        ("IPL", (2, 0.8, 2.5), (30, 160, 50), 0.3, 128),
+        ("LPS", (0.9, 0.9, 5), (150, 180, 12), 0.0, 192),
+        ("RAS", (1, 1, 1), (40, 48, 20), 0.0, 256),
     ],
 )
 def test_a_bright_blob_comes_back_at_its_place(
@@ -77,6 +79,7 @@ def test_a_bright_blob_comes_back_at_its_place(
     sizes: tuple[float, float, float],
     shape: tuple[int, int, int],
     turn: float,
+    side: Side,
 ) -> None:
     place = tuple(round(part * length) for part, length in zip((0.35, 0.55, 0.6), shape, strict=True))
     volume = head(0, shape) * 0.2
@@ -85,7 +88,9 @@ def test_a_bright_blob_comes_back_at_its_place(
     affine = affine_of(axes, sizes, turn)
     path = write_volume(tmp_path / "scan.nii.gz", volume, affine)
 
-    case = volume_case(path, brain)
+    convention = PixelConvention(channels=1, height=side, width=side)
+    case = volume_case(path, brain.model_copy(update={"input": convention}))
+    assert case.images.shape[1:] == (1, side, side)
     case.write(tmp_path, Input.of(path), case.images[:, 0], (0, 1))
 
     written = nib.load(tmp_path / "maps" / "scan.nii.gz")

@@ -11,10 +11,11 @@ from PIL import Image
 from fake.inputs import write_picture
 from upd_harness.scoring.cases import Case, open_case
 from upd_harness.scoring.inputs import Input
-from upd_zoo.artefact.records import Config
+from upd_zoo.artefact.records import Config, PixelConvention
 from upd_zoo.caution import CautionCode
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.runtime.model import Array
+from upd_zoo.vocabulary import Side
 
 
 def refusal(path: Path, config: Config) -> InputError:
@@ -48,6 +49,28 @@ def test_a_photograph_gets_map_and_overlay_of_its_own_size(tmp_path: Path, fundu
     assert np.abs(np.argwhere(anomaly_map > 0.6).mean(axis=0) - (63.5, 123.5)).max() <= 1
     with Image.open(tmp_path / "out" / outputs["overlay"]) as picture:
         assert picture.size == (200, 90)
+
+
+@pytest.mark.parametrize("side", [128, 192, 256])
+def test_a_lesion_in_a_corner_stays_there_whatever_the_models_side(tmp_path: Path, chest: Config, side: Side) -> None:
+    wanted = chest.model_copy(update={"input": PixelConvention(channels=1, height=side, width=side)})
+    pixels = np.full((500, 400), 40, np.uint8)
+    pixels[10:40, 360:390] = 250
+    Image.fromarray(pixels).save(tmp_path / "eye.png")
+    case = open_case(Input.of(tmp_path / "eye.png"), wanted)
+    assert case.images.shape == (1, 1, side, side)
+    anomaly_map = tifffile.imread(tmp_path / "out" / written(case, tmp_path / "out", case.images[:, 0])["map"])
+    assert anomaly_map.shape == (500, 400)
+    assert np.abs(np.argwhere(anomaly_map > 0.6).mean(axis=0) - (24.5, 374.5)).max() <= 1
+
+
+def test_an_image_is_coarse_beside_the_models_own_side(tmp_path: Path, chest: Config) -> None:
+    write_picture(tmp_path / "film.png", 0, colour=False, size=(200, 220))
+    fine = chest.model_copy(update={"input": PixelConvention(channels=1, height=256, width=256)})
+    assert codes(open_case(Input.of(tmp_path / "film.png"), chest)) == []
+    case = open_case(Input.of(tmp_path / "film.png"), fine)
+    assert codes(case) == [CautionCode.COARSE]
+    assert "looks at 256 x 256 pixels and finds 200 x 220" in case.cautions[0].message
 
 
 def test_a_grey_image_stored_in_colour_loses_two_channels_with_a_warning(tmp_path: Path, chest: Config) -> None:

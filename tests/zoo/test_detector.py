@@ -123,8 +123,8 @@ def test_no_image_depends_on_its_neighbours(treated: Detector) -> None:
 
 
 def test_smoothing_and_erosion_are_part_of_every_format(treated: Detector, tmp_path: Path) -> None:
-    write_torchscript(treated, tmp_path / "model.ts", 1)
-    write_onnx(treated, tmp_path / "model.onnx", 1)
+    write_torchscript(treated, tmp_path / "model.ts", 1, 128)
+    write_onnx(treated, tmp_path / "model.onnx", 1, 128)
     script, predict = load_script(tmp_path / "model.ts"), onnx_predict(tmp_path / "model.onnx", "cpu", 1)
     for batch in (1, 3):
         images = heads(batch)

@@ -88,7 +88,8 @@ def load_recipe(
         profile: The study's budget, or a named smaller one.
         steps: Optimiser steps of every phase instead of the recipe's; the profile's name then says so.
         batch_size: Images per step instead of the recipe's.
-        side: Height and width of the images in pixels, instead of the recipe's.
+        side: Height and width of the images in pixels, instead of the recipe's; what is
+            smoothed and eroded stays the same share of an image.
 
     Raises:
         NotFoundError: The method has no recipe.
@@ -108,20 +109,22 @@ def load_recipe(
         "profile": profile,
     }
     merged = _layered(document, chosen)
+    own = side_of(merged.get("side", STUDY_SIDE))
+    taken = own if side is None else side_of(side)
     return Recipe(
         method=model.method,
         domain=model.domain,
         protocol=protocol,
         profile=_named(profile, steps),
-        side=side_of(merged.get("side", STUDY_SIDE) if side is None else side),
+        side=taken,
         settings=_settings(model, merged),
         phases=_phases(model.method, merged, steps),
         batch_size=batch_size or merged["batch_size"],
         centred=merged.get("centred", False),
         pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
         score_rule=ScoreRule(merged.get("score_rule", model.domain.modality.score_rule)),
-        smoothing=merged.get("smoothing", 0.0),
-        erosion=merged.get("erosion", 0),
+        smoothing=merged.get("smoothing", 0.0) * taken / own,
+        erosion=round(merged.get("erosion", 0) * taken / own),
     )
 
 
