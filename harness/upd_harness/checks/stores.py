@@ -103,11 +103,15 @@ def stores_to_check(
     there = _stores_there(data, domain, protocol, side)
     if not there:
         kinds = product(Protocol, get_args(Side))
-        others = [f"--protocol {one} --side {size}" for one, size in kinds if _stores_there(data, domain, one, size)]
-        next_step = f"add {others[0]}" if others else f"upd-zoo prepare {domain.id}"
-        missing = f"no store of {domain.id} for protocol {protocol}, of {side} pixels, is in {data}"
+        others = [(one, size) for one, size in kinds if _stores_there(data, domain, one, size)]
+        next_step = _added(*others[0]) if others else f"upd-zoo prepare {domain.id}"
+        missing = f"no store of {domain.id} for protocol {protocol} and {side} pixels is in {data}"
         raise NotFoundError(missing, "", next_step)
     return [Store(folder) for folder in there]
+
+
+def _added(protocol: Protocol, side: Side) -> str:
+    return f"add --protocol {protocol}" + ("" if side == STUDY_SIDE else f" --side {side}")
 
 
 def _stores_there(data: Path, domain: Domain, protocol: Protocol, side: Side) -> list[Path]:
