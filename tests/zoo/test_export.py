@@ -270,7 +270,9 @@ def test_a_format_that_differs_is_not_signed_and_replaces_nothing(
         return shifted
 
     monkeypatch.setattr(upd_zoo.export, "onnx_predict", shift)
-    monkeypatch.setattr(upd_zoo.export, "write_onnx", lambda _detector, path, _channels, _side: _copy(grey / ONNX, path))
+    monkeypatch.setattr(
+        upd_zoo.export, "write_onnx", lambda _detector, path, _channels, _side: _copy(grey / ONNX, path)
+    )
     shutil.copytree(grey, tmp_path / "artefact")
     before = inventory(tmp_path)
     with pytest.raises(ToleranceError, match=r"onnx differs .* 2\.0e-04"):
@@ -298,7 +300,9 @@ def test_an_export_deletes_nothing_that_is_not_an_older_artefact_of_the_model(
 def test_an_export_replaces_an_older_artefact_of_the_model(
     grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upd_zoo.export, "write_onnx", lambda _detector, path, _channels, _side: _copy(grey / ONNX, path))
+    monkeypatch.setattr(
+        upd_zoo.export, "write_onnx", lambda _detector, path, _channels, _side: _copy(grey / ONNX, path)
+    )
     older = shutil.copytree(grey, tmp_path / "artefact")
     (older / ONNX).write_bytes(b"old")
     export_artefact(grey.parent / "run", Store(grey.parent / "validation"), older)
