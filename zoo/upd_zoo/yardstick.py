@@ -72,14 +72,15 @@ class Yardstick:
         groups = [np.flatnonzero(names == name) for name in dict.fromkeys(self.subjects)]
         return np.array([self.rule.score(scores[group], tissue[group]) for group in groups])
 
-    def calibration(self, dataset: str) -> Calibration:
-        """Return the distribution of scores, map values and looks; a threshold lets 5 % of them through.
+    def calibration(self, dataset: str, rate: float = FALSE_POSITIVE_RATE) -> Calibration:
+        """Return the distribution of scores, map values and looks, with thresholds.
 
         Args:
             dataset: What the images are called.
+            rate: Share of images, of subjects and of pixels above their threshold.
         """
         images, subjects, values = self.image_scores, self.subject_scores, np.concatenate(self._values)
-        level = 1 - FALSE_POSITIVE_RATE
+        level = 1 - rate
         return Calibration(
             dataset=dataset,
             image_scores=Quantiles.of(images, _LEVELS),
@@ -87,7 +88,7 @@ class Yardstick:
             subject_scores=Quantiles.of(subjects, _LEVELS),
             map_values=Quantiles.of(values, _LEVELS),
             appearance=appearance_of(joined_figures(self._figures), np.concatenate(self._pictures), self.subjects),
-            false_positive_rate=FALSE_POSITIVE_RATE,
+            false_positive_rate=rate,
             image_threshold=float(np.quantile(images, level)),
             subject_threshold=float(np.quantile(subjects, level)),
             map_threshold=float(np.quantile(values, level)),
