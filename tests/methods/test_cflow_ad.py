@@ -22,7 +22,7 @@ from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol
 
 LIGHT = "test_resnet"
-SWITCHES = {"first_batch_maximum", "inside_foreground"}
+SWITCHES = {"first_batch_maximum", "inside_foreground", "placement"}
 
 
 def small(**settings: Any) -> CFlowAD:
@@ -278,7 +278,13 @@ def test_only_tissue_counts_where_brains_are_looked_at(store: Store) -> None:
         likelihoods = method.log_likelihoods(x)
     expected = []
     for likelihood, side in zip(likelihoods, method.backbone.sides, strict=True):
-        share = (x > 0).float().unfold(2, 128 // side, 128 // side).unfold(3, 128 // side, 128 // side).mean((-1, -2))
+        cells = torch.ones(1, 1, side, side, requires_grad=True)
+        weights = F.interpolate(cells, (128, 128), mode="bilinear", align_corners=True)
+        taken, whole = (
+            torch.cat([torch.autograd.grad((weights * part).sum(), cells, retain_graph=True)[0] for part in parts])
+            for parts in ((x > 0).float().chunk(len(x)), torch.ones_like(x).chunk(len(x)))
+        )
+        share = taken / whole
         expected.append(likelihood[share.flatten(1) >= 0.5].max())
     found = method.highest(x)
     torch.testing.assert_close(found, torch.stack(expected))
@@ -294,6 +300,7 @@ def test_switches_are_those_of_the_protocols(domain: str) -> None:
     brain = DOMAINS[domain].modality.id == "brain-mri"
     assert (sound["first_batch_maximum"], sound["inside_foreground"]) == (False, brain)
     assert (study["first_batch_maximum"], study["inside_foreground"]) == (True, False)
+    assert (sound["placement"], study["placement"]) == ("looked-at", "corners")
     assert {key: sound[key] for key in sound if key not in SWITCHES} == {
         key: study[key] for key in study if key not in SWITCHES
     }

@@ -113,7 +113,8 @@ def test_training_describes_a_batch_by_its_own_statistics() -> None:
 
 def test_every_domain_is_centred_in_both_protocols() -> None:
     for domain in DOMAINS:
-        sound, study = (load_recipe(ModelId("fae", None, domain), protocol) for protocol in Protocol)
+        sound, study = (load_recipe(ModelId("fae", None, domain), p) for p in (Protocol.SOUND, Protocol.STUDY))
         assert sound.centred
         assert study.centred
-        assert sound.settings == study.settings
+        assert sound.settings == study.settings | {"placement": "looked-at"}
+        assert study.settings["placement"] == "corners"

@@ -141,8 +141,18 @@ def test_a_map_hardly_depends_on_the_bits_of_what_is_stored(
 def test_only_the_study_and_only_its_brains_leave_images_out(domain: str) -> None:
     sound, study = (load_recipe(ModelId("padim", None, domain), p) for p in (Protocol.SOUND, Protocol.STUDY))
     assert sound.settings["share"] == 1.0
-    assert study.settings == sound.settings | {"share": 0.18 if DOMAINS[domain].modality.id == "brain-mri" else 1.0}
+    share = 0.18 if DOMAINS[domain].modality.id == "brain-mri" else 1.0
+    assert study.settings == sound.settings | {"share": share, "placement": "edges"}
+    assert sound.settings["placement"] == "looked-at"
     assert study.centred is sound.centred
+
+
+def test_a_distance_lies_where_its_cell_looks(store: Store, tmp_path: Path) -> None:
+    method = fitted(small(placement="looked-at"), store, tmp_path)
+    with torch.no_grad():
+        distances = method.density(method.embeddings(pixels(store, 2))).reshape(2, 32, 32)
+        found = method.anomaly_map(pixels(store, 2))
+    torch.testing.assert_close(found[:, 0, ::4, ::4], distances)
 
 
 @pytest.mark.parametrize(

@@ -230,11 +230,22 @@ def test_in_training_the_teacher_alone_stays_in_evaluation_mode(method: RD) -> N
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_both_protocols_are_the_same(domain: str) -> None:
-    recipes = [load_recipe(ModelId("rd", None, domain), protocol) for protocol in Protocol]
-    assert recipes[0].settings == recipes[1].settings
-    assert recipes[0].phases == recipes[1].phases
-    assert recipes[0].centred == recipes[1].centred == (DOMAINS[domain].modality.id == "fundus")
+def test_the_study_ends_in_relus_and_resizes_corner_to_corner(domain: str) -> None:
+    sound, study = (load_recipe(ModelId("rd", None, domain), p) for p in (Protocol.SOUND, Protocol.STUDY))
+    assert {**sound.settings, "linear_ends": False, "placement": "corners"} == study.settings
+    assert (sound.settings["linear_ends"], sound.settings["placement"]) == (True, "looked-at")
+    assert sound.phases == study.phases
+
+
+@pytest.mark.parametrize(("backbone", "signed"), [("mobilenetv2_100", True), (LIGHT, False)])
+def test_a_student_draws_negative_numbers_where_its_teachers_levels_have_some(backbone: str, signed: bool) -> None:
+    torch.manual_seed(0)
+    for linear_ends in (True, False):
+        method = RD(1, 128, backbone=backbone, linear_ends=linear_ends).eval()
+        with torch.no_grad():
+            taught, drawn = method.levels(images(1))
+        assert [bool((level < 0).any()) for level in taught] == [signed] * 3
+        assert [bool((level < 0).any()) for level in drawn] == [signed and linear_ends] * 3
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -13,10 +14,19 @@ from typing_extensions import override
 
 from upd_zoo.errors import OfflineError, UsageError, closest
 from upd_zoo.layers.encoder import Encoder
+from upd_zoo.layers.receptive_field import first_centres
+from upd_zoo.layers.resize import Grid
 
 STRIDES = (4, 8, 16)
 """Strides of the levels that most of the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
 _PADDINGS = ("zeros", "reflect")
+_PLACEMENTS = ("looked-at", "edges", "corners")
+_FEATURES = ("blocks", "expansion")
+_LINEAR_BOTTLENECKS = ("efficientnet", "mobilenetv3")
+"""timm's modules of networks whose blocks widen, filter and squeeze: MobileNetV2, V3 and their kin."""
+
+_NOISE_SIDE = 64
+"""Side of the image by which signed levels are found: two cells of the deepest one."""
 
 _LEVEL = re.compile(r"^([A-Za-z]+)\.(\d+)\.")
 
@@ -110,19 +120,31 @@ class FeatureBackbone(nn.Module):
             the batch and re-estimates its running ones on the target domain; everything else, and without this all,
             stays in evaluation mode.
         padding: `zeros`, or `reflect` for convolutions that see their map mirrored at the border.
+        features: `blocks`, what the blocks of the network answer, or `expansion`, what blocks with a linear bottleneck
+            have widened and filtered just before it: more channels, and after a ReLU none of them signed. Networks
+            without such bottlenecks answer the same to both.
 
     Raises:
-        UsageError: timm has no such network, it lacks one of the strides, or its convolutions cannot pad so.
+        UsageError: timm has no such network, it lacks one of the strides, its convolutions cannot pad so, or there are
+            no such features.
     """
 
     def __init__(
-        self, name: str, side: int, strides: Sequence[int] = STRIDES, *, adapts: bool = False, padding: str = "zeros"
+        self,
+        name: str,
+        side: int,
+        strides: Sequence[int] = STRIDES,
+        *,
+        adapts: bool = False,
+        padding: str = "zeros",
+        features: str = "blocks",
     ) -> None:
         super().__init__()
         _check_name(name)
-        self.name, self.strides, self.adapts = name, tuple(strides), adapts
-        levels = _levels(name, self.strides)
-        self.network = _timm().create_model(name, features_only=True, pretrained=False, out_indices=levels)
+        if features not in _FEATURES:
+            raise UsageError(f"no features are called '{features}'", ", ".join(_FEATURES))
+        self.name, self.strides, self.adapts, self.features = name, tuple(strides), adapts, features
+        self.network = _make(name, features, _levels(name, self.strides))
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.sides: tuple[int, ...] = tuple(side // stride for stride in self.strides)
         self.requires_grad_(False)
@@ -134,6 +156,32 @@ class FeatureBackbone(nn.Module):
     def encoder(self) -> Encoder:
         """What of it may start from weights learnt beforehand."""
         return TimmEncoder(self.name, {"": self.network}, None)
+
+    @property
+    def signed(self) -> tuple[bool, ...]:
+        """Which levels hold negative numbers, whatever the weights: those that no ReLU ends."""
+        return _signed(self.name, self.features, self.strides)
+
+    def grids(self, placement: str) -> tuple[Grid, ...]:
+        """Return where the cells of each level lie in an image of the side that the levels are made for.
+
+        Args:
+            placement: `looked-at` (where they look; see `upd_zoo.layers.receptive_field`), or one of the conventions of
+                resizing: `edges` (the outermost cells end with the image) or `corners` (they lie on its outermost
+                pixels).
+
+        Raises:
+            UsageError: There is no such placement, or it cannot be found where the cells look.
+        """
+        if placement not in _PLACEMENTS:
+            raise UsageError(f"no placement is called '{placement}'", ", ".join(_PLACEMENTS))
+        cells = tuple(zip(self.sides, self.strides, strict=True))
+        if placement == "edges":
+            return tuple(Grid(side, (stride - 1) / 2, stride) for side, stride in cells)
+        if placement == "corners":
+            return tuple(Grid(side, 0, (side * stride - 1) / max(side - 1, 1)) for side, stride in cells)
+        first = _first_centres(self.name, self.features, self.strides)
+        return tuple(Grid(side, centre, stride) for (side, stride), centre in zip(cells, first, strict=True))
 
     def _check_levels(self, side: int) -> None:
         """Refuse networks whose levels are not maps of the sides that their strides promise."""
@@ -161,13 +209,41 @@ class FeatureBackbone(nn.Module):
         return levels
 
 
-def _levels(name: str, strides: tuple[int, ...]) -> list[int]:
+def _make(name: str, features: str, levels: Sequence[int] = ()) -> Any:
+    """Return timm's network that answers these levels, by their index; all where there are none given."""
+    options: dict[str, Any] = {"out_indices": tuple(levels)} if levels else {}
+    if features == "expansion" and _timm().models.is_model_in_modules(name, _LINEAR_BOTTLENECKS):
+        options["feature_location"] = "expansion"
+    return _timm().create_model(name, features_only=True, pretrained=False, **options)
+
+
+@cache
+def _levels(name: str, strides: tuple[int, ...]) -> tuple[int, ...]:
     """Return the index of the last level of each stride."""
-    reductions = _timm().create_model(name, features_only=True, pretrained=False).feature_info.reduction()
+    with torch.device("meta"):
+        reductions = _make(name, "blocks").feature_info.reduction()
     try:
-        return [len(reductions) - 1 - reductions[::-1].index(stride) for stride in strides]
+        return tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in strides)
     except ValueError:
         raise UsageError(f"the levels of {name} have strides {reductions}", f"strides {strides} among them") from None
+
+
+@cache
+def _first_centres(name: str, features: str, strides: tuple[int, ...]) -> tuple[float, ...]:
+    """Return the pixel at which the first cell of each level looks."""
+    with torch.device("meta"):
+        network = _make(name, features, _levels(name, strides))
+    with torch.device("cpu"):
+        return first_centres(network)
+
+
+@cache
+def _signed(name: str, features: str, strides: tuple[int, ...]) -> tuple[bool, ...]:
+    """Return which levels of a network with drawn weights hold a negative number for an image of noise."""
+    with torch.random.fork_rng(devices=()), torch.device("cpu"), torch.no_grad():
+        torch.manual_seed(0)
+        network = _make(name, features, _levels(name, strides)).eval()
+        return tuple(bool((level < 0).any()) for level in network(torch.randn(1, 3, _NOISE_SIDE, _NOISE_SIDE)))
 
 
 def _pad(backbone: FeatureBackbone, padding: str) -> None:

@@ -20,6 +20,8 @@ Differs from the study (switches):
                          original divides by that over the test set, and what exceeds it counts as that likely.
     inside_foreground    The study's m is that of brain MRI's black background, which is the likeliest of all; beside it
                          tissue, and levels where the two lie far apart, hardly count. Here m is that of tissue.
+    placement            The study resizes levels corner to corner, and so puts what cells say up to half a cell too far
+                         right and down. Here it lies where they look.
 
 Differs from the study (always): it descends the decoders in turn by one Adam. In the torch of its time the gradients of
 those that wait are zeros, not absent, so that momentum moves each decoder in the turns of the others too.
@@ -41,7 +43,7 @@ from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import STRIDES, FeatureBackbone
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.foreground import above_minimum
-from upd_zoo.layers.resize import Resize
+from upd_zoo.layers.resize import Grid, Regrid
 from upd_zoo.method import Method, register
 
 if TYPE_CHECKING:
@@ -173,6 +175,9 @@ class CFlowAD(Method):
         first_batch_maximum: Whether m is the largest ℓ of any level in the first batch, instead of each level's own
             over all training images.
         inside_foreground: Whether only positions that are at least half tissue count for m.
+        placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
+            `upd_zoo.layers.receptive_field`.
+        levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
 
     Raises:
         UsageError: There are no strides or no blocks, or `condition` is no multiple of 4.
@@ -194,17 +199,19 @@ class CFlowAD(Method):
         condition: int = 128,
         first_batch_maximum: bool = False,
         inside_foreground: bool = False,
+        placement: str = "corners",
+        levels_from: str = "blocks",
     ) -> None:
         super().__init__()
         if not strides:
             raise UsageError("no strides describe nothing", f"at least one, such as {STRIDES}")
         self.first_batch_maximum, self.inside_foreground = first_batch_maximum, inside_foreground
-        self.backbone = FeatureBackbone(backbone, side, strides, padding=padding)
+        self.backbone = FeatureBackbone(backbone, side, strides, padding=padding, features=levels_from)
         self.decoders = nn.ModuleList(
             Decoder(width, level, condition, blocks)
             for width, level in zip(self.backbone.channels, self.backbone.sides, strict=True)
         )
-        self.upsample = nn.ModuleList(Resize(level, side, align_corners=True) for level in self.backbone.sides)
+        self.upsample = nn.ModuleList(Regrid(grid, Grid(side)) for grid in self.backbone.grids(placement))
         self.register_buffer("maxima", torch.zeros(len(self.decoders)))
 
     @override
@@ -237,8 +244,9 @@ class CFlowAD(Method):
         """Return the largest ℓ of each level (levels,), -inf where a batch shows no tissue."""
         inside = above_minimum(images) if self.inside_foreground else torch.ones_like(images[:, :1])
         maxima = []
-        for stride, log_likelihood in zip(self.backbone.strides, self.log_likelihoods(images), strict=True):
-            tissue = F.avg_pool2d(inside.float(), stride).flatten(1)
+        for upsample, log_likelihood in zip(self.upsample, self.log_likelihoods(images), strict=True):
+            assert isinstance(upsample, Regrid)  # noqa: S101 - for the types
+            tissue = upsample.means(inside).flatten(1)
             maxima.append(log_likelihood.where(tissue >= 0.5, -math.inf).max())
         return torch.stack(maxima)
 

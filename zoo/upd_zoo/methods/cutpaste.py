@@ -44,7 +44,7 @@ from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.colour import Jitter, apply_jitter, jitter_of
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import EXACT_BITS, ROUNDED_BITS, Gaussian, Moments
-from upd_zoo.layers.resize import interpolation_matrix
+from upd_zoo.layers.resize import Grid, interpolation_matrix, placement_matrix
 from upd_zoo.method import Method, register
 from upd_zoo.vocabulary import STUDY_SIDE
 
@@ -261,7 +261,7 @@ class Windows(nn.Module):
         first = torch.arange(0, image - window + 1, stride)
         self.window, self.side = window, len(first)
         matrix = (
-            _placement(first + (window - 1) / 2, image)
+            placement_matrix(Grid(self.side, (window - 1) / 2, stride), Grid(image))
             if at_centres
             else interpolation_matrix(self.side, image, align_corners=False)
         )
@@ -277,13 +277,6 @@ class Windows(nn.Module):
     def draw(self, numbers: Tensor) -> Tensor:
         """Return the map (B, 1, H, W) of numbers (B, side²)."""
         return self.matrix @ numbers.reshape(-1, 1, self.side, self.side) @ self.matrix.T
-
-
-def _placement(centres: Tensor, side: int) -> Tensor:
-    """Return the (side, N) matrix that interpolates linearly between evenly spaced centres, constant beyond them."""
-    spacing = (centres[-1] - centres[0]) / max(len(centres) - 1, 1)
-    position = ((torch.arange(side) - centres[0]) / spacing).clamp(0, len(centres) - 1)  # (side,)
-    return (1 - (position[:, None] - torch.arange(len(centres))).abs()).clamp(min=0)
 
 
 @register

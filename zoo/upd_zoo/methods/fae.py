@@ -11,7 +11,9 @@ where the features, which end in a ReLU, are neither bounded nor scaled. What ha
 
 Any timm backbone with levels of strides 2, 4 and 8 can describe; `resnet18` gives the study's 256 channels.
 
-Switch:
+Switches:
+    placement         The study resizes the deepest level and the map corner to corner, and so puts what cells say up to
+                      half a cell too far right and down. Here it lies where they look.
     adapt_batch_norm  The study calls its extractor frozen, but batch normalisation trains with the statistics of its
                       batches and re-estimates the running ones on the target domain. This adaptation is kept, for it
                       matters; without it the backbone is frozen indeed.
@@ -30,7 +32,7 @@ from typing_extensions import override
 
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import Encoder
-from upd_zoo.layers.resize import Resize
+from upd_zoo.layers.resize import Grid, Regrid
 from upd_zoo.layers.similarity import Dissimilarity
 from upd_zoo.method import Method, register
 
@@ -69,6 +71,9 @@ class FAE(Method):
         widths: Channels of the autoencoder after each halving.
         dropout: Share of channels dropped after each halving and doubling, in training.
         adapt_batch_norm: Whether training re-estimates the backbone's running statistics on its own images.
+        placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
+            `upd_zoo.layers.receptive_field`.
+        levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
     """
 
     id = "fae"
@@ -83,16 +88,18 @@ class FAE(Method):
         widths: Sequence[int] = (100, 150, 200, 300),
         dropout: float = 0.1,
         adapt_batch_norm: bool = True,
+        placement: str = "corners",
+        levels_from: str = "blocks",
     ) -> None:
         super().__init__()
-        self.backbone = FeatureBackbone(backbone, side, _STRIDES, adapts=adapt_batch_norm)
-        _, level_side, deep_side = self.backbone.sides
-        self.enlarge = Resize(deep_side, level_side, align_corners=True)
+        self.backbone = FeatureBackbone(backbone, side, _STRIDES, adapts=adapt_batch_norm, features=levels_from)
+        _, grid, deep = self.backbone.grids(placement)
+        self.enlarge = Regrid(deep, grid)
         all_widths = [sum(self.backbone.channels), *widths]
         self.encoder = _encoder(all_widths, dropout)
         self.decoder = _decoder(all_widths, dropout)
-        self.dissimilarity = Dissimilarity(1.0, level_side, _WINDOW, dtype=torch.float32)
-        self.upsample = Resize(level_side, side, align_corners=True)
+        self.dissimilarity = Dissimilarity(1.0, grid.side, _WINDOW, dtype=torch.float32)
+        self.upsample = Regrid(grid, Grid(side))
 
     @override
     def encoders(self) -> Sequence[Encoder]:

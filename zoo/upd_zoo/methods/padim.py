@@ -12,6 +12,8 @@ Chosen channels are gathered before they are upsampled, which is the same and ch
 Differs from the study:
     share   Switch. The study's statistics of brain MRI see the first 18 % of the images, for want of memory; here they
             are gathered as the images pass by, and all are seen.
+    placement  Switch. The study resizes levels and map edge to edge, and so puts what cells say up to half a cell too
+            far right and down. Here it lies where they look.
     The chosen channels are stored; the study draws them again from the seed of the run.
     The whitening factors are stored in 16 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
     The backbone's convolutions are stored in float16 and compute in float32.
@@ -32,7 +34,7 @@ from upd_zoo.errors import UsageError
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import ROUNDED_BITS, Gaussian, Moments
-from upd_zoo.layers.resize import Resize
+from upd_zoo.layers.resize import Grid, Regrid
 from upd_zoo.method import Method, register
 
 if TYPE_CHECKING:
@@ -71,8 +73,12 @@ class PaDiM(Method):
         factor_bits: In how many bits a number of the whitening factors is stored, 16 or 32.
         backbone_bits: In how many bits a weight of the backbone's convolutions is stored, 16 or 32.
 
+        placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
+            `upd_zoo.layers.receptive_field`.
+        levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
+
     Raises:
-        UsageError: `features` or `share` chooses nothing, or there is no such number of bits.
+        UsageError: `features` or `share` chooses nothing, or there is no such number of bits, placement or expansion.
     """
 
     id = "padim"
@@ -90,6 +96,8 @@ class PaDiM(Method):
         ridge: float = 0.01,
         factor_bits: int = ROUNDED_BITS,
         backbone_bits: int = 16,
+        placement: str = "edges",
+        levels_from: str = "blocks",
     ) -> None:
         super().__init__()
         if features < 1:
@@ -99,16 +107,16 @@ class PaDiM(Method):
         if backbone_bits not in (16, 32):
             raise UsageError(f"weights cannot be stored in {backbone_bits} bits", "16 or 32")
         self.share = share
-        self.backbone = FeatureBackbone(backbone, side)
+        self.backbone = FeatureBackbone(backbone, side, features=levels_from)
         if backbone_bits == 16:
             _store_in_half(self.backbone)
-        available, finest = sum(self.backbone.channels), self.backbone.sides[0]
+        available, grids = sum(self.backbone.channels), self.backbone.grids(placement)
         self.register_buffer("chosen", torch.randperm(available)[:features].sort().values)
         self.register_load_state_dict_post_hook(PaDiM._locate)  # type: ignore[no-untyped-call]
         self._locate()
-        self.lay_over = nn.ModuleList(Resize(level, finest, align_corners=False) for level in self.backbone.sides)
-        self.density = Gaussian(finest**2, len(self.chosen), ridge=ridge, bits=factor_bits)
-        self.upsample = Resize(finest, side, align_corners=False)
+        self.lay_over = nn.ModuleList(Regrid(grid, grids[0]) for grid in grids)
+        self.density = Gaussian(grids[0].side ** 2, len(self.chosen), ridge=ridge, bits=factor_bits)
+        self.upsample = Regrid(grids[0], Grid(side))
 
     @override
     def encoders(self) -> Sequence[Encoder]:

@@ -13,7 +13,12 @@ Any timm backbone with levels of strides 4, 8 and 16 can teach. The bottleneck a
 its channels, so that `wide_resnet50_2` gives the study's networks; lighter teachers get students at least
 `_MINIMUM_WIDTH` wide inside their blocks.
 
-Differs from the study: its unused 1 x 1 convolution 4096 -> 2048 is left out (8.393 M parameters that nothing reads).
+Differs from the study:
+    placement    Switch. The study resizes distances corner to corner, and so puts them up to half a cell too far right
+                 and down. Here they lie where the teacher's cells look.
+    linear_ends  Switch. Every level of the study's student ends in a ReLU, as its teacher's do. Those of other networks
+                 hold negative numbers, which such a student cannot follow; here it ends linearly there.
+    Its unused 1 x 1 convolution 4096 -> 2048 is left out (8.393 M parameters that nothing reads).
 
 References: section IV-B of the study; Deng & Li 2022, equations 1 to 3.
 """
@@ -26,11 +31,12 @@ from typing_extensions import override
 
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import Encoder
-from upd_zoo.layers.resize import Resize
+from upd_zoo.layers.resize import Grid, Regrid
 from upd_zoo.method import Method, register
 
 _MINIMUM_WIDTH = 64
 """Channels inside a block; the narrowest of wide_resnet50_2 has 128."""
+_UNSIGNED = (False, False, False)
 _DECODER_BLOCKS = (3, 4, 6)
 """Blocks that bring the code to strides 16, 8 and 4: the teacher's, mirrored."""
 
@@ -42,10 +48,12 @@ class Bottleneck(nn.Module):
         inputs: Channels in.
         outputs: Channels out; half of them inside the block.
         change: `down` halves the sides, `up` doubles them by a 2 x 2 transposed convolution, `keep` keeps them.
+        linear: Whether no ReLU ends the block.
     """
 
-    def __init__(self, inputs: int, outputs: int, change: str = "keep") -> None:
+    def __init__(self, inputs: int, outputs: int, change: str = "keep", *, linear: bool = False) -> None:
         super().__init__()
+        self.linear = linear
         width = max(_MINIMUM_WIDTH, outputs // 2)
         self.body = nn.Sequential(
             *_normalised(nn.Conv2d(inputs, width, 1, bias=False), width),
@@ -57,7 +65,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, outputs, H', W') of (B, inputs, H, W)."""
-        return F.relu(self.body(features) + self.shortcut(features))
+        total: Tensor = self.body(features) + self.shortcut(features)
+        return total if self.linear else F.relu(total)
 
 
 def _normalised(convolution: nn.Module, channels: int) -> Iterable[nn.Module]:
@@ -83,10 +92,10 @@ def _halving(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*_normalised(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), outputs))
 
 
-def _stage(inputs: int, outputs: int, blocks: int, change: str) -> nn.Sequential:
-    return nn.Sequential(
-        Bottleneck(inputs, outputs, change), *(Bottleneck(outputs, outputs) for _ in range(blocks - 1))
-    )
+def _stage(inputs: int, outputs: int, blocks: int, change: str, *, linear: bool = False) -> nn.Sequential:
+    """Return blocks in a row; `linear` is whether no ReLU ends the last one."""
+    between = (Bottleneck(outputs, outputs) for _ in range(blocks - 2))
+    return nn.Sequential(Bottleneck(inputs, outputs, change), *between, Bottleneck(outputs, outputs, linear=linear))
 
 
 class OneClassBottleneck(nn.Module):
@@ -114,15 +123,16 @@ class Student(nn.Module):
 
     Args:
         channels: Channels of the three levels, at strides 4, 8 and 16.
+        linear: Which of them end without a ReLU.
     """
 
-    def __init__(self, channels: tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...], linear: tuple[bool, ...] = _UNSIGNED) -> None:
         super().__init__()
         shallow, middle, deep = channels
         to_deep, to_middle, to_shallow = _DECODER_BLOCKS
-        self.to_deep = _stage(2 * deep, deep, to_deep, "up")
-        self.to_middle = _stage(deep, middle, to_middle, "up")
-        self.to_shallow = _stage(middle, shallow, to_shallow, "up")
+        self.to_deep = _stage(2 * deep, deep, to_deep, "up", linear=linear[2])
+        self.to_middle = _stage(deep, middle, to_middle, "up", linear=linear[1])
+        self.to_shallow = _stage(middle, shallow, to_shallow, "up", linear=linear[0])
 
     def forward(self, code: Tensor) -> list[Tensor]:
         """Return the levels in the teacher's order."""
@@ -139,6 +149,10 @@ class RD(Method):
         channels: Channels of the images.
         side: Their height and width in pixels.
         backbone: timm name of the teacher.
+        linear_ends: Whether the student draws signed levels without a ReLU at their end.
+        placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
+            `upd_zoo.layers.receptive_field`.
+        levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
     """
 
     id = "rd"
@@ -150,12 +164,15 @@ class RD(Method):
         side: int,
         *,
         backbone: str = "wide_resnet50_2",
+        linear_ends: bool = False,
+        placement: str = "corners",
+        levels_from: str = "blocks",
     ) -> None:
         super().__init__()
-        self.backbone = FeatureBackbone(backbone, side)
+        self.backbone = FeatureBackbone(backbone, side, features=levels_from)
         self.bottleneck = OneClassBottleneck(self.backbone.channels)
-        self.student = Student(self.backbone.channels)
-        self.upsample = nn.ModuleList(Resize(level, side, align_corners=True) for level in self.backbone.sides)
+        self.student = Student(self.backbone.channels, self.backbone.signed if linear_ends else _UNSIGNED)
+        self.upsample = nn.ModuleList(Regrid(grid, Grid(side)) for grid in self.backbone.grids(placement))
         _initialise(self.bottleneck, self.student)
 
     @override
