@@ -228,7 +228,7 @@ def test_synthetic_anomalies_are_pictures_of_the_same_size(name: str, domain: st
 
 @every_method
 def test_every_setting_has_a_default(name: str) -> None:
-    assert registered()[name](1).id == name
+    assert registered()[name](1, 128).id == name
 
 
 @every_method

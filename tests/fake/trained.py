@@ -39,7 +39,7 @@ def _make(work: Path, model: ModelId) -> None:
     from upd_zoo.training import train
 
     recipe = load_recipe(model, profile="quick", steps=25, batch_size=4)
-    recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS})
+    recipe = replace(recipe, settings={**recipe.settings, **_SETTINGS}, smoothing=0.0, erosion=0)
     channels, domain = model.domain.modality.channels, model.domain.id
     store = write_tiny_store(work / "train", channels, 8, seed=1, name=f"{domain}/train")
     train(model, recipe, store, work / "run", RunSettings(device="cpu"))

@@ -14,7 +14,7 @@ Differs from the study (switches):
     noise_mean      On centred images, which fundus photographs are, the study centres the noise too: m = −1. The
                     network then learns to brighten, and brightens images without noise. Here m = 0 everywhere.
     shared_shift    The study rolls the noise of a whole batch by one shift. Here each image has its own.
-    residual        As for the VAE. The original's is `absolute-median`, on an eroded brain.
+    smoothing, erosion  As for the VAE. The original takes `absolute-median`, on an eroded brain.
 Also left out is a linear layer of 268.437 M parameters that nothing reads.
 
 References: section IV-D of the study; Kascenas et al. 2022.

@@ -18,7 +18,7 @@ Differs from the study (switches):
                       at test time, so that E learns to ask another generator. Here G is in evaluation mode throughout.
     fixed_code        With CCD the study makes E's last layer anew when its optimiser is already there, so that it stays
                       as it was drawn. Here all of E learns.
-    residual          As for the VAE.
+    smoothing, erosion  As for the VAE.
 
 Differs from the study (always):
     Both updates of a step draw z anew; the study scores one draw by the old critic, then by the new one.

@@ -13,7 +13,7 @@ Positions are not coded: only the norm over the first grid of tokens has a weigh
 that a decoder block attends to is what went into the block.
 
 Differs from the study (switch):
-    residual   As for the VAE.
+    smoothing, erosion   As for the VAE.
 
 References: section IV-A of the study; Ghorbel et al. 2022; Liu et al. 2021 (patch merging); Cao et al. 2021 (patch
 expanding); Vaswani et al. 2017, equation 1.

@@ -20,7 +20,7 @@ Differs from the study (switches):
     restoration_steps  The study takes 500 steps. Ten times fewer, ten times as long, follow the same path.
     rate               The study descends the mean over a batch of 64 images in steps of 1000, so that the images of a
                        smaller batch move further. Here each has its own objective; 1000 / 64 is the study's rate.
-    residual           As for the VAE.
+    smoothing, erosion  As for the VAE.
 The study also bounds each element of its gradient by 50; no pixel reaches that within 10⁷ of its reconstruction.
 
 References: section IV-A of the study; You et al. 2019 (restoration, there with |d| in T).

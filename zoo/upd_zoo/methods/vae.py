@@ -11,8 +11,9 @@ both means over the batch and over pixels or latent dimensions. What is not heal
 Differs from the study (switches):
     sample_at_test  The study draws ε at test time too, so that its maps change from run to run. Here z = μ; with the
                     switch one ε, drawn once and stored, serves every image.
-    residual        The study's is 1 − SSIM with the constants of 8-bit images (L = 255) on [0, 1]; here each modality
-                    has the one that shows planted anomalies best.
+    smoothing, erosion  The study takes maps as they are. Here the detector smooths them, and erodes tissue, where that
+                    shows planted anomalies better. The residual is the study's in both: 1 − SSIM with the constants of
+                    8-bit images (L = 255) on [0, 1].
 
 References: section IV-A of the study; Kingma & Welling 2014, equation 10; Baur et al. 2021 (dense VAE).
 """
