@@ -22,6 +22,7 @@ from upd_zoo.errors import ToleranceError
 from upd_zoo.files import to_json, write_text
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.roster import own_methods
 from upd_zoo.vocabulary import Protocol
 
 if TYPE_CHECKING:  # schemas need no torch
@@ -31,6 +32,7 @@ CARDS: Final = Path(__file__).resolve().parents[1] / "cards"
 SCHEMAS: Final = Path(upd_zoo.schemas.__file__).parent
 DOMAIN_TITLES: Final = {"camcan-t2": "brain T2", "camcan-t1": "brain T1", "chexpert": "chest X-ray", "ddr": "fundus"}
 """The study's domains, as the heads of columns name them."""
+OUTSIDE: Final = " (not in the study)"
 _SUFFIX: Final = ".schema.json"
 _SETTINGS_HEAD = """# Settings
 
@@ -111,9 +113,9 @@ def quick_of(method: str) -> str:
 def settings_page() -> str:
     """Return the page of settings."""
     lines = [_SETTINGS_HEAD]
-    for method in sorted(published()):
+    for method in own_methods():
         lines += [
-            f"## {_title(method)}",
+            f"## {_title(method)}{'' if method in published() else OUTSIDE}",
             "",
             f"| | {' | '.join(DOMAIN_TITLES.values())} |",
             f"|---|{'---|' * len(DOMAIN_TITLES)}",

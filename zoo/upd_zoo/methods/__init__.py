@@ -1,1 +1,1 @@
-"""The methods of the study, one file each, named as in the paper."""
+"""The methods, one file each, named as in their papers: the thirteen of the study, and one that is not in it."""
