@@ -77,3 +77,11 @@ def test_maps_that_know_the_truth_are_perfect_for_every_kind_and_brightness_is_n
     for metrics in found["model"].values():
         assert (metrics.ap_image, metrics.auroc, metrics.ap_pixel, metrics.dice) == (1, 1, 1, 1)
     assert 0 < (found["intensity"][EVERY].ap_pixel or 0) < 0.9
+
+
+def test_anomalies_are_planted_at_every_side(tmp_path: Path) -> None:
+    store = write_tiny_store(tmp_path / "large", 1, 2, name="phantom-t2/validation-192", side=192)
+    ground = planted(store, tmp_path / "planted", Planting(images=2, kinds=(Kind.DARK_BLOB,)))
+    assert ground.facts.side == 192
+    assert ground.images.shape[1:] == (1, 192, 192)
+    assert ground.anomalous.sum() == 2

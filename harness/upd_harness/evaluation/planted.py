@@ -102,6 +102,7 @@ def planted(store: Store, folder: Path, planting: Planting) -> Store:
         has_masks=True,
         labels=[*store.facts.labels, "planted anomalies"],
         provenance={**store.facts.provenance, **made, "kinds": [kind for _, kind in pairs]},
+        side=store.facts.side,
     )
     return Store(place)
 

@@ -116,7 +116,7 @@ def _places(contest: Contest, plan: Planned) -> list[_Place]:
     places = []
     for test_set in test_sets_of(plan.recipe.domain.id):
         with suppress(NotFoundError):  # a test set of other data than the domain's need not be at hand
-            store = Store(store_path(contest.data, test_set.id, Part.TEST, plan.recipe.protocol))
+            store = Store(store_path(contest.data, test_set.id, Part.TEST, plan.recipe.protocol, plan.recipe.side))
             identity = {**plan.inputs, "test_set": test_set.id, "test": store.sha256}
             places.append(_Place(contest.out / "outcomes" / f"{hash_of(identity)}.json", store, identity))
     return places

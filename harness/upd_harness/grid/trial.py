@@ -70,7 +70,7 @@ class Contest:
 
     def store(self, recipe: Recipe, part: Part) -> Store:
         """Return the store of a part that is no test."""
-        return Store(store_path(self.data, recipe.domain.id, part, recipe.protocol))
+        return Store(store_path(self.data, recipe.domain.id, part, recipe.protocol, recipe.side))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from upd_zoo.phantoms.tissue import Image, Palette, palette_of, places_of, smoot
 
 Mask: TypeAlias = NDArray[np.uint8]
 
-GENERATOR: Final = 1
+GENERATOR: Final = 2
 """Raised whenever the same seed plants something else."""
 NOTICEABLE: Final = 0.03
 """Least change, of pixels in [0, 1], that counts as visible: about eight steps of an 8-bit image."""
