@@ -9,12 +9,14 @@ import pytest
 
 from fake.stores import write_tiny_store
 from upd_harness.grid.comparison import best_of, verdict
+from upd_harness.grid.trial import Contest
 from upd_harness.grid.variants import variants_of, varied
 from upd_zoo.artefact.record import Setting
-from upd_zoo.errors import UsageError
+from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.names import ModelId
 from upd_zoo.phantoms.planting import Kind
 from upd_zoo.recipe import load_recipe
+from upd_zoo.stores.places import Part
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ScoreRule
 
@@ -59,6 +61,18 @@ def test_every_change_arrives_in_the_recipe_and_a_wrong_name_or_value_is_refused
         varied(recipe, {"smooth": 1})
     with pytest.raises(UsageError, match="score_rule cannot be median"):
         varied(recipe, {"score_rule": "median"})
+    with pytest.raises(UsageError, match="200 x 200"):
+        varied(recipe, {"side": 200})
+
+
+def test_a_side_takes_its_stores_and_what_is_smoothed_with_it(tmp_path: Path) -> None:
+    contest = Contest("rd-phantom-t2", tmp_path, tmp_path)
+    usual, large = contest.recipe({}), contest.recipe({"side": 256})
+    assert (usual.side, large.side) == (128, 256)
+    assert large.smoothing == 2 * usual.smoothing
+    assert contest.recipe({"side": 256, "smoothing": 3}).smoothing == 3
+    with pytest.raises(NotFoundError, match="train-256"):
+        contest.store(large, Part.TRAIN)
 
 
 def trials(*scores: float) -> list[dict[str, Any]]:

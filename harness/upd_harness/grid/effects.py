@@ -23,7 +23,7 @@ from upd_harness.evaluation.contenders import MODEL, answers, metrics_of
 from upd_harness.evaluation.intervals import bootstrap_intervals, pixel_interval
 from upd_harness.grid.comparison import METRICS, Spread, vars_of
 from upd_harness.grid.trial import Contest, Planned, fitted, hash_of, kept, planned
-from upd_harness.grid.variants import Variant, switches_of, varied
+from upd_harness.grid.variants import Variant, switches_of
 from upd_zoo.artefact.records import Config
 from upd_zoo.errors import NotFoundError
 from upd_zoo.names import ModelId
@@ -69,7 +69,7 @@ def rows_of(contest: Contest, switches: Sequence[str], more: Sequence[Variant]) 
     study = switches_of(sound, load_recipe(model, Protocol.STUDY, contest.profile))
     chosen = {key: value for key, value in study.items() if not switches or key in switches}
     single = [Variant({key: value}) for key, value in chosen.items()]
-    own = [variant for variant in more if varied(sound, variant.changes) != sound]
+    own = [variant for variant in more if contest.recipe(variant.changes) != sound]
     rows = [Row(contest, SOUND, Variant({})), *(Row(contest, each.name, each) for each in (*single, *own))]
     return [*rows, Row(contest, STUDY, Variant(study))] if len(study) > 1 else rows
 

@@ -65,8 +65,9 @@ class Contest:
     map_only: tuple[str, ...] = ()
 
     def recipe(self, changes: Mapping[str, Any]) -> Recipe:
-        """Return the recipe of the model with other values."""
-        return varied(load_recipe(ModelId.parse(self.model), self.protocol, self.profile), changes)
+        """Return the recipe of the model with other values; a side takes with it what is smoothed and eroded."""
+        own = load_recipe(ModelId.parse(self.model), self.protocol, self.profile, side=changes.get("side"))
+        return varied(own, changes)
 
     def store(self, recipe: Recipe, part: Part) -> Store:
         """Return the store of a part that is no test."""

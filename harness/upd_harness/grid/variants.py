@@ -1,7 +1,7 @@
 """Variants of a recipe: what is changed of it, by names such as `smoothing`, `steps`, `optimiser.lr`, `settings.x`."""
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, Final
@@ -10,10 +10,13 @@ from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import UsageError, closest
 from upd_zoo.recipe import Recipe
+from upd_zoo.vocabulary import side_of
 
 _PHASE: Final = ("optimiser", "schedule")
 _FIXED: Final = frozenset({"method", "domain", "protocol", "profile", "settings", "phases"})
 """Fields of a recipe that say what it is, or that are changed by their parts."""
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {"side": side_of}
+"""What reads the value of a field whose type does not say which values it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _with_field(recipe: Recipe, key: str, value: Setting) -> Recipe:
     if key not in known:
         names = (*known, "steps", "optimiser.lr", "settings.NAME")
         raise UsageError(f"a recipe has nothing called '{key}'", closest(key, names))
-    kind: type[Any] = type(getattr(recipe, key))
+    kind: Callable[[Any], Any] = _READ.get(key, type(getattr(recipe, key)))
     if isinstance(value, bool) is not (kind is bool):
         raise UsageError(f"{key} cannot be {_text(value)}", f"a value such as {getattr(recipe, key)}")
     try:
