@@ -170,6 +170,15 @@ def test_scans_that_are_scaled_otherwise_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_images_of_another_side_are_refused_with_what_prepares_the_right_ones(clever: Model, tmp_path: Path) -> None:
+    store = write_tiny_store(tmp_path / "store", 1, 4, masks=True, anomalous=2, name="phantom-t2/test-192", side=192)
+    with pytest.raises(
+        UsageError, match=r"takes images of 128 pixels.* have 192.* upd-zoo prepare phantom-t2 --side 128"
+    ):
+        evaluate(clever, PHANTOM, store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_progress_ends_with_every_image(clever: Model, tested_store: Store, tmp_path: Path) -> None:
     told: list[Progress] = []
     evaluate(clever, PHANTOM, tested_store, tmp_path / "out", batch_size=5, on_progress=told.append)

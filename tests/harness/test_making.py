@@ -310,6 +310,14 @@ def test_a_seed_that_no_generator_takes_is_a_usage_error(verb: Command, data: Pa
     assert f"No generator takes the seed {seed}" in done.err
 
 
+@pytest.mark.parametrize("name", ["train", "pretrain"])
+def test_training_at_another_side_asks_for_its_stores(verb: Command, data: Path, name: str) -> None:
+    done = verb(name, "vae-phantom-t2", "--profile", "tiny", "--side", "192", "-o", "run", "--data", data)
+    assert is_one_error(done, 4), done.err
+    assert "phantom-t2/train-192" in done.err
+    assert "upd-zoo prepare phantom-t2 --side 192" in done.err
+
+
 def test_images_that_were_trained_on_do_not_calibrate(verb: Command, data: Path, tmp_path: Path) -> None:
     assert verb(*TINY, "-o", "run", "--data", data).code == 0
     shutil.rmtree(data / "phantom-t2" / "validation")
