@@ -54,7 +54,7 @@ def pretrained(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactor
     """Give the folder of a network, pre-trained for a method; methods that start from the same one share it."""
 
     @cache
-    def run_of(encoder: str, centred: bool, method: str) -> Path:
+    def run_of(encoder: str, normalises: bool, method: str) -> Path:
         run: Path = tmp_path_factory.mktemp("ccd")
         weights = "random" if "backbone" in light_recipe(method, GREY).settings else None
         pretrain(light_recipe(method, GREY), stores[GREY], run, RunSettings(device="cpu", weights=weights))
@@ -64,7 +64,8 @@ def pretrained(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactor
 
     def give(method: str) -> Path:
         base = light_recipe(method, GREY)
-        key = encoder_of(base).name, base.centred
+        encoder = encoder_of(base)
+        key = encoder.name, encoder.normalisation is not None
         return run_of(*key, first.setdefault(key, method))
 
     return give

@@ -22,7 +22,7 @@ from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol
 
 LIGHT = "test_resnet"
-SWITCHES = {"first_batch_maximum", "inside_foreground", "placement"}
+SWITCHES = {"first_batch_maximum", "inside_foreground", "placement", "normalise"}
 
 
 def small(**settings: Any) -> CFlowAD:

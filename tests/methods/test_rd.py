@@ -232,7 +232,7 @@ def test_in_training_the_teacher_alone_stays_in_evaluation_mode(method: RD) -> N
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_the_study_ends_in_relus_and_resizes_corner_to_corner(domain: str) -> None:
     sound, study = (load_recipe(ModelId("rd", None, domain), p) for p in (Protocol.SOUND, Protocol.STUDY))
-    assert {**sound.settings, "linear_ends": False, "placement": "corners"} == study.settings
+    assert {**sound.settings, "linear_ends": False, "placement": "corners", "normalise": False} == study.settings
     assert (sound.settings["linear_ends"], sound.settings["placement"]) == (True, "looked-at")
     assert sound.phases == study.phases
 

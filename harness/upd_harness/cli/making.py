@@ -18,7 +18,7 @@ from upd_zoo.recipe import FULL_PROFILE
 from upd_zoo.vocabulary import Protocol
 
 if TYPE_CHECKING:
-    from upd_zoo.artefact.records import Training
+    from upd_zoo.artefact.records import Backbone, Config
     from upd_zoo.fitting.run import RunSettings
 
 ARTEFACT: Final = "artefact"
@@ -81,15 +81,20 @@ class Fitting:
 def heard(terminal: Terminal, name: str, advance: Report) -> dict[str, Any]:
     """Return, by the names of the calls that train, what hears that they begin and how far they are."""
     return {
-        "on_begin": lambda record, note: _begin(terminal, name, record.training, note),
+        "on_begin": lambda record, note: _begin(terminal, name, record, note),
         "on_progress": advance,
     }
 
 
-def _begin(terminal: Terminal, name: str, training: "Training", note: str) -> None:
+def _begin(terminal: Terminal, name: str, record: "Config | Backbone", note: str) -> None:
     """Say what is trained, on what, and for how long."""
     if note:
         terminal.say(note)
+    training, origin = record.training, record.weights_origin
+    if origin is not None and origin.source == "file" and origin.pixels != origin.name and origin.mean is not None:
+        terminal.say(
+            f"{origin.name} does not say what pixels it expects; those of {origin.pixels or 'drawn weights'} are taken"
+        )
     steps = f"{training.steps} steps of {training.batch_size} images" if training.steps else "no steps"
     terminal.say(f"{name} on {training.device}: {steps}, from {training.images} images of {training.subjects} subjects")
 

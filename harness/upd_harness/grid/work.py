@@ -84,7 +84,9 @@ def pretraining_of(task: Task, plan: Plan) -> str:
     base = _base(task, plan)
     centred = "-centred" if base.centred else ""
     side = "" if base.side == STUDY_SIDE else f"-{base.side}"
-    return f"ccd.{encoder_of(base).name}-{base.domain.id}{centred}{side}@seed-{task.seed}"
+    encoder = encoder_of(base)
+    normalised = "" if encoder.normalisation is None else "-normalised"
+    return f"ccd.{encoder.name}-{base.domain.id}{centred}{normalised}{side}@seed-{task.seed}"
 
 
 def pretrainings_of(tasks: Sequence[Task], plan: Plan) -> list[str]:

@@ -90,6 +90,9 @@ class WeightsOrigin(Record):
         sha256: Hash of the weights as loaded: names, shapes and bytes of every tensor.
         unfolded: Whether batch normalisations that were folded into convolutions then got statistics of training images
             back; see `upd_zoo.layers.folding`.
+        mean: What the network takes off red, green and blue in [0, 1]; None where it does not normalise.
+        std: What it divides them by then.
+        pixels: Who says so: the file, or timm's tag; empty where the weights were drawn.
     """
 
     backbone: str
@@ -97,6 +100,9 @@ class WeightsOrigin(Record):
     name: str
     sha256: Sha256
     unfolded: bool = False
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    pixels: str = ""
 
 
 class Phase(Record):

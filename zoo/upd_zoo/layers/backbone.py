@@ -4,7 +4,7 @@ import importlib
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,11 +14,15 @@ from typing_extensions import override
 
 from upd_zoo.errors import OfflineError, UsageError, closest
 from upd_zoo.layers.encoder import Encoder
+from upd_zoo.layers.normalisation import DRAWN, Normalisation, Pixels
 from upd_zoo.layers.receptive_field import first_centres
 from upd_zoo.layers.resize import Grid
 
 STRIDES = (4, 8, 16)
 """Strides of the levels that most of the study's feature-modelling methods read: layer1 to layer3 of a ResNet."""
+_FIRST_WEIGHTS = {"resnet18": "resnet18.tv_in1k", "wide_resnet50_2": "wide_resnet50_2.tv_in1k"}
+"""timm's tags of torchvision's first weights of the study's backbones, which the study and the originals have; those
+that timm gives without a tag were learnt later by other recipes."""
 _PADDINGS = ("zeros", "reflect")
 _PLACEMENTS = ("looked-at", "edges", "corners")
 _FEATURES = ("blocks", "expansion")
@@ -55,16 +59,27 @@ class TimmEncoder(Encoder):
         return found
 
     @override
-    def pretrained(self) -> tuple[dict[str, Tensor], str]:
+    def usual_pixels(self) -> Pixels:
+        return _pixels(_timm().models.get_pretrained_cfg(self.name), f"timm's usual weights of {self.name}")
+
+    @override
+    def pretrained(self) -> tuple[dict[str, Tensor], str, Pixels]:
         try:
-            fetched = _timm().create_model(self.name, pretrained=True)
+            fetched = _timm().create_model(_FIRST_WEIGHTS.get(self.name, self.name), pretrained=True)
         except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
             raise OfflineError(
                 f"the ImageNet weights of {self.name} could not be fetched: {error}",
                 "a network connection",
                 "pass a local safetensors file with --weights FILE, or --weights random",
             ) from error
-        return fetched.state_dict(), str(fetched.pretrained_cfg.get("hf_hub_id") or fetched.pretrained_cfg.get("url"))
+        config = SimpleNamespace(**fetched.pretrained_cfg)
+        tag = str(getattr(config, "hf_hub_id", None) or config.url)
+        return fetched.state_dict(), tag, _pixels(config, tag)
+
+
+def _pixels(config: Any, told_by: str) -> Pixels:
+    """Return what timm's configuration of weights says of pixels; drawn networks have none."""
+    return DRAWN if config is None else Pixels(tuple(config.mean), tuple(config.std), told_by)
 
 
 @cache
@@ -79,26 +94,28 @@ class WholeNetwork(nn.Module):
 
     Args:
         name: timm name of the network.
+        normalise: Whether it normalises images in [0, 1] as its weights expect.
 
     Raises:
         UsageError: timm has no such network.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, normalise: bool = False) -> None:
         super().__init__()
         _check_name(name)
         self.name = name
         self.network = _timm().create_model(name, pretrained=False, num_classes=0)
         self.features: int = self.network.num_features
+        self.normalisation = Normalisation() if normalise else None
 
     @property
     def encoder(self) -> Encoder:
         """What of it may start from weights learnt beforehand: all."""
-        return TimmEncoder(self.name, {"": self.network}, self.forward)
+        return TimmEncoder(self.name, {"": self.network}, self.forward, self.normalisation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, D) of images (B, 1 or 3, H, W)."""
-        features: Tensor = self.network(images.expand(-1, 3, -1, -1))
+        features: Tensor = self.network(_colour(images, self.normalisation))
         return features
 
 
@@ -110,7 +127,7 @@ def _check_name(name: str) -> None:
 class FeatureBackbone(nn.Module):
     """Feature levels of a timm network whose parameters are frozen.
 
-    Grey images are repeated to the three channels that the network takes. Nothing is normalised, as in the study.
+    Grey images are repeated to the three channels that the network takes.
 
     Args:
         name: timm name of the network.
@@ -123,6 +140,7 @@ class FeatureBackbone(nn.Module):
         features: `blocks`, what the blocks of the network answer, or `expansion`, what blocks with a linear bottleneck
             have widened and filtered just before it: more channels, and after a ReLU none of them signed. Networks
             without such bottlenecks answer the same to both.
+        normalise: Whether images in [0, 1] are normalised by the mean and deviation that belong to the weights.
 
     Raises:
         UsageError: timm has no such network, it lacks one of the strides, its convolutions cannot pad so, or there are
@@ -138,11 +156,13 @@ class FeatureBackbone(nn.Module):
         adapts: bool = False,
         padding: str = "zeros",
         features: str = "blocks",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         _check_name(name)
         if features not in _FEATURES:
             raise UsageError(f"no features are called '{features}'", ", ".join(_FEATURES))
+        self.normalisation = Normalisation() if normalise else None
         self.name, self.strides, self.adapts, self.features = name, tuple(strides), adapts, features
         self.network = _make(name, features, _levels(name, self.strides))
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
@@ -155,7 +175,7 @@ class FeatureBackbone(nn.Module):
     @property
     def encoder(self) -> Encoder:
         """What of it may start from weights learnt beforehand."""
-        return TimmEncoder(self.name, {"": self.network}, None)
+        return TimmEncoder(self.name, {"": self.network}, None, self.normalisation)
 
     @property
     def signed(self) -> tuple[bool, ...]:
@@ -205,8 +225,17 @@ class FeatureBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the levels, (B, channels[i], sides[i], sides[i]) each, of (B, 1 or 3, H, W)."""
-        levels: list[Tensor] = self.network(images.expand(-1, 3, -1, -1))
+        levels: list[Tensor] = self.network(_colour(images, self.normalisation))
         return levels
+
+
+def _colour(images: Tensor, normalisation: Normalisation | None) -> Tensor:
+    """Return images (B, 1 or 3, H, W) in three channels, normalised if need be."""
+    colour = images.expand(-1, 3, -1, -1)
+    if normalisation is None:
+        return colour
+    normalised: Tensor = normalisation(colour)
+    return normalised
 
 
 def _make(name: str, features: str, levels: Sequence[int] = ()) -> Any:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from upd_zoo.artefact.records import WeightsOrigin
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.runtime.tensors import read_tensors
+from upd_zoo.layers.normalisation import DRAWN, Normalisation, Pixels, pixels_told
+from upd_zoo.runtime.tensors import open_tensors, read_tensors
 
 _COUNTER = "num_batches_tracked"
 """Ends the names of tensors that say nothing of what was learnt; a file may lack them."""
@@ -25,11 +26,13 @@ class Encoder:
         parts: Its modules, by what comes before the names of their tensors in a file.
         describe: Images (B, 1 or 3, H, W) as the method takes them -> features (B, D), through all parts; None
             where these are but the levels that a method reads of a whole network.
+        normalisation: What makes pixels in [0, 1] those that the weights expect; None where nothing does.
     """
 
     name: str
     parts: Mapping[str, nn.Module]
     describe: Callable[[Tensor], Tensor] | None
+    normalisation: Normalisation | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the parameters and buffers of all parts, by the name that each has in a file."""
@@ -46,8 +49,12 @@ class Encoder:
         """
         return {name: name for name in names}
 
-    def pretrained(self) -> tuple[dict[str, Tensor], str]:
-        """Return weights learnt on ImageNet, with timm's names, and the tag under which timm has them.
+    def usual_pixels(self) -> Pixels:
+        """Return the pixels of the weights that are usual for this network, for files that say nothing of theirs."""
+        return DRAWN
+
+    def pretrained(self) -> tuple[dict[str, Tensor], str, Pixels]:
+        """Return weights learnt on ImageNet, with timm's names, the tag under which timm has them, and their pixels.
 
         Raises:
             UsageError: There are none for this network.
@@ -101,18 +108,38 @@ def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
     """
     first = encoders[0]
     if source == "random":
-        return origin_of(first, source, "")
-    kind = "timm" if source == "timm" else "file"
-    tensors, name = first.pretrained() if source == "timm" else (read_weights(Path(source)), Path(source).name)
+        return origin_of(encoders, source, "", DRAWN)
+    if source == "timm":
+        tensors, name, pixels = first.pretrained()
+    else:
+        tensors, name = read_weights(Path(source)), Path(source).name
+        pixels = _pixels_of(Path(source)) or first.usual_pixels()
     for encoder in encoders:
         encoder.fill(tensors, name)
-    return origin_of(first, kind, name)
+    return origin_of(encoders, "timm" if source == "timm" else "file", name, pixels)
 
 
-def origin_of(encoder: Encoder, source: str, name: str) -> WeightsOrigin:
-    """Return the record of an encoder's weights, as they are now."""
-    fields = {"backbone": encoder.name, "source": source, "name": name, "sha256": tensors_sha256(encoder.tensors())}
-    return WeightsOrigin.model_validate(fields)
+def origin_of(encoders: Sequence[Encoder], source: str, name: str, pixels: Pixels) -> WeightsOrigin:
+    """Let encoders of one kind normalise pixels as their weights expect, and return the record of these.
+
+    Args:
+        encoders: At least one, with their weights.
+        source: Kind of the source.
+        name: Its name.
+        pixels: What the weights expect, if the encoders normalise.
+    """
+    first = encoders[0]
+    fields: dict[str, object] = {"backbone": first.name, "source": source, "name": name}
+    for encoder in encoders:
+        if encoder.normalisation is not None:
+            encoder.normalisation.adopt(pixels.mean, pixels.std)
+            fields |= {"mean": pixels.mean, "std": pixels.std, "pixels": pixels.told_by}
+    return WeightsOrigin.model_validate(fields | {"sha256": tensors_sha256(first.tensors())})
+
+
+def _pixels_of(path: Path) -> Pixels | None:
+    with open_tensors(path, "download or make the file again, or pass --weights random") as file:
+        return pixels_told(file.metadata() or {}, path.name)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -20,6 +20,8 @@ Differs from the study (switches):
                          original divides by that over the test set, and what exceeds it counts as that likely.
     inside_foreground    The study's m is that of brain MRI's black background, which is the likeliest of all; beside it
                          tissue, and levels where the two lie far apart, hardly count. Here m is that of tissue.
+    normalise            The study's backbone gets pixels as they are, in [0, 1] or [−1, 1]; here it gets what its
+                         weights learnt with.
     placement            The study resizes levels corner to corner, and so puts what cells say up to half a cell too far
                          right and down. Here it lies where they look.
 
@@ -177,6 +179,7 @@ class CFlowAD(Method):
         inside_foreground: Whether only positions that are at least half tissue count for m.
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
+        normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
         levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
 
     Raises:
@@ -201,12 +204,15 @@ class CFlowAD(Method):
         inside_foreground: bool = False,
         placement: str = "corners",
         levels_from: str = "blocks",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if not strides:
             raise UsageError("no strides describe nothing", f"at least one, such as {STRIDES}")
         self.first_batch_maximum, self.inside_foreground = first_batch_maximum, inside_foreground
-        self.backbone = FeatureBackbone(backbone, side, strides, padding=padding, features=levels_from)
+        self.backbone = FeatureBackbone(
+            backbone, side, strides, padding=padding, features=levels_from, normalise=normalise
+        )
         self.decoders = nn.ModuleList(
             Decoder(width, level, condition, blocks)
             for width, level in zip(self.backbone.channels, self.backbone.sides, strict=True)

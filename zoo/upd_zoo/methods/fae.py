@@ -14,6 +14,8 @@ Any timm backbone with levels of strides 2, 4 and 8 can describe; `resnet18` giv
 Switches:
     placement         The study resizes the deepest level and the map corner to corner, and so puts what cells say up to
                       half a cell too far right and down. Here it lies where they look.
+    normalise         The study's backbone gets pixels in [−1, 1]; here it gets what its weights learnt with, of which
+                      batch normalisation that adapts leaves little.
     adapt_batch_norm  The study calls its extractor frozen, but batch normalisation trains with the statistics of its
                       batches and re-estimates the running ones on the target domain. This adaptation is kept, for it
                       matters; without it the backbone is frozen indeed.
@@ -73,6 +75,7 @@ class FAE(Method):
         adapt_batch_norm: Whether training re-estimates the backbone's running statistics on its own images.
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
+        normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
         levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
     """
 
@@ -90,9 +93,12 @@ class FAE(Method):
         adapt_batch_norm: bool = True,
         placement: str = "corners",
         levels_from: str = "blocks",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = FeatureBackbone(backbone, side, _STRIDES, adapts=adapt_batch_norm, features=levels_from)
+        self.backbone = FeatureBackbone(
+            backbone, side, _STRIDES, adapts=adapt_batch_norm, features=levels_from, normalise=normalise
+        )
         _, grid, deep = self.backbone.grids(placement)
         self.enlarge = Regrid(deep, grid)
         all_widths = [sum(self.backbone.channels), *widths]

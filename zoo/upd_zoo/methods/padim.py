@@ -14,6 +14,8 @@ Differs from the study:
             are gathered as the images pass by, and all are seen.
     placement  Switch. The study resizes levels and map edge to edge, and so puts what cells say up to half a cell too
             far right and down. Here it lies where they look.
+    normalise  Switch. The study's backbones get pixels as they are, in [0, 1] or [−1, 1]; here they get what their
+            weights learnt with.
     The chosen channels are stored; the study draws them again from the seed of the run.
     The whitening factors are stored in 16 bits a number; `tests/zoo/test_gaussian.py` bounds what that changes.
     The backbone's convolutions are stored in float16 and compute in float32.
@@ -75,6 +77,7 @@ class PaDiM(Method):
 
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
+        normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
         levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
 
     Raises:
@@ -98,6 +101,7 @@ class PaDiM(Method):
         backbone_bits: int = 16,
         placement: str = "edges",
         levels_from: str = "blocks",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if features < 1:
@@ -107,7 +111,7 @@ class PaDiM(Method):
         if backbone_bits not in (16, 32):
             raise UsageError(f"weights cannot be stored in {backbone_bits} bits", "16 or 32")
         self.share = share
-        self.backbone = FeatureBackbone(backbone, side, features=levels_from)
+        self.backbone = FeatureBackbone(backbone, side, features=levels_from, normalise=normalise)
         if backbone_bits == 16:
             _store_in_half(self.backbone)
         available, grids = sum(self.backbone.channels), self.backbone.grids(placement)

@@ -18,6 +18,8 @@ Differs from the study:
                  and down. Here they lie where the teacher's cells look.
     linear_ends  Switch. Every level of the study's student ends in a ReLU, as its teacher's do. Those of other networks
                  hold negative numbers, which such a student cannot follow; here it ends linearly there.
+    normalise    Switch. The study's teacher gets pixels as they are, in [0, 1] or [−1, 1]; here it gets what its
+                 weights learnt with.
     Its unused 1 x 1 convolution 4096 -> 2048 is left out (8.393 M parameters that nothing reads).
 
 References: section IV-B of the study; Deng & Li 2022, equations 1 to 3.
@@ -152,6 +154,7 @@ class RD(Method):
         linear_ends: Whether the student draws signed levels without a ReLU at their end.
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
+        normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
         levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
     """
 
@@ -167,9 +170,10 @@ class RD(Method):
         linear_ends: bool = False,
         placement: str = "corners",
         levels_from: str = "blocks",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = FeatureBackbone(backbone, side, features=levels_from)
+        self.backbone = FeatureBackbone(backbone, side, features=levels_from, normalise=normalise)
         self.bottleneck = OneClassBottleneck(self.backbone.channels)
         self.student = Student(self.backbone.channels, self.backbone.signed if linear_ends else _UNSIGNED)
         self.upsample = nn.ModuleList(Regrid(grid, Grid(side)) for grid in self.backbone.grids(placement))

@@ -102,7 +102,11 @@ def encoder_of(base: Recipe) -> Encoder:
     if not encoders:
         raise UsageError(f"{method.title} starts from no pre-trained network", "a method with an encoder of its own")
     first = encoders[0]
-    return first if first.describe is not None else WholeNetwork(first.name).encoder
+    return (
+        first
+        if first.describe is not None
+        else WholeNetwork(first.name, normalise=first.normalisation is not None).encoder
+    )
 
 
 def _learner(encoder: Encoder, channels: int, side: int, settings: dict[str, Any]) -> CCD:

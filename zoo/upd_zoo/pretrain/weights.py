@@ -11,6 +11,7 @@ from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import replacing_folder
 from upd_zoo.fitting.checkpoint import plain
 from upd_zoo.layers.encoder import Encoder, origin_of, read_weights
+from upd_zoo.layers.normalisation import DRAWN, Pixels
 from upd_zoo.recipe import Recipe
 from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.vocabulary import Pretrain, Protocol
@@ -52,7 +53,9 @@ def start_from(encoders: Sequence[Encoder], folder: Path, recipe: Recipe) -> tup
     tensors = read_weights(folder / WEIGHTS)
     for encoder in encoders:
         encoder.fill(tensors, backbone.id)
-    return origin_of(encoders[0], Pretrain.CCD, backbone.id), backbone
+    start = backbone.weights_origin
+    pixels = Pixels(start.mean or DRAWN.mean, start.std or DRAWN.std, start.pixels)
+    return origin_of(encoders, Pretrain.CCD, backbone.id, pixels), backbone
 
 
 def _check_fit(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
@@ -61,6 +64,7 @@ def _check_fit(backbone: Backbone, encoder: Encoder, recipe: Recipe) -> None:
         "network": (backbone.encoder, encoder.name),
         "domain": (backbone.domain, recipe.domain.id),
         "protocol": (backbone.protocol, recipe.protocol),
+        "normalisation": (backbone.weights_origin.mean is not None, encoder.normalisation is not None),
         "side of images": (backbone.side, recipe.side),
     }
     if recipe.protocol is not Protocol.STUDY:  # which starts networks of one pixel convention from those of another
