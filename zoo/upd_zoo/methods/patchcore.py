@@ -67,6 +67,7 @@ class PatchCore(Method):
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
         levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
+        normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
 
     Raises:
         UsageError: A setting makes no sense, or the memory would be larger than 20 MB.
@@ -90,13 +91,14 @@ class PatchCore(Method):
         candidates: int = 40_000,
         placement: str = "looked-at",
         levels_from: str = "blocks",
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         _check(width, whitening, window)
         if candidates < memory:
             raise UsageError(f"{memory} cells cannot be chosen from {candidates}", "at least as many candidates")
         self.candidates = candidates
-        self.backbone = FeatureBackbone(backbone, side, strides, features=levels_from)
+        self.backbone = FeatureBackbone(backbone, side, strides, features=levels_from, normalise=normalise)
         grids, widths = self.backbone.grids(placement), [min(width, level) for level in self.backbone.channels]
         self.lay_over = nn.ModuleList(Regrid(grid, grids[0]) for grid in grids)
         self.whitening = nn.ModuleList(
