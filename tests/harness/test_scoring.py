@@ -206,7 +206,7 @@ def test_a_file_that_goes_away_while_it_is_read_fails_alone(
             source.files[0].unlink()
         return open_case(source, config)
 
-    monkeypatch.setattr("upd_harness.scoring.reading.open_case", vanishing)
+    monkeypatch.setattr("upd_harness.scoring.panel.open_case", vanishing)
     score_folder(quick, photographs, tmp_path / "out")
     assert {row["input"] for row in rows_of(tmp_path / "out") if row["error"]} == {"4.png"}
 

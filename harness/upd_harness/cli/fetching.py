@@ -11,7 +11,9 @@ from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import NotFoundError
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
+    from upd_harness.scoring.panel import Panel
     from upd_zoo.hub.hub import Hub
+    from upd_zoo.names import ModelId
     from upd_zoo.progress import Progress
 
 _LOCAL: Final = "local"
@@ -88,6 +90,26 @@ def load(origin: Origin, running: Running, terminal: Terminal) -> Any:
 
     pulled = fetch(origin, (*RECORDS, *FILES.get(running.backend, ())), terminal)
     return load_folder(pulled.folder, running.backend, running.device, running.threads, running.precision)
+
+
+def load_packaged(name: "ModelId", running: Running) -> Any:
+    """Return a model of this package ready to run; no hub is asked, whichever the environment names."""
+    from upd_zoo.hub.packaged import place_of
+    from upd_zoo.runtime.folder import load_folder
+
+    return load_folder(place_of(name), running.backend, running.device, running.threads, running.precision)
+
+
+def announce_panel(panel: "Panel", terminal: Terminal) -> None:
+    """Say which model scores which kind of image, and how to choose another."""
+    kinds = [f"{scorer.modality.title}: {scorer.model.config.id}" for scorer in panel.scorers]
+    note = next((scorer.model.device_note for scorer in panel.scorers if scorer.model.device_note), "")
+    if note:
+        terminal.say(note)
+    terminal.say(
+        f"every image is scored by the packaged model of its kind ({', '.join(kinds)}); "
+        "-m MODEL takes another, upd-zoo list shows them. Research only."
+    )
 
 
 def announce(model: Any, terminal: Terminal) -> None:

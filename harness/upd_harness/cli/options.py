@@ -5,6 +5,7 @@ its fields out on the command line, and hands them over filled.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from inspect import Parameter, signature
@@ -86,6 +87,36 @@ class ChosenOrigin(Origin):
     """Where a model comes from, for commands whose argument is something else."""
 
     model: Annotated[str, typer.Option("-m", "--model", help=_MODEL)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaybeOrigin(Place):
+    """Where a model comes from, if one is named at all.
+
+    Attributes:
+        model: Its name, or the folder of its artefact; None where every input finds its own.
+        revision: Which revision, if the name does not say.
+    """
+
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help=f"{_MODEL} Default: the packaged one of each kind of image.")
+    ] = None
+    revision: Annotated[str | None, typer.Option("--revision", help="Revision, such as seed-1.")] = None
+
+    @property
+    def chosen(self) -> ChosenOrigin | None:
+        """Where the model comes from that is named; None where none is.
+
+        Raises:
+            UsageError: It is told where a model comes from, or which revision, and not which model.
+        """
+        if self.model is not None:
+            return ChosenOrigin(**vars(self))
+        # What the environment names is the hub of models that are named, and nothing that was asked for here.
+        if self.revision or self.hub not in (None, os.environ.get("UPD_ZOO_HUB")):
+            option = "--revision" if self.revision else "--hub"
+            raise UsageError(f"{option} says nothing without a model", "-m MODEL with it", "add -m MODEL")
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from upd_harness.cli.fetching import announce, as_argument, load, revision_of
-from upd_harness.cli.options import ChosenOrigin, Output, Running, command
+from upd_harness.cli.fetching import announce, announce_panel, as_argument, load, load_packaged, revision_of
+from upd_harness.cli.options import MaybeOrigin, Running, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import legible
 from upd_zoo.errors import InputError, NotFoundError, UsageError
@@ -16,6 +16,7 @@ from upd_zoo.errors import InputError, NotFoundError, UsageError
 if TYPE_CHECKING:  # importing what scores takes longer than --help may
     from upd_harness.scoring.folder import Summary
     from upd_harness.scoring.heads import Heads
+    from upd_harness.scoring.panel import Panel
     from upd_harness.scoring.parts import Shard
     from upd_zoo.artefact.records import Config
 
@@ -59,11 +60,11 @@ class Preparing:
     ] = None
     extractor: Annotated[str, typer.Option("--extractor", help="Find brains with hd-bet, or a command.")] = ""
 
-    def heads(self, config: "Config") -> "Heads | None":
-        """Return what prepares heads for a model; None for nothing."""
+    def heads(self, config: "Config") -> "Heads":
+        """Return what prepares heads for a model."""
         from upd_harness.scoring.heads import Heads
 
-        return Heads.known_to(config, self.template, self.extractor) if self.prepare else None
+        return Heads.known_to(config, self.template, self.extractor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +72,16 @@ class Writing:
     """What is written, and what becomes of what is there.
 
     Attributes:
-        output: Folder of the results.
+        output: Folder of the results; None for one beside the inputs.
         resume: Whether the run that is there goes on.
         overwrite: Whether it makes room for another.
         keep_paths: Whether the results tell whole paths.
     """
 
-    output: Output
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for the results; default: FOLDER-upd-zoo, beside FOLDER."),
+    ] = None
     resume: Annotated[bool, typer.Option("--continue", help="Finish the run in the output folder.")] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")] = False
     keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Write full paths into the results.")] = False
@@ -87,13 +91,26 @@ class Writing:
         """What becomes of what is there."""
         return "continue" if self.resume else "overwrite" if self.overwrite else "new"
 
+    def folder(self, inputs: Path) -> Path:
+        """Return where the results go: never into the inputs, which a later run would find them among.
+
+        Raises:
+            UsageError: There is no place beside the inputs.
+        """
+        if self.output is not None:
+            return self.output
+        named = inputs if inputs.name not in ("", "..") else inputs.resolve()
+        if not named.name:
+            raise UsageError(f"nothing lies beside {inputs}", "a folder for the results", "name one with -o")
+        return named.with_name(f"{named.name}-upd-zoo")
+
 
 @command
 def score(
     inputs: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of images, searched recursively; or one image.")
     ],
-    origin: ChosenOrigin,
+    origin: MaybeOrigin,
     writing: Writing,
     running: Running,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read and write files.")] = 2,
@@ -104,7 +121,8 @@ def score(
 ) -> int:
     """Score a folder of images: maps, a table and a report.
 
-    Maps lie in the space of their image. What cannot be scored is named, with its reason, and stops nothing else.
+    Every image is scored by the packaged model that knows its kind, unless a model is named. Maps lie in the space of
+    their image. What cannot be scored is named, with its reason, and stops nothing else.
     """
     from upd_harness.scoring.folder import merge_parts, score_folder
     from upd_harness.scoring.parts import Shard
@@ -112,26 +130,42 @@ def score(
 
     _check(writing, preparing)
     shard = _shard(wanted.part_id, wanted.num_parts, again=writing.mode != "new")
-    name = origin.name
     if not inputs.exists():
         raise NotFoundError(f"the input {inputs} does not exist", "a folder of images, or one image")
-    loaded = load(origin, running, terminal)
-    announce(loaded, terminal)
-    heads, patterns = preparing.heads(loaded.config), (tuple(wanted.include or ()), tuple(wanted.exclude or ()))
-    settings = Settings(running.batch_size, workers, writing.mode, shard or Shard(), heads, *patterns)
-    arguments: dict[str, Any] = {"inputs": inputs, "model": as_argument(origin.model), "output": writing.output}
-    arguments |= {"batch_size": running.batch_size, "workers": workers, "threads": running.threads}
+    output = writing.folder(inputs)
+    panel = _panel(origin, running, preparing, terminal)
+    patterns = (tuple(wanted.include or ()), tuple(wanted.exclude or ()))
+    settings = Settings(running.batch_size, workers, writing.mode, shard or Shard(), None, *patterns)
+    arguments: dict[str, Any] = {"inputs": inputs, "model": origin.model and as_argument(origin.model)}
+    arguments |= {"output": output, "batch_size": running.batch_size, "workers": workers, "threads": running.threads}
     arguments |= {"continue": writing.resume, "overwrite": writing.overwrite, "prepare": preparing.prepare}
     arguments |= {"template": preparing.template, "include": wanted.include, "exclude": wanted.exclude}
     arguments = _whole(arguments) if writing.keep_paths else arguments
-    told: dict[str, Any] = {"revision": revision_of(name), "arguments": arguments}
     if shard is None:
-        summary = merge_parts(loaded, inputs, writing.output, wanted.num_parts, settings, **told)
+        summary = merge_parts(panel, inputs, output, wanted.num_parts, settings, arguments=arguments)
     else:
         with when_interrupted(_KEPT), terminal.bar("scoring") as advance:
-            summary = score_folder(loaded, inputs, writing.output, settings, on_progress=advance, **told)
+            summary = score_folder(panel, inputs, output, settings, arguments=arguments, on_progress=advance)
     terminal.data(asdict(summary) | {"report": str(summary.report)}, as_text(summary))
     return InputError.exit_code if summary.failed else 0
+
+
+def _panel(origin: MaybeOrigin, running: Running, preparing: Preparing, terminal: Terminal) -> "Panel":
+    """Return the model that was named, or those of the package, and say which."""
+    from upd_harness.scoring.panel import Panel, Scorer, packaged_panel
+    from upd_zoo.brains.grid import sitk
+
+    chosen = origin.chosen
+    if chosen is not None:
+        loaded = load(chosen, running, terminal)
+        announce(loaded, terminal)
+        heads = preparing.heads(loaded.config) if preparing.prepare else None
+        return Panel((Scorer(loaded, revision_of(chosen.name), heads),))
+    if preparing.prepare:
+        sitk()
+    panel = packaged_panel(lambda name: load_packaged(name, running), preparing.heads)
+    announce_panel(panel, terminal)
+    return panel
 
 
 _KEPT: Final = "what is finished is kept; --continue goes on with it"
@@ -169,6 +203,7 @@ def _whole(arguments: dict[str, Any]) -> dict[str, Any]:
 def as_text(summary: "Summary") -> str:
     """Return what a run did for people: counts, the first failures with their reasons, and what was not scored."""
     lines = [f"{summary.ok} scored ({summary.anomalous} above the threshold), {summary.failed} failed"]
+    lines += [f"  {number} by {model}" for model, number in summary.scored_by.items()]
     for failure in summary.first_failures:
         named = (f"{failure.input}: ", f"{PurePosixPath(failure.input).name}: ")
         reason = functools.reduce(str.removeprefix, named, failure.message)

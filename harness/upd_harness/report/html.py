@@ -51,7 +51,14 @@ class GalleryItem:
     caption: str
 
 
-def write_score_report(output: Path, run: Mapping[str, Any], found: Survey, *, name: str = REPORT) -> Path:
+def write_score_report(
+    output: Path,
+    run: Mapping[str, Any],
+    found: Survey,
+    by_model: Mapping[str, Survey] | None = None,
+    *,
+    name: str = REPORT,
+) -> Path:
     """Write `report.html` of a scoring run into its output folder, whole or not at all.
 
     Args:
@@ -60,23 +67,27 @@ def write_score_report(output: Path, run: Mapping[str, Any], found: Survey, *, n
             carries the map values at its ends; where it has `left_out` and `earlier_results`, what was not scored is
             told.
         found: The content of `results.jsonl` in short.
+        by_model: The same of each of the run's `models`, by its name; scores of two models cannot be compared, so
+            each ranks its own.
         name: File name of the report.
 
     Returns:
         Path of the report.
     """
+    used = _used(run, found, by_model or {})
+    models = [model for model, _ in used]
     return _write(
         output / name,
         "score.html.jinja",
         run=run,
-        labels=run["model"]["labels"],
+        models=models,
+        labels=list(dict.fromkeys(label for model in models for label in model["labels"])),
         found=found,
+        shares=[_Share.of(output, model, own) for model, own in used],
         left_out=run.get("left_out") or {},
         earlier_results=run.get("earlier_results") or (),
-        cases=_pictured(output, found.pictured),
         slice_curve=slice_curve,
         colour_bar=_colour_bar(),
-        colour_ticks=_colour_ticks(run.get("colours")),
     )
 
 
@@ -107,6 +118,7 @@ def write_evaluation_report(
         output / REPORT,
         "evaluation.html.jinja",
         run=run,
+        models=[run["model"]],
         labels=list(dict.fromkeys([*result["labels"], *run["model"]["labels"]])),
         result=result,
         test_set=test_set.title if test_set else result["test_set"],
@@ -118,6 +130,41 @@ def write_evaluation_report(
         colour_bar=_colour_bar(),
         colour_ticks=_colour_ticks(run.get("colours")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one model of a scoring run scored.
+
+    Attributes:
+        model: What `run.json` says of it.
+        found: What it scored.
+        cases: Those that are shown, each with its picture.
+        colour_ticks: What the colours of its maps mean.
+        are_values: Whether they are map values; else they are shares of the scale.
+    """
+
+    model: Mapping[str, Any]
+    found: Survey
+    cases: Iterator[tuple[Case, str | None]]
+    colour_ticks: tuple[Tick, ...]
+    are_values: bool
+
+    @classmethod
+    def of(cls, output: Path, model: Mapping[str, Any], found: Survey) -> "_Share":
+        ticks = _colour_ticks(model.get("colours"))
+        return cls(model, found, _pictured(output, found.pictured), ticks, "colours" in model)
+
+
+def _used(
+    run: Mapping[str, Any], found: Survey, by_model: Mapping[str, Survey]
+) -> list[tuple[Mapping[str, Any], Survey]]:
+    """Return the models of a run that scored anything, the first where none did, each with what it scored."""
+    if "model" in run:
+        colours = {"colours": run["colours"]} if "colours" in run else {}
+        return [({**run["model"], **colours}, found)]
+    scored = [(model, by_model[model["id"]]) for model in run["models"]]
+    return [each for each in scored if each[1].counts["ok"]] or scored[:1]
 
 
 def _write(report: Path, template: str, **content: Any) -> Path:

@@ -15,7 +15,7 @@ network rounds differently in batches of another size: their scores agree to flo
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +23,10 @@ from typing import Any, Final
 from upd_harness.report.html import write_score_report
 from upd_harness.report.overlay import colour_range
 from upd_harness.report.ranking import Unscored, survey
-from upd_harness.report.run_record import describe_run, utc_now
+from upd_harness.report.run_record import describe_model, describe_run, utc_now
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import (
+    Row,
     in_order,
     is_of,
     open_journal,
@@ -35,6 +36,7 @@ from upd_harness.scoring.journal import (
     write_rows,
 )
 from upd_harness.scoring.output import RESULTS, RUN, held_whole, opened, writing_to
+from upd_harness.scoring.panel import Panel, Scorer
 from upd_harness.scoring.parts import Shard, batches
 from upd_harness.scoring.pipeline import Pipeline
 from upd_harness.scoring.reading import Reader
@@ -66,6 +68,7 @@ class Summary:
         warnings: How many inputs have a warning, by code.
         left_out: How many files and folders were no inputs, by kind.
         earlier_results: Folders among the inputs that hold results of another run, and were left out.
+        scored_by: How many were scored by each model, where each input found its own.
     """
 
     inputs: int
@@ -79,10 +82,11 @@ class Summary:
     warnings: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     earlier_results: tuple[str, ...] = ()
+    scored_by: dict[str, int] = field(default_factory=dict)
 
 
 def score_folder(
-    model: Model,
+    model: Model | Panel,
     inputs: Path,
     output: Path,
     settings: Settings | None = None,
@@ -94,7 +98,7 @@ def score_folder(
     """Score every image below a folder.
 
     Args:
-        model: What scores.
+        model: What scores; a panel of models, of which each input finds its own, brings its own preparation.
         inputs: A folder, searched recursively, or one file.
         output: Where results go.
         settings: How.
@@ -111,21 +115,23 @@ def score_folder(
     settings = settings or Settings()
     began, started = time.monotonic(), utc_now()
     _check_outside(inputs, output)
-    listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
+    panel = _panel(model, revision, settings)
+    listing, identity = settings.listing(inputs, output, panel), settings.identity(panel)
     mine = settings.shard.share(listing.inputs)
     by_name = {each.name: each for each in listing.inputs}
     with opened(output, by_name, identity, settings.mode, settings.shard) as good:
         finished = {each.name for each in mine if each.name in good}
-        reader, writer = Reader(model, settings.heads), Writer(model, identity, output)
-        pipeline = Pipeline(reader, writer, batch_size=settings.batch_size, workers=settings.workers)
+        pipeline = Pipeline(
+            Reader(panel), Writer(panel, output), batch_size=settings.batch_size, workers=settings.workers
+        )
         journal = output / settings.shard.named(RESULTS)
         _score(pipeline, journal, batches(mine, settings.batch_size), finished, on_progress)
-        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
-        return _conclude(output, settings.shard, run | _context(model, listing), mine, len(finished))
+        run = _described(panel, arguments, started, time.monotonic() - began) | _left_out(listing)
+        return _conclude(output, settings.shard, run, mine, len(finished))
 
 
 def merge_parts(
-    model: Model,
+    model: Model | Panel,
     inputs: Path,
     output: Path,
     parts: int,
@@ -159,13 +165,14 @@ def merge_parts(
             "parts that have all ended",
             f"run --part-id {open_parts[0]}, with --continue where it has begun",
         )
-    listing, identity = settings.listing(inputs, output), settings.identity(model, revision)
+    panel = _panel(model, revision, settings)
+    listing, identity = settings.listing(inputs, output, panel), settings.identity(panel)
     with writing_to(output), held_whole(output, identity):
         rows = [output / shard.named(RESULTS) for shard in shards]
         write_rows(output / RESULTS, (row for path in rows for row in read_rows(path) if is_of(row, identity)))
-        run = describe_run("score", model, revision, arguments or {}, started, time.monotonic() - began)
+        run = _described(panel, arguments, started, time.monotonic() - began) | _left_out(listing)
         run["parts"] = [_part(json.loads((output / shard.named(RUN)).read_bytes())) for shard in shards]
-        return _conclude(output, Shard(), run | _context(model, listing), listing.inputs, len(listing.inputs))
+        return _conclude(output, Shard(), run, listing.inputs, len(listing.inputs))
 
 
 def _check_outside(inputs: Path, output: Path) -> None:
@@ -173,11 +180,32 @@ def _check_outside(inputs: Path, output: Path) -> None:
         raise UsageError(f"the inputs lie in the output folder {output}", "an output folder of its own")
 
 
-def _context(model: Model, listing: Listing) -> dict[str, Any]:
-    """Return what `run.json` says of the colours of the maps, and of what was not scored."""
+def _panel(model: Model | Panel, revision: str, settings: Settings) -> Panel:
+    return model if isinstance(model, Panel) else Panel((Scorer(model, revision, settings.heads),))
+
+
+def _described(panel: Panel, arguments: dict[str, Any] | None, started: str, seconds: float) -> dict[str, Any]:
+    """Return what `run.json` says of how a run was made: of its model, or of each that it could choose."""
+    first = panel.scorers[0]
+    run = describe_run("score", first.model, first.revision, arguments or {}, started, seconds)
+    if panel.named:
+        return run | {"colours": _colours(first.model)}
+    del run["model"]
+    models = [
+        {**describe_model(each.model, each.revision), "colours": _colours(each.model), "modality": each.modality.title}
+        for each in panel.scorers
+    ]
+    return run | {"models": models}
+
+
+def _colours(model: Model) -> dict[str, float]:
     low, high = colour_range(model.calibration)
-    left_out = {"left_out": listing.left_out, "earlier_results": [*listing.results]}
-    return {"colours": {"low": low, "high": high}, **left_out}
+    return {"low": low, "high": high}
+
+
+def _left_out(listing: Listing) -> dict[str, Any]:
+    """Return what `run.json` says of what was not scored."""
+    return {"left_out": listing.left_out, "earlier_results": [*listing.results]}
 
 
 def _part(run: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +241,8 @@ def _conclude(output: Path, shard: Shard, run: dict[str, Any], inputs: Iterable[
     with writing_to(output):
         write_rows(journal, in_order(journal, names))
         found = survey(read_rows(journal))
+        by_model = {each["id"]: survey(_rows_of(each["id"], journal)) for each in run.get("models", ())}
+        scored_by = {name: each.counts["ok"] for name, each in by_model.items() if each.counts["ok"]}
         if found.inputs != len(names):
             raise UpdZooError(
                 f"{len(names) - found.inputs} of {len(names)} inputs have no result in {journal.name}",
@@ -223,7 +253,7 @@ def _conclude(output: Path, shard: Shard, run: dict[str, Any], inputs: Iterable[
         run |= {"counts": found.counted, "failures": dict(found.failures), "warnings": dict(found.warnings)}
         run |= {"results_sha256": sha256_of(journal), "shard": asdict(shard)}
         write_json(output / shard.named(RUN), run)
-        report = write_score_report(output, run, found, name=shard.named("report.html"))
+        report = write_score_report(output, run, found, by_model, name=shard.named("report.html"))
     return Summary(
         len(names),
         found.counts["ok"],
@@ -236,4 +266,9 @@ def _conclude(output: Path, shard: Shard, run: dict[str, Any], inputs: Iterable[
         run["warnings"],
         run["left_out"],
         tuple(run["earlier_results"]),
+        scored_by,
     )
+
+
+def _rows_of(model: str, journal: Path) -> Iterator[Row]:
+    return (row for row in read_rows(journal) if row["model"] and row["model"]["id"] == model)

@@ -24,6 +24,7 @@ CSV_COLUMNS: Final = (
     "map",
     "error_code",
     "error",
+    "model",
 )
 
 Row = dict[str, Any]
@@ -44,8 +45,12 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def is_of(row: Row, identity: Mapping[str, Any]) -> bool:
-    """Return whether a row is of a run with this identity."""
-    return all(row.get(name) == identity[name] for name in IDENTIFYING)
+    """Return whether a row is of a run with this identity: of one of its models, or of none where it had a choice."""
+    models = identity.get("models")
+    if models is None:
+        return all(row.get(name) == identity[name] for name in IDENTIFYING)
+    of_none = dict.fromkeys(IDENTIFYING)
+    return any(all(row.get(name) == each[name] for name in IDENTIFYING) for each in (of_none, *models.values()))
 
 
 def still_good(row: Row, source: Input, output: Path, identity: Mapping[str, Any]) -> bool:
@@ -107,6 +112,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         for row in rows:
             error = row["error"] or {}
             flat = {name: row.get(name) for name in CSV_COLUMNS}
+            flat |= {"model": (row["model"] or {}).get("id")}
             flat |= {"map": (row["outputs"] or {}).get("map"), "error_code": error.get("code")}
             flat |= {"error": error.get("message"), "warnings": "; ".join(each["code"] for each in row["warnings"])}
             writer.writerow({name: _inert(value) for name, value in flat.items()})

@@ -72,19 +72,62 @@ def doubts(source: Input, images: Array, model: Model, *, levels: int) -> list[C
     Raises:
         InputError: `implausible`, it can be no image of this kind at all.
     """
+    return compare(source, images, model, levels=levels).cautions
+
+
+class Compared(NamedTuple):
+    """An input beside the healthy images that a model knows.
+
+    Attributes:
+        is_kind: Whether it is laid out as they are, and so shows what they show, healthy or not.
+        likeness: To their mean picture; 1 at most.
+        doubts: In what it is unlike them, as parts of a sentence.
+        model: Name of the model.
+    """
+
+    is_kind: bool
+    likeness: float
+    doubts: list[str]
+    model: str
+
+    @property
+    def cautions(self) -> list[Caution]:
+        """What the user should know where it is scored all the same."""
+        if not self.doubts:
+            return []
+        message = f"It is unlike the healthy images that {self.model} knows: {'; '.join(self.doubts)}. {_REMEDY}"
+        return [Caution(CautionCode.UNLIKE, message)]
+
+
+def compare(source: Input, images: Array, model: Model, *, levels: int) -> Compared:
+    """Compare an input with the healthy images that a model knows.
+
+    Args:
+        source: The input; the slices of a volume are judged together.
+        images: (N, C, H, W) float32 in [0, 1], what the model sees of it.
+        model: The model.
+        levels: How many values or colours the file has (`levels_of`).
+
+    Raises:
+        InputError: `implausible`, it can be no image of this kind at all.
+    """
     if not len(images):
-        return []
+        return Compared(False, 0.0, [], model.config.id)
     seen = _see(images, model, source.is_volume)
     _check_image(source.name, seen, levels, without_background=_needs_background(model) and not source.is_volume)
     if seen.look.tissue.count < _FEWEST_SUBJECTS:
-        return []
-    found = [*_turns(seen), *_outside(seen)]
-    if not found:
-        return []
-    message = f"It is unlike the healthy images that {model.config.id} knows: {'; '.join(found)}. {_REMEDY}"
-    return [Caution(CautionCode.UNLIKE, message)]
+        return Compared(False, seen.likeness, [], model.config.id)
+    turns, layout = [*_turns(seen)], _LEAST_LIKENESS * seen.look.likeness.at(0.05)
+    return Compared(not turns and seen.likeness >= layout, seen.likeness, [*turns, *_outside(seen)], model.config.id)
 
 
+_LEAST_LIKENESS: Final = 0.7
+"""Of the 5 % quantile of healthy images: below, an image is not taken for one of their kind unless the user says so.
+
+Measured with the validation stores of IDRiD and NIH as what is known: none of 467 eyes and 16 of 736 chest films are
+turned away, those of children and of badly aimed beams; of 13 colour pictures of other things (a cat, a cup of coffee,
+people, stained tissue) all are, and of 27 grey ones (these and others) all but a rocket.
+"""
 _REMEDY: Final = "Its score means little: check that it is such an image, prepared as they were."
 
 

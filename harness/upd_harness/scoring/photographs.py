@@ -22,7 +22,7 @@ from upd_zoo.caution import Caution, CautionCode
 from upd_zoo.files import replacing
 from upd_zoo.images.framing import caution_of_coarseness, frame, unframe, window
 from upd_zoo.images.gate import read_photograph
-from upd_zoo.images.photograph import thinned
+from upd_zoo.images.photograph import Photograph, thinned
 from upd_zoo.images.taken import channels_taken, check_size
 from upd_zoo.runtime.model import Array
 from upd_zoo.vocabulary import Framing, Side
@@ -100,10 +100,23 @@ def open_photograph(path: Path, config: Config) -> PhotographCase:
     Raises:
         InputError: The file cannot be read, is too small, or is in colour where the model takes grey, or the reverse.
     """
-    photograph = read_photograph(path)
+    return photograph_case(read_photograph(path), path.name, config)
+
+
+def photograph_case(photograph: Photograph, name: str, config: Config) -> PhotographCase:
+    """Return a photograph that was read as the model takes it.
+
+    Args:
+        photograph: What was read.
+        name: How errors call it.
+        config: What the model is.
+
+    Raises:
+        InputError: It is too small, or is in colour where the model takes grey, or the reverse.
+    """
     stored, framing, side = photograph.stored, config.framing, config.input.side
-    check_size(stored, side, path.name)
-    taken, cautions = channels_taken(stored, config.input.channels, path.name)
+    check_size(stored, side, name)
+    taken, cautions = channels_taken(stored, config.input.channels, name)
     if framing is Framing.SQUARE_SLICES:
         cautions.append(_TAKEN_FOR_A_SLICE)
     cautions = [*photograph.cautions, *cautions, *_cropped(stored, framing), *_coarse(stored, framing, side)]

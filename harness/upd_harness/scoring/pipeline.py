@@ -20,6 +20,7 @@ import numpy as np
 
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import Row
+from upd_harness.scoring.panel import Scorer
 from upd_harness.scoring.reading import Opened, Reader, out_of_memory
 from upd_harness.scoring.writing import Writer
 from upd_zoo.errors import UpdZooError
@@ -35,14 +36,14 @@ class Pipeline:
     """Scores groups of inputs.
 
     Args:
-        reader: Reads them, and knows the model.
+        reader: Reads them, and finds the model of each.
         writer: Writes their results.
         batch_size: Images per call of the network.
         workers: Threads that read and write files.
     """
 
     def __init__(self, reader: Reader, writer: Writer, *, batch_size: int, workers: int) -> None:
-        self.reader, self.writer, self.model = reader, writer, reader.model
+        self.reader, self.writer = reader, writer
         self.batch_size, self.workers = batch_size, workers
         self._lock, self._held, self._largest = Lock(), 0, 0
 
@@ -96,20 +97,32 @@ class Pipeline:
         return opened
 
     def _predict(self, pool: ThreadPoolExecutor, group: list[Opened]) -> list[Future[Row]]:
-        """Run the network over a group and leave the writing of its results to the pool."""
+        """Run the networks over a group and leave the writing of its results to the pool."""
+        scorers = {id(opened.scorer): opened.scorer for opened in group}
+        found = [
+            each
+            for key, scorer in scorers.items()
+            for each in self._predicted(scorer, [opened for opened in group if id(opened.scorer) == key])
+        ]
+        place = {opened.source.name: number for number, opened in enumerate(group)}
+        found.sort(key=lambda each: place[each[0].source.name])
+        return [pool.submit(self._row, *each) for each in found]
+
+    def _predicted(self, scorer: Scorer | None, group: list[Opened]) -> list[tuple[Opened, Array, Array, float]]:
+        """Return inputs that share a model with their maps, their scores and the seconds that these took."""
         began = time.monotonic()
         try:
-            maps, scores = self._run([opened.case.images for opened in group if opened.case is not None])
+            maps, scores = self._run(scorer, [opened.case.images for opened in group if opened.case is not None])
         except MemoryError:
             group = [self._given_up(opened) for opened in group]
-            maps, scores = self._run([])
+            maps, scores = self._run(None, [])
         share = (time.monotonic() - began) / max(1, len(scores))
-        futures, start = [], 0
+        found, start = [], 0
         for opened in group:
             stop = start + (len(opened.case.images) if opened.case is not None else 0)
-            futures.append(pool.submit(self._row, opened, maps[start:stop], scores[start:stop], share * (stop - start)))
+            found.append((opened, maps[start:stop], scores[start:stop], share * (stop - start)))
             start = stop
-        return futures
+        return found
 
     def _given_up(self, opened: Opened) -> Opened:
         """Return an input whose images were too many to be looked at together."""
@@ -118,13 +131,13 @@ class Pipeline:
         self._hold(-opened.nbytes)
         return replace(opened, sha256=None, case=None, error=out_of_memory(opened.source))
 
-    def _run(self, images: list[Array]) -> tuple[Array, Array]:
+    def _run(self, scorer: Scorer | None, images: list[Array]) -> tuple[Array, Array]:
         """Return maps (N, H, W) and scores (N,) of several cases' images, in batches that may span cases."""
-        if not images:
+        if scorer is None or not images:
             return np.empty((0, 0, 0), np.float32), np.empty(0, np.float32)
         stack = np.concatenate(images) if len(images) > 1 else images[0]
         size = self.batch_size
-        parts = [self.model(stack[start : start + size]) for start in range(0, len(stack), size)]
+        parts = [scorer.model(stack[start : start + size]) for start in range(0, len(stack), size)]
         return np.concatenate([part[0][:, 0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def _row(self, opened: Opened, maps: Array, scores: Array, seconds: float) -> Row:

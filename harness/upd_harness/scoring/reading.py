@@ -4,13 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from upd_harness.scoring.cases import Case, open_case
-from upd_harness.scoring.heads import Heads
+from upd_harness.scoring.cases import Case
 from upd_harness.scoring.inputs import Input
-from upd_harness.scoring.likeness import doubts
+from upd_harness.scoring.panel import Panel, Scorer
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.images.gate import hashes_of_what_is_read
-from upd_zoo.runtime.model import Model
 
 AGAIN: Final = "add --continue to try it again"
 
@@ -22,6 +20,7 @@ class Opened:
     Attributes:
         source: The input.
         sha256: Of what was read of it.
+        scorer: The model that scores it; None where it is refused.
         case: What the model sees of it.
         error: Why it is refused.
         seconds: How long that took.
@@ -29,6 +28,7 @@ class Opened:
 
     source: Input
     sha256: str | None
+    scorer: Scorer | None
     case: Case | None
     error: InputError | None
     seconds: float
@@ -41,26 +41,23 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads inputs for a model.
+    """Reads inputs for the models of a run.
 
     Attributes:
-        model: What scores them.
-        heads: How scans are prepared; None where they are scored as they are.
+        panel: What scores them.
     """
 
-    model: Model
-    heads: Heads | None = None
+    panel: Panel
 
     def open(self, source: Input) -> Opened:
-        """Read one input, and compare it with the healthy images that the model knows."""
+        """Read one input as the model that scores it takes it."""
         began = time.monotonic()
         try:
             if source.refusal is not None:
                 raise source.refusal
             with hashes_of_what_is_read() as hashes:
-                case = self._case(source)
-            case.cautions.extend(doubts(source, case.images, self.model, levels=case.levels))
-            return Opened(source, source.sha256_of(hashes), case, None, time.monotonic() - began)
+                chosen = self.panel.open(source)
+            return Opened(source, source.sha256_of(hashes), *chosen, None, time.monotonic() - began)
         except InputError as error:
             refusal = error
         except MemoryError:
@@ -68,10 +65,7 @@ class Reader:
         except OSError as error:
             problem = f"{source.files[0].name}: it disappeared while it was being read ({error.strerror})"
             refusal = InputError(InputErrorCode.UNREADABLE, problem, "", AGAIN)
-        return Opened(source, None, None, refusal, time.monotonic() - began)
-
-    def _case(self, source: Input) -> Case:
-        return open_case(source, self.model.config) if self.heads is None else self.heads.open(source)
+        return Opened(source, None, None, None, refusal, time.monotonic() - began)
 
 
 def out_of_memory(source: Input) -> InputError:

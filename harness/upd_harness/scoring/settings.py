@@ -6,10 +6,10 @@ from typing import Any
 
 from upd_harness.scoring.heads import Heads
 from upd_harness.scoring.output import Mode
+from upd_harness.scoring.panel import Panel
 from upd_harness.scoring.parts import Shard
 from upd_harness.scoring.search import Listing, list_inputs
 from upd_zoo import __version__
-from upd_zoo.runtime.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,15 @@ class Settings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
-    def listing(self, inputs: Path, output: Path) -> Listing:
+    def listing(self, inputs: Path, output: Path, panel: Panel) -> Listing:
         """Return what is to be scored, and what is not."""
         listing = list_inputs(inputs, output, include=self.include, exclude=self.exclude)
-        if self.heads is None:
-            return listing
-        return replace(listing, inputs=tuple(self.heads.chosen(listing.inputs)))
+        return replace(listing, inputs=tuple(panel.listed(listing.inputs)))
 
-    def identity(self, model: Model, revision: str) -> dict[str, Any]:
+    def identity(self, panel: Panel) -> dict[str, Any]:
         """Return what must be the same in every row of a run."""
         return {
-            "model": {"id": model.config.id, "revision": revision, "sha256": model.manifest_sha256},
-            "backend": model.backend,
-            "precision": model.precision,
-            "space": None if self.heads is None else self.heads.space.model_dump(),
+            **panel.identity,
             "batch_size": self.batch_size,
             "include": [*self.include],
             "exclude": [*self.exclude],

@@ -15,12 +15,13 @@ from upd_harness.report.overlay import colour_range, thumbnail
 from upd_harness.scoring.cases import Case
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import IDENTIFYING, SCHEMA, Row
-from upd_harness.scoring.output import OF_THE_PLACE, Identity, cannot_be_written
+from upd_harness.scoring.output import OF_THE_PLACE, cannot_be_written
+from upd_harness.scoring.panel import Panel
 from upd_harness.scoring.reading import AGAIN, Opened, out_of_memory
 from upd_zoo.errors import InputError, InputErrorCode
 from upd_zoo.files import replacing, sha256_of
 from upd_zoo.images.foreground import inside
-from upd_zoo.runtime.model import Array, Model
+from upd_zoo.runtime.model import Array
 
 _UNWRITABLE: Final = (ArithmeticError, HeaderDataError, OSError, ValueError, struct.error)
 """What NumPy, nibabel, tifffile, Pillow and the operating system raise for results that they cannot store."""
@@ -30,26 +31,27 @@ class Writer:
     """Writes the results of inputs.
 
     Args:
-        model: What scored them.
-        identity: What the run is, for every row.
+        panel: What scored them.
         output: Where maps and pictures go.
     """
 
-    def __init__(self, model: Model, identity: Identity, output: Path) -> None:
-        self.model, self.output = model, output
-        self.colours = colour_range(model.calibration)
-        self._run = {name: identity[name] for name in IDENTIFYING}
+    def __init__(self, panel: Panel, output: Path) -> None:
+        self.output = output
+        self._alone = panel.scorers[0] if panel.named else None
+        self._colours = {id(scorer): colour_range(scorer.model.calibration) for scorer in panel.scorers}
 
     def row(self, opened: Opened, maps: Array, scores: Array, seconds: float) -> Row:
         """Write the outputs of one input and return its row."""
-        began = time.monotonic()
+        began, scorer = time.monotonic(), opened.scorer or self._alone
         try:
             result = self._succeeded(opened, maps, scores)
         except InputError as error:
             result = _failed(error)
         seconds += opened.seconds + time.monotonic() - began
         head = {"schema": SCHEMA, "input": opened.source.name, "input_sha256": opened.sha256}
-        return head | result | self._run | {"device": self.model.device, "seconds": round(seconds, 3)}
+        run = dict.fromkeys(IDENTIFYING) if scorer is None else scorer.described
+        device = None if scorer is None else scorer.model.device
+        return head | result | run | {"device": device, "seconds": round(seconds, 3)}
 
     def _succeeded(self, opened: Opened, maps: Array, scores: Array) -> Row:
         """Return what is told of a scored input.
@@ -57,46 +59,24 @@ class Writer:
         Raises:
             InputError: It was not read, its map is not finite, or its results cannot be stored.
         """
-        if opened.case is None:
-            raise opened.error or InputError(InputErrorCode.UNREADABLE, f"{opened.source.name}: it was not read")
-        if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-            raise InputError(InputErrorCode.NOT_FINITE, f"{opened.source.name}: the model's map of it is not finite")
-        case, calibration = opened.case, self.model.calibration
-        is_volume = opened.source.is_volume
-        healthy = calibration.subject_scores if is_volume else calibration.image_scores
-        threshold = calibration.subject_threshold if is_volume else calibration.image_threshold
-        rule = calibration.subject_rule
-        tissue = inside(case.images, self.model.config.foreground).mean(axis=(1, 2))
-        score = rule.score(scores, tissue)
-        written = self._written(opened.source, case, maps, rule.shown(scores, tissue))
-        slice_scores: list[float | None] = [None] * case.depth
-        for position, value in zip(case.positions, scores, strict=True):
-            slice_scores[position] = float(value)
-        return {
-            "status": "ok",
-            "error": None,
-            "score": score,
-            "percentile": round(healthy.percentile(score), 3),
-            "threshold": threshold,
-            "is_anomalous": score > threshold,
-            "slice_scores": slice_scores if is_volume else None,
-            **written,
-            "geometry": case.describe(),
-            "warnings": [caution.as_document() for caution in case.cautions],
-        }
+        case, judged, shown = judge(opened, maps, scores)
+        written = self._written(opened, case, maps, shown)
+        warnings = [caution.as_document() for caution in case.cautions]
+        return {**judged, **written, "geometry": case.describe(), "warnings": warnings}
 
-    def _written(self, source: Input, case: Case, maps: Array, worst: int) -> Row:
+    def _written(self, opened: Opened, case: Case, maps: Array, worst: int) -> Row:
         """Write the outputs of one input; return their paths relative to the output folder, and their hashes.
 
         Raises:
             InputError: They cannot be stored, of this input alone.
             UpdZooError: Nothing can be stored in this place.
         """
+        source, colours = opened.source, self._colours[id(opened.scorer)]
         try:
             outputs = source.outputs
-            case.write(self.output, source, maps, self.colours)
+            case.write(self.output, source, maps, colours)
             with replacing(self.output / outputs["thumbnail"]) as temporary:
-                temporary.write_bytes(thumbnail(case.images[worst], maps[worst], *self.colours))
+                temporary.write_bytes(thumbnail(case.images[worst], maps[worst], *colours))
             hashes = {kind: sha256_of(self.output / name) for kind, name in outputs.items()}
             return {"outputs": outputs, "outputs_sha256": hashes}
         except MemoryError:
@@ -105,6 +85,42 @@ class Writer:
             if isinstance(error, OSError) and error.errno in OF_THE_PLACE:
                 raise cannot_be_written(self.output, error) from error
             raise _unwritable(source, error) from error
+
+
+def judge(opened: Opened, maps: Array, scores: Array) -> tuple[Case, Row, int]:
+    """Return an input as its model saw it, what the model says of it, and which of its images shows that best.
+
+    Args:
+        opened: The input.
+        maps: (N, H, W) of its images.
+        scores: (N,) of them.
+
+    Raises:
+        InputError: It was not read, or its map is not finite.
+    """
+    source, case, scorer = opened.source, opened.case, opened.scorer
+    if case is None or scorer is None:
+        raise opened.error or InputError(InputErrorCode.UNREADABLE, f"{source.name}: it was not read")
+    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
+        raise InputError(InputErrorCode.NOT_FINITE, f"{source.name}: the model's map of it is not finite")
+    calibration = scorer.model.calibration
+    healthy = calibration.subject_scores if source.is_volume else calibration.image_scores
+    threshold = calibration.subject_threshold if source.is_volume else calibration.image_threshold
+    rule, tissue = calibration.subject_rule, inside(case.images, scorer.model.config.foreground).mean(axis=(1, 2))
+    score = rule.score(scores, tissue)
+    slice_scores: list[float | None] = [None] * case.depth
+    for position, value in zip(case.positions, scores, strict=True):
+        slice_scores[position] = float(value)
+    judged: Row = {
+        "status": "ok",
+        "error": None,
+        "score": score,
+        "percentile": round(healthy.percentile(score), 3),
+        "threshold": threshold,
+        "is_anomalous": score > threshold,
+        "slice_scores": slice_scores if source.is_volume else None,
+    }
+    return case, judged, rule.shown(scores, tissue)
 
 
 def _unwritable(source: Input, error: BaseException) -> InputError:
