@@ -65,18 +65,18 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
 
     def network() -> None:
         for start in range(0, len(images), BATCH):
-            model.predict(images[start : start + BATCH])
+            model.network(images[start : start + BATCH])
 
     def timed(images: Array) -> tuple[Array, Array]:
         began = time.perf_counter()
-        answer = model.predict(images)
+        answer = model.network(images)
         inside.append(time.perf_counter() - began)
         return answer
 
     def whole() -> None:
         inside.clear()
         began, settings = time.perf_counter(), Settings(batch_size=BATCH, mode="overwrite")
-        summary = score_folder(replace(model, predict=timed), inputs, folder / "scores", settings)
+        summary = score_folder(replace(model, network=timed), inputs, folder / "scores", settings)
         shares.append(sum(inside) / (time.perf_counter() - began))
         if summary.ok != len(paths):
             raise UpdZooError(
@@ -86,7 +86,7 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
 
     inside: list[float] = []
     shares: list[float] = []
-    model.predict(images[:BATCH])
+    model.network(images[:BATCH])
     alone, complete = shortest(repeats, network, whole)
     return [
         Figure(f"RD, {side} x {side}: network alone", len(images) / alone, "slices/s"),

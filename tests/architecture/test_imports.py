@@ -115,6 +115,14 @@ def test_arrows_point_from_scripts_to_harness_to_zoo() -> None:
             assert not imported_by(path) & names, module
 
 
+def test_one_line_of_the_zoo_leads_to_the_harness_and_only_when_it_is_called() -> None:
+    sources = {module: path.read_text(encoding="utf-8").splitlines() for module, path in modules_of("upd_zoo").items()}
+    named = {module: line for module, lines in sources.items() for line in lines if '"upd_harness' in line}
+    assert named == {"upd_zoo.scores": '_SCORING: Final = "upd_harness.scoring.table"'}
+    program = "import sys, upd_zoo.loading; print('upd_zoo.scores' in sys.modules, 'upd_harness' in sys.modules)"
+    assert run_python(program).split() == ["True", "False"]
+
+
 @cache
 def method_names() -> set[str]:
     """Return ids and titles of all methods, read from their files."""

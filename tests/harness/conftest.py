@@ -49,7 +49,7 @@ def colour_model(colour_artefact: Path) -> Model:
 @pytest.fixture
 def quick(colour_model: Model) -> Model:
     """A model of photographs that takes no time."""
-    return replace(colour_model, predict=brightness)
+    return replace(colour_model, network=brightness)
 
 
 @pytest.fixture

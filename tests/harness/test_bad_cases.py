@@ -12,7 +12,7 @@ import pytest
 
 from fake.inputs import head, rows_of, write_picture, write_volume
 from fake.runs import CONTINUE, brightness
-from upd_harness.scoring import pipeline, reading
+from upd_harness.scoring import panel, pipeline
 from upd_harness.scoring.cases import Case, open_case
 from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.inputs import Input
@@ -104,7 +104,7 @@ def test_an_input_that_is_replaced_while_it_is_read_keeps_the_hash_of_what_was_s
         return case
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "open_case", opening)
+        patch.setattr(panel, "open_case", opening)
         score_folder(quick, photographs, tmp_path / "out")
     first = {row["input"]: row for row in rows_of(tmp_path / "out")}["4.png"]
     assert first["input_sha256"] == before != sha256_of(photographs / "4.png")
@@ -181,7 +181,7 @@ def test_a_model_that_fails_is_one_error_and_the_rows_before_are_kept(
 
     settings = Settings(batch_size=2)
     with pytest.raises(UpdZooError, match="does not run"):
-        score_folder(replace(quick, predict=tiring), photographs, tmp_path / "out", settings)
+        score_folder(replace(quick, network=tiring), photographs, tmp_path / "out", settings)
     assert len(rows_of(tmp_path / "out")) == 6
     summary = score_folder(quick, photographs, tmp_path / "out", replace(settings, mode="continue"))
     assert (summary.ok, summary.reused) == (10, 6)
@@ -199,7 +199,7 @@ def test_images_too_many_for_the_memory_fail_together_and_alone(
         return brightness(images)
 
     (photographs / "2b.png").write_bytes(b"no image")
-    score_folder(replace(quick, predict=greedy), photographs, tmp_path / "out", Settings(batch_size=2))
+    score_folder(replace(quick, network=greedy), photographs, tmp_path / "out", Settings(batch_size=2))
     assert codes(tmp_path / "out") == {"2b.png": "corrupt", "2.png": "too-large"}
 
 
@@ -278,7 +278,7 @@ def test_what_is_in_flight_is_bounded_in_bytes(
             held -= megabytes
         return answer
 
-    monkeypatch.setattr(reading, "open_case", opening)
+    monkeypatch.setattr(panel, "open_case", opening)
     monkeypatch.setattr(Writer, "row", row)
     assert score_folder(quick, photographs, tmp_path / "out", Settings(batch_size=1, workers=2)).ok == 10
     assert most <= max(256, megabytes)

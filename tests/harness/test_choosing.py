@@ -70,7 +70,7 @@ def mixed(tmp_path: Path) -> Path:
 @pytest.fixture
 def both(model: Model, colour_model: Model) -> Panel:
     """Two models that take no time."""
-    return Panel(tuple(Scorer(replace(each, predict=brightness)) for each in (model, colour_model)), named=False)
+    return Panel(tuple(Scorer(replace(each, network=brightness)) for each in (model, colour_model)), named=False)
 
 
 def test_every_image_finds_the_model_of_its_kind(upd_zoo: Command, package: Path, mixed: Path) -> None:

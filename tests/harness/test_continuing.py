@@ -116,7 +116,7 @@ def test_going_on_with_a_finished_run_scores_nothing_again(quick: Model, photogr
     def refuse(images: Array) -> tuple[Array, Array]:
         raise AssertionError("nothing is to be scored")
 
-    summary = score_folder(replace(quick, predict=refuse), photographs, tmp_path / "out", CONTINUE)
+    summary = score_folder(replace(quick, network=refuse), photographs, tmp_path / "out", CONTINUE)
     assert (summary.reused, summary.ok) == (10, 10)
     assert rows_of(tmp_path / "out") == before
 
@@ -187,7 +187,7 @@ def test_a_run_that_was_killed_before_its_first_row_is_not_another_ones(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score_folder(replace(quick, predict=die), photographs, tmp_path / "out")
+        score_folder(replace(quick, network=die), photographs, tmp_path / "out")
     with pytest.raises(UsageError, match="backend was onnx and is torch"):
         score_folder(replace(quick, backend="torch"), photographs, tmp_path / "out", CONTINUE)
     assert score_folder(quick, photographs, tmp_path / "out", CONTINUE).ok == 10
@@ -244,7 +244,7 @@ def test_a_second_run_into_one_output_is_refused(quick: Model, photographs: Path
                 score_folder(quick, photographs, tmp_path / "out", settings)
         return brightness(images)
 
-    assert score_folder(replace(quick, predict=meanwhile), photographs, tmp_path / "out").ok == 10
+    assert score_folder(replace(quick, network=meanwhile), photographs, tmp_path / "out").ok == 10
     assert len(rows_of(tmp_path / "out")) == 10
 
 
@@ -258,7 +258,7 @@ def test_parts_write_side_by_side_and_keep_others_out(quick: Model, photographs:
         return brightness(images)
 
     first = Settings(shard=Shard(0, 2))
-    assert score_folder(replace(quick, predict=meanwhile), photographs, tmp_path / "out", first).ok == 5
+    assert score_folder(replace(quick, network=meanwhile), photographs, tmp_path / "out", first).ok == 5
 
 
 # What somebody else keeps

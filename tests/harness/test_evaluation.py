@@ -31,7 +31,7 @@ def brightness(images: Array) -> tuple[Array, Array]:
 
 @pytest.fixture
 def clever(model: Model) -> Model:
-    return replace(model, predict=brightness)
+    return replace(model, network=brightness)
 
 
 @pytest.fixture

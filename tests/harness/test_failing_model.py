@@ -23,9 +23,9 @@ def failing_after(model: Model, calls: int) -> Model:
         left -= 1
         if left < 0:
             raise RuntimeError("out of memory\nin a kernel")
-        return model.predict(images)
+        return model.network(images)
 
-    return replace(model, predict=Watched(run, (RuntimeError,)))
+    return replace(model, network=Watched(run, (RuntimeError,)))
 
 
 def test_rows_before_a_failure_are_kept_and_the_run_goes_on(model: Model, tmp_path: Path) -> None:

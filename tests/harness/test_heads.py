@@ -40,7 +40,7 @@ def mirror(model: Model) -> Model:
     def predict(images: Array) -> tuple[Array, Array]:
         return images, images.max(axis=(1, 2, 3))
 
-    return replace(model, config=model.config.model_copy(update={"domain": "phantom-t1"}), predict=predict)
+    return replace(model, config=model.config.model_copy(update={"domain": "phantom-t1"}), network=predict)
 
 
 def scored(model: Model, inputs: Path, output: Path, mode: Any = "new") -> tuple[list[Row], int]:

@@ -168,7 +168,7 @@ def test_the_map_lies_on_the_brain(model: Model, tmp_path: Path) -> None:
     def predict(images: Array) -> tuple[Array, Array]:
         return images, images.max(axis=(1, 2, 3))
 
-    mirror = replace(model, predict=predict)
+    mirror = replace(model, network=predict)
     score_folder(mirror, stored(tmp_path / "in"), tmp_path / "out")
     for name in WAYS:
         seen = canonical(tmp_path / "out" / "maps" / name)

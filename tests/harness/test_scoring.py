@@ -193,7 +193,7 @@ def test_a_map_that_is_not_finite_fails_its_input_only(quick: Model, photographs
         maps[2] = np.nan
         return maps, scores
 
-    score_folder(replace(quick, predict=sick), photographs, tmp_path / "out")
+    score_folder(replace(quick, network=sick), photographs, tmp_path / "out")
     failed = {row["input"]: row["error"]["code"] for row in rows_of(tmp_path / "out") if row["error"]}
     assert failed == {"2.png": "not-finite"}
 

@@ -25,7 +25,7 @@ def test_the_fastest_time_of_both_counts(model: Model) -> None:
         time.sleep(0.2 if len(batches) % 3 == 0 else 0)
         return slow(images, control)
 
-    speed = measure(replace(model, predict=Watched(now_and_then_held_up, ())), batch_size=4, repeats=6)
+    speed = measure(replace(model, network=Watched(now_and_then_held_up, ())), batch_size=4, repeats=6)
     assert {*batches} == {4}
     assert 100 < speed.network <= 500
     assert 100 < speed.model <= 500
@@ -33,7 +33,7 @@ def test_the_fastest_time_of_both_counts(model: Model) -> None:
 
 
 def test_a_measurement_names_all_that_it_depends_on(model: Model) -> None:
-    fast = replace(model, predict=Watched(slow, ()))
+    fast = replace(model, network=Watched(slow, ()))
     document = as_document(fast, measure(fast, 2, 1), threads=1)
     assert (document["schema"], document["batch_size"], document["threads"]) == (SCHEMA, 2, 1)
     assert document["machine"]["processor"]

@@ -2,6 +2,7 @@
 
     import upd_zoo
 
+    table = upd_zoo.score("my-images")  # by the packaged model of each kind of image
     model = upd_zoo.load("rd-brats-t2")
     anomaly_map, score = model(images)  # images as model.config.input says
 
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from upd_zoo.errors import UpdZooError as UpdZooError
     from upd_zoo.hub import open_hub as open_hub
+    from upd_zoo.loading import list_models as list_models
     from upd_zoo.loading import load as load
+    from upd_zoo.loading import score as score
     from upd_zoo.names import ModelId as ModelId
     from upd_zoo.runtime.model import Model as Model
 
@@ -28,10 +31,12 @@ _HOMES = {
     "Model": "upd_zoo.runtime.model",
     "ModelId": "upd_zoo.names",
     "UpdZooError": "upd_zoo.errors",
+    "list_models": "upd_zoo.loading",
     "load": "upd_zoo.loading",
     "open_hub": "upd_zoo.hub",
+    "score": "upd_zoo.loading",
 }
-__all__ = ["Model", "ModelId", "UpdZooError", "__version__", "load", "open_hub"]
+__all__ = ["Model", "ModelId", "UpdZooError", "__version__", "list_models", "load", "open_hub", "score"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from upd_harness.cli.cache import cache
 from upd_harness.cli.calibrate import calibrate
 from upd_harness.cli.doctor import doctor
 from upd_harness.cli.evaluate import evaluate
+from upd_harness.cli.examples import examples
 from upd_harness.cli.export import export
 from upd_harness.cli.grid import grid
 from upd_harness.cli.info import info
@@ -30,7 +31,7 @@ from upd_harness.cli.verify import verify
 __all__ = ["app", "main"]
 
 app.command("list")(list_models)
-_USING = (info, pull, verify, score, evaluate, calibrate, bench)
+_USING = (info, pull, verify, examples, score, evaluate, calibrate, bench)
 _MAKING = (prepare, pretrain, train, export, publish, grid, phantoms, reproduce)
 for verb in (*_USING, *_MAKING):
     app.command()(verb)

@@ -44,6 +44,9 @@ class Case(Protocol):
     def describe(self) -> dict[str, Any]:
         """Return the geometry of the file, for `results.jsonl`."""
 
+    def restore(self, maps: Array) -> Array:
+        """Return the map in the file's own shape, (H, W) or (X, Y, Z), of the maps (N, H, W) of its images."""
+
     def write(self, folder: Path, source: Input, maps: Array, colours: tuple[float, float]) -> None:
         """Write the map in the file's own space, and what else its kind has, where `source` says.
 

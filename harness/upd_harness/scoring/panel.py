@@ -22,7 +22,7 @@ from upd_zoo.hub.packaged import defaults
 from upd_zoo.images.gate import read_photograph
 from upd_zoo.names import ModelId
 from upd_zoo.runtime.model import Model
-from upd_zoo.vocabulary import Modality, get_domain
+from upd_zoo.vocabulary import Modality
 
 _OF_THE_KIND: Final = (InputErrorCode.IMPLAUSIBLE, InputErrorCode.CHANNELS, InputErrorCode.UNSUPPORTED)
 """Refusals that another model may not share."""
@@ -50,7 +50,7 @@ class Scorer:
     @property
     def modality(self) -> Modality:
         """Which kind of images it knows."""
-        return get_domain(self.model.config.domain).modality
+        return self.model.config.images.modality
 
     @property
     def described(self) -> dict[str, Any]:

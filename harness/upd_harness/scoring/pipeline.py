@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -22,14 +22,20 @@ from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import Row
 from upd_harness.scoring.panel import Scorer
 from upd_harness.scoring.reading import Opened, Reader, out_of_memory
-from upd_harness.scoring.writing import Writer
 from upd_zoo.errors import UpdZooError
-from upd_zoo.runtime.model import Array
+from upd_zoo.runtime.model import Array, Model
 
 _AHEAD: Final = 2
 """Groups that are read before their turn, and that may wait to be written."""
 _BUDGET: Final = 256 << 20
 """Bytes that the cases of all groups in flight may hold together; a group that needs more by itself comes alone."""
+
+
+class Tells(Protocol):
+    """What becomes of a scored input."""
+
+    def row(self, opened: Opened, maps: Array, scores: Array, seconds: float) -> Row:
+        """Return its row, having written what there is to write."""
 
 
 class Pipeline:
@@ -42,7 +48,7 @@ class Pipeline:
         workers: Threads that read and write files.
     """
 
-    def __init__(self, reader: Reader, writer: Writer, *, batch_size: int, workers: int) -> None:
+    def __init__(self, reader: Reader, writer: Tells, *, batch_size: int, workers: int) -> None:
         self.reader, self.writer = reader, writer
         self.batch_size, self.workers = batch_size, workers
         self._lock, self._held, self._largest = Lock(), 0, 0
@@ -135,16 +141,19 @@ class Pipeline:
         """Return maps (N, H, W) and scores (N,) of several cases' images, in batches that may span cases."""
         if scorer is None or not images:
             return np.empty((0, 0, 0), np.float32), np.empty(0, np.float32)
-        stack = np.concatenate(images) if len(images) > 1 else images[0]
-        size = self.batch_size
-        parts = [scorer.model(stack[start : start + size]) for start in range(0, len(stack), size)]
-        return np.concatenate([part[0][:, 0] for part in parts]), np.concatenate([part[1] for part in parts])
+        return batched(scorer.model, np.concatenate(images) if len(images) > 1 else images[0], self.batch_size)
 
     def _row(self, opened: Opened, maps: Array, scores: Array, seconds: float) -> Row:
         try:
             return self.writer.row(opened, maps, scores, seconds)
         finally:
             self._hold(-opened.nbytes)
+
+
+def batched(model: Model, images: Array, batch_size: int) -> tuple[Array, Array]:
+    """Return maps (N, H, W) and scores (N,) of images (N, C, H, W), which are looked at in batches."""
+    parts = [model(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    return np.concatenate([part[0][:, 0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _results(futures: list[Future[Row]]) -> Iterator[Row]:

@@ -55,7 +55,7 @@ def measure(model: Model, batch_size: int = 16, repeats: int = 5, on_progress: R
     convention = model.config.input
     shape = (batch_size, convention.channels, convention.height, convention.width)
     images = np.random.default_rng(0).random(shape, np.float32)
-    network = model.predict.bare if isinstance(model.predict, Watched) else model.predict
+    network = model.network.bare if isinstance(model.network, Watched) else model.network
     for _ in range(_WARM):
         model(images)
     turns: list[tuple[str, Callable[[Array], object]]] = [("network", network), ("model", model)]

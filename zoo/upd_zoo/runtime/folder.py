@@ -64,7 +64,7 @@ def load_folder(
         backend=backend,
         device=resolved,
         precision=precision,
-        predict=predict,
+        network=predict,
         device_note=note,
     )
 

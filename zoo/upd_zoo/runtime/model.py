@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.records import Config, PixelConvention
 from upd_zoo.errors import UpdZooError, UsageError
 from upd_zoo.runtime.deadline import Overdue, within
+from upd_zoo.scores import Prediction, scoring
 
 Array = npt.NDArray[np.float32]
 Predict = Callable[[Array], tuple[Array, Array]]
@@ -36,7 +38,7 @@ class Model:
         backend: `onnx`, `torchscript` or `torch`.
         device: `cpu` or `cuda:N`.
         precision: `float32` or `bfloat16`.
-        predict: Images to maps (B, 1, H, W) and scores (B,), both float32, higher is more anomalous.
+        network: Images to maps (B, 1, H, W) and scores (B,), both float32, higher is more anomalous.
         device_note: Why it runs on the CPU although there is a CUDA device; mostly empty.
         revision: Under which revision it was asked for; empty of a model that was loaded from its folder.
     """
@@ -47,7 +49,7 @@ class Model:
     backend: str
     device: str
     precision: str
-    predict: Predict
+    network: Predict
     device_note: str = ""
     revision: str = ""
 
@@ -67,7 +69,21 @@ class Model:
         check_images(images, self.config.input)
         if not len(images):
             return np.empty((0, 1, *images.shape[2:]), np.float32), np.empty(0, np.float32)
-        return self.predict(images)
+        return self.network(images)
+
+    def predict(self, file: Path | str, *, prepare: bool = False) -> Prediction:
+        """Return the map of one image file, in the file's own shape, its score, percentile and warnings.
+
+        Args:
+            file: NIfTI, PNG, JPEG or TIFF, read and checked as `upd-zoo score` does.
+            prepare: Whether it is a whole head, in which the brain is to be found first.
+
+        Raises:
+            InputError: The file cannot be scored.
+            UpdZooError: There is no such file, or the model does not run.
+        """
+        prediction: Prediction = scoring().predict(self, Path(file), prepare=prepare)
+        return prediction
 
 
 _ROUNDING: Final = 1e-3
