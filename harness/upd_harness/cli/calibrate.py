@@ -42,7 +42,7 @@ def calibrate(
     """
     from upd_harness.scoring.calibrating import calibrate as calibrate_model
     from upd_harness.scoring.calibrating import write_calibrated
-    from upd_harness.scoring.reading import Reader
+    from upd_harness.scoring.panel import Scorer
     from upd_harness.scoring.search import list_inputs
     from upd_zoo.runtime.folder import FILES, RECORDS, load_folder
 
@@ -57,7 +57,7 @@ def calibrate(
     inputs = listing.inputs if heads is None else heads.chosen(listing.inputs)
     with terminal.bar("calibrating") as advance:
         how: dict[str, Any] = {"batch_size": running.batch_size, "on_progress": advance}
-        found = calibrate_model(Reader(model, heads), inputs, partial(_whose, terminal), rate, **how)
+        found = calibrate_model(Scorer(model, heads=heads), inputs, partial(_whose, terminal), rate, **how)
     write_calibrated(found, pulled.folder, pulled.manifest, own, folder)
     terminal.data(_document(found, folder), "\n".join(_lines(found)))
     terminal.say(next_command("upd-zoo", "score", "FOLDER", "-m", folder))

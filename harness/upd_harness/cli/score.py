@@ -60,7 +60,11 @@ class Preparing:
     ] = None
     extractor: Annotated[str, typer.Option("--extractor", help="Find brains with hd-bet, or a command.")] = ""
 
-    def heads(self, config: "Config") -> "Heads":
+    def heads(self, config: "Config") -> "Heads | None":
+        """Return what prepares heads for a model, if that was asked for; None for nothing."""
+        return self.all_heads(config) if self.prepare else None
+
+    def all_heads(self, config: "Config") -> "Heads":
         """Return what prepares heads for a model."""
         from upd_harness.scoring.heads import Heads
 
@@ -159,11 +163,10 @@ def _panel(origin: MaybeOrigin, running: Running, preparing: Preparing, terminal
     if chosen is not None:
         loaded = load(chosen, running, terminal)
         announce(loaded, terminal)
-        heads = preparing.heads(loaded.config) if preparing.prepare else None
-        return Panel((Scorer(loaded, revision_of(chosen.name), heads),))
+        return Panel((Scorer(loaded, revision_of(chosen.name), preparing.heads(loaded.config)),))
     if preparing.prepare:
         sitk()
-    panel = packaged_panel(lambda name: load_packaged(name, running), preparing.heads)
+    panel = packaged_panel(lambda name: load_packaged(name, running), preparing.all_heads)
     announce_panel(panel, terminal)
     return panel
 

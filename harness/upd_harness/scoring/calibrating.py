@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from upd_harness.scoring.inputs import Input
+from upd_harness.scoring.panel import Panel, Scorer
 from upd_harness.scoring.reading import Opened, Reader
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.conformal import Promise, drift, promise
@@ -57,7 +58,7 @@ class Calibrated:
 
 
 def calibrate(
-    reader: Reader,
+    scorer: Scorer,
     inputs: Sequence[Input],
     subjects: Callable[[Sequence[str]], dict[str, str]],
     rate: float = FALSE_POSITIVE_RATE,
@@ -68,7 +69,7 @@ def calibrate(
     """Return a model's thresholds for images like some healthy ones.
 
     Args:
-        reader: Reads them as they are read to be scored, and knows the model.
+        scorer: The model, and how its scans are prepared; images are read as they are read to be scored.
         inputs: Healthy images, all photographs or all volumes.
         subjects: Gives whose each of some inputs is, by their names.
         rate: Share of healthy cases that may lie above the threshold.
@@ -79,7 +80,7 @@ def calibrate(
         UsageError: They are too few for this rate, or both volumes and pictures.
         ToleranceError: Their scores are all the same.
     """
-    model = reader.model
+    model, reader = scorer.model, Reader(Panel((scorer,)))
     if len({each.is_volume for each in inputs}) > 1:
         raise UsageError("there are volumes and pictures", "healthy images of one kind", "keep them in two folders")
     whose = subjects([each.name for each in inputs])

@@ -79,7 +79,8 @@ class Compared(NamedTuple):
     """An input beside the healthy images that a model knows.
 
     Attributes:
-        is_kind: Whether it is laid out as they are, and so shows what they show, healthy or not.
+        is_kind: Whether it is laid out as they are, and of a scan whether its contrast is theirs: whether it shows what
+            they show, healthy or not.
         likeness: To their mean picture; 1 at most.
         doubts: In what it is unlike them, as parts of a sentence.
         model: Name of the model.
@@ -117,14 +118,17 @@ def compare(source: Input, images: Array, model: Model, *, levels: int) -> Compa
     _check_image(source.name, seen, levels, without_background=_needs_background(model) and not source.is_volume)
     if seen.look.tissue.count < _FEWEST_SUBJECTS:
         return Compared(False, seen.likeness, [], model.config.id)
-    turns, layout = [*_turns(seen)], _LEAST_LIKENESS * seen.look.likeness.at(0.05)
-    return Compared(not turns and seen.likeness >= layout, seen.likeness, [*turns, *_outside(seen)], model.config.id)
+    turns, outside = [*_turns(seen)], dict(_outside(seen))
+    is_laid_out = seen.likeness >= _LEAST_LIKENESS * seen.look.likeness.at(0.05)
+    is_contrast = model.config.scale is None or _CONTRAST not in outside
+    is_kind = not turns and is_laid_out and is_contrast
+    return Compared(is_kind, seen.likeness, [*turns, *outside.values()], model.config.id)
 
 
 _CONTRAST: Final = "mean"
 """Scans are scaled by their own tissue, so that its mean tells no gain of a scanner but the contrast: that of 14 brains
-of IXI, T1, is 0.58 to 0.63; of two patients of Open MS 0.51 and 0.61 in T1, and 0.30 and 0.37 in T2. Their layout tells
-nothing: both are as like the mean brain of IXI (0.97 to 0.99)."""
+of IXI, T1, is 0.58 to 0.63; of two patients of Open MS, scored as they are, 0.51 and 0.61 in T1, and 0.30 and 0.37 in
+T2. Their layout tells nothing: in both contrasts they are as like the mean brain of IXI (0.97 to 0.99)."""
 _LEAST_LIKENESS: Final = 0.7
 """Of the 5 % quantile of healthy images: below, an image is not taken for one of their kind unless the user says so.
 
