@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+import upd_zoo
 from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.journal import read_rows
 from upd_zoo.artefact.records import CARD, CONFIG
@@ -98,3 +99,17 @@ def test_one_line_loads_a_model(hub: Path) -> None:
     exec(snippet("upd_zoo.load").replace('"out/demo/hub"', repr(str(hub))), scope)  # noqa: S102 - the README's own code
     assert scope["anomaly_map"].shape == (2, 1, 128, 128)
     assert scope["score"].shape == (2,)
+
+
+def test_a_folder_becomes_a_table_and_a_file_its_map(
+    hub: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "my-images"
+    images.mkdir()
+    Image.fromarray(np.rint(smooth(150, 201, 1) * 255).astype(np.uint8)).save(images / "first.png")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"upd_zoo": upd_zoo, "model": model}
+    exec(snippet("upd_zoo.score").replace('"out/demo/hub"', repr(str(hub))), scope)  # noqa: S102 - the README's own code
+    (row,) = scope["table"]
+    assert row.score == scope["prediction"].score == scope["frame"]["score"][0]
+    assert scope["anomaly_map"].shape == (150, 201)
