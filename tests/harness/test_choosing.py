@@ -39,10 +39,11 @@ def _write_square(path: Path, seed: int, channels: int) -> Path:
     return path
 
 
-def write_brain(path: Path, seed: int, spacing: float = 1.0) -> Path:
+def write_brain(path: Path, seed: int, spacing: float = 1.0, contrast: float = 1.0) -> Path:
     """Write a volume of the kind that the grey model knows: slices of an ellipse of tissue, background around them."""
     generator = np.random.default_rng(seed)
-    slices = np.stack([draw_image(1, generator)[0] for _ in range(4)])
+    slices = np.stack([draw_image(1, generator)[0] for _ in range(4)]) ** contrast
+    slices[:, 60:76, 60:76] = 1.0  # what is brightest becomes 1, and all else keeps its grey
     # Rows run from front to back and columns from left to right; voxels of NIfTI from left to right and back to front.
     return write_volume(path, slices[:, ::-1].transpose(2, 1, 0), np.diag([spacing, spacing, spacing, 1]))
 
@@ -166,6 +167,15 @@ def test_where_a_model_comes_from_says_nothing_of_which(upd_zoo: Command, packag
     answer = upd_zoo("score", "packaged", option, "elsewhere")
     assert answer.is_one_error(2)
     assert f"{option} says nothing without a model" in answer.err
+
+
+def test_a_scan_of_another_contrast_is_refused(both: Panel, tmp_path: Path) -> None:
+    path = write_brain(tmp_path / "in" / "usual.nii.gz", 60)
+    write_brain(path.with_name("other.nii.gz"), 60, contrast=2.0)
+    score_folder(both, path.parent, tmp_path / "out")
+    other, usual = rows_of(tmp_path / "out")
+    assert (usual["status"], other["status"]) == ("ok", "failed")
+    assert f"no packaged model knows such a volume; for {GREY}, it is darker" in other["error"]["message"]
 
 
 def test_a_whole_head_is_refused_where_nothing_prepares_it(

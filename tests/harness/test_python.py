@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 import upd_zoo
-from fake.inputs import rows_of, write_picture, write_volume
+from fake.inputs import head, rows_of, write_picture, write_volume
 from fake.packaged import put
 from fake.stores import draw_image
 from upd_harness.scoring.folder import score_folder
@@ -68,8 +68,8 @@ def test_a_prediction_has_the_shape_of_its_file(model: Model, colour_model: Mode
     (row,) = rows_of(tmp_path / "out")
     assert (wide.score, wide.percentile) == (row["score"], row["percentile"])
     np.testing.assert_array_equal(wide.anomaly_map, tifffile.imread(tmp_path / "out" / row["outputs"]["map"]))
-    volume = write_volume(tmp_path / "scan.nii.gz", np.pad(np.full((20, 24, 6), 3.0, np.float32), 4))
-    assert model.predict(str(volume)).anomaly_map.shape == (28, 32, 14)
+    volume = write_volume(tmp_path / "scan.nii.gz", head(0, (24, 28, 12)))
+    assert model.predict(str(volume)).anomaly_map.shape == (24, 28, 12)
 
 
 def test_one_bad_file_is_an_error_with_its_reason(colour_model: Model, eyes: Path) -> None:
