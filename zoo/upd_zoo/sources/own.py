@@ -60,7 +60,7 @@ class OwnSource(Source):
         """Return the source of the images of a plan.
 
         Raises:
-            XX
+            UsageError: Diseased volumes come without masks, or whole heads are weighted in T2.
             MissingExtraError: They are heads, and what finds brains is not installed.
         """
         files = [file for each in plan.parts.values() for file in each]
