@@ -14,14 +14,17 @@ from typing import Any, Final
 import numpy as np
 
 from upd_zoo.brains.grid import Floats, Matrix, sitk, to_image, to_matrix, to_transform
-from upd_zoo.brains.template import Template
+from upd_zoo.brains.shapes import around
+from upd_zoo.brains.template import COMPARED, Template, coarse
 from upd_zoo.images.nifti import Volume
 
 _COARSE: Final = ((4, 4.0),)
 _FINE: Final = ((4, 4.0), (2, 2.0))
 """Levels: by how much images shrink, and the width in mm over which they are smoothed."""
+_MARGIN: Final = 5
+"""Voxels around a brain that are compared too."""
 _ITERATIONS: Final = 150
-_SAMPLED: Final = 0.3
+_SAMPLED: Final = 0.15
 """Share of voxels that are compared."""
 _SEED: Final = 1
 """Of where between voxels they are compared; SimpleITK's default is the clock."""
@@ -36,7 +39,7 @@ def align(brain: Floats, affine: Matrix, template: Template, *, like: bool = Tru
         template: What to find in it.
         like: Whether both have the same contrast.
     """
-    fixed, moving = to_image(brain, affine), to_image(template.data, template.grid.affine)
+    fixed, moving = _compared(brain, affine, template)
     start = sitk().CenteredTransformInitializer(
         fixed, moving, sitk().Euler3DTransform(), sitk().CenteredTransformInitializerFilter.MOMENTS
     )
@@ -46,7 +49,7 @@ def align(brain: Floats, affine: Matrix, template: Template, *, like: bool = Tru
 
 def refine(brain: Floats, affine: Matrix, template: Template, start: Matrix, *, like: bool = True) -> Matrix:
     """Return a better transform, from one that is nearly right; see `align`."""
-    fixed, moving = to_image(brain, affine), to_image(template.data, template.grid.affine)
+    fixed, moving = _compared(brain, affine, template)
     return to_matrix(_descended(fixed, moving, to_transform(start), _FINE[1:], like))
 
 
@@ -71,6 +74,14 @@ def turned(transform: Matrix) -> float:
     if np.linalg.det(rotation) < 0:
         return 180.0
     return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+
+
+def _compared(brain: Floats, affine: Matrix, template: Template) -> tuple[Any, Any]:
+    """Return images of a brain, near which alone something is compared, and of a template as fine as needed."""
+    seen = coarse(template, COMPARED)
+    near, placed = around(brain != 0, _MARGIN), affine.copy()
+    placed[:3, 3] += affine[:3, :3] @ [part.start for part in near]
+    return to_image(brain[near], placed), to_image(seen.data, seen.grid.affine)
 
 
 def _affine_of(rigid: Any) -> Any:

@@ -23,17 +23,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from upd_zoo.brains.alignment import align, likeness, refine, turned
-from upd_zoo.brains.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, sitk, to_array, to_image
-from upd_zoo.brains.shapes import closing, dice, dilation, erosion, largest, opening
-from upd_zoo.brains.template import Template
+from upd_zoo.brains.border import Reach, bordered, evened, rim
+from upd_zoo.brains.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, sitk
+from upd_zoo.brains.shapes import closing, dice, dilation, erosion, largest
+from upd_zoo.brains.template import COMPARED, Template, coarse
 
 _HEAD: Final = 0.1
 """Share of a head's nearly largest value from which a voxel is no air."""
 _DEEP: Final = 10.0
 """Voxels below the skin from which most of a head is brain."""
-_EVENED: Final = 3
-"""By how much a head shrinks while it is evened out."""
-
+_REACHES: Final = (Reach(4, 8), Reach(3, 4))
+"""How far off the template's border may be after the first and the second alignment, in voxels."""
 
 SMALLEST: Final = 0.8
 LARGEST: Final = 2.1
@@ -65,6 +65,8 @@ class Evidence:
         likeness: Correlation with the template, over both brains.
         stretch: By how much the template's volume is larger.
         turn: Degrees by which the template is turned.
+        rise: Its height above its widest axial section, as a share of the edge of a cube of its volume.
+        rim: Brightness just above its top, as a share of the brightest below; brain goes on where that is bright.
     """
 
     litres: float
@@ -72,6 +74,8 @@ class Evidence:
     likeness: float
     stretch: float
     turn: float
+    rise: float
+    rim: float
 
     def doubts(self) -> list[str]:
         """Return the reasons to doubt it.
@@ -81,10 +85,12 @@ class Evidence:
         """
         believed = {
             f"its volume is {self.litres:.2f} l": SMALLEST <= self.litres <= LARGEST,
-            f"it overlaps the template by {self.overlap:.2f}": self.overlap >= 0.94,
-            f"its likeness to the template is {self.likeness:.2f}": self.likeness >= 0.37,
+            f"it overlaps the template by {self.overlap:.2f}": self.overlap >= 0.92,
+            f"its likeness to the template is {self.likeness:.2f}": self.likeness >= 0.48,
             f"the template is {self.stretch:.2f} times as large": 0.7 <= self.stretch <= 2.6,
             f"it is turned by {self.turn:.0f} degrees": self.turn <= 40,
+            f"its top lies only {self.rise:.2f} of its size above its widest section": self.rise >= 0.4,
+            f"it is {self.rim:.2f} as bright above its top as below, as if brain went on there": self.rim <= 0.62,
         }
         return [doubt for doubt, fine in believed.items() if not fine]
 
@@ -114,10 +120,9 @@ def extract(head: Floats, grid: Grid, template: Template) -> Found:
         grid: Where its voxels lie, axes nearest to right, anterior and superior.
         template: What a brain looks like.
     """
-    evened = even_out(head, grid)
-    best: Found | None = None
+    seen, best = coarse(template, COMPARED), None
     for number, attempt in enumerate(ATTEMPTS, start=1):
-        found = _tried(evened, grid, template, attempt, number)
+        found = _tried(head, grid, seen, attempt, number)
         if best is None or _rank(found) > _rank(best):
             best = found
         if not found.evidence.doubts():
@@ -130,17 +135,6 @@ def _rank(found: Found) -> tuple[int, float]:
     return -len(found.evidence.doubts()), found.evidence.overlap
 
 
-def even_out(head: Floats, grid: Grid) -> Floats:
-    """Return a head without the slow changes of brightness that coils leave."""
-    image, inside = to_image(head, grid.affine), to_image(closing(_shown(head), 2), grid.affine)
-    method = sitk().N4BiasFieldCorrectionImageFilter()
-    method.SetMaximumNumberOfIterations([20, 20, 20])
-    method.SetConvergenceThreshold(1e-3)
-    small, part = (sitk().Shrink(each, [_EVENED] * 3) for each in (image, inside))
-    method.Execute(small, sitk().Cast(part > 0.5, sitk().sitkUInt8))
-    return to_array(image / sitk().Exp(method.GetLogBiasFieldAsImage(image)))
-
-
 def _shown(head: Floats) -> Bools:
     shown = head > 0
     return np.asarray(head > _HEAD * np.percentile(head[shown], 95)) if shown.any() else shown
@@ -150,23 +144,45 @@ def _tried(head: Floats, grid: Grid, template: Template, attempt: Attempt, numbe
     dark = _limit_of_darkness(head) * attempt.darkness
     rough = rough_brain(head, dark, attempt.ball)
     transform = align(np.where(rough, head, 0), grid.affine, template)
-    mask = _corrected(head, dark, resample_mask(template.mask, template.grid.affine, grid, transform))
-    brain = np.where(mask, head, 0).astype(np.float32)
-    transform = refine(brain, grid.affine, template, transform)
-    return Found(mask, transform, evidence_of(brain, mask, grid, template, transform), number)
+    for reach in _REACHES:
+        mask = bordered(head, resample_mask(template.mask, template.grid.affine, grid, transform), reach)
+        brain = evened(head, mask)
+        transform = refine(brain, grid.affine, template, transform)
+    return Found(mask, transform, evidence_of(head, brain, mask, grid, template, transform), number)
 
 
-def evidence_of(brain: Floats, mask: Bools, grid: Grid, template: Template, transform: Matrix) -> Evidence:
-    """Return the plausibility of a brain (X, Y, Z), 0 outside its mask, and of where the template was found in it."""
-    expected = resample_mask(template.mask, template.grid.affine, grid, transform)
-    seen = resample(template.data, template.grid.affine, grid, transform)
+def evidence_of(
+    head: Floats, brain: Floats, mask: Bools, grid: Grid, template: Template, transform: Matrix
+) -> Evidence:
+    """Return the plausibility of a brain and of where the template was found in it.
+
+    Args:
+        head: (X, Y, Z) with what is around the brain, where that is known.
+        brain: (X, Y, Z) evened, 0 outside its mask.
+        mask: (X, Y, Z) where it is.
+        grid: Where the voxels lie.
+        template: What was found.
+        transform: (4, 4) from millimetres of the grid to the template's.
+    """
+    near = coarse(template, COMPARED)
+    expected = resample_mask(near.mask, near.grid.affine, grid, transform)
+    seen = resample(near.data, near.grid.affine, grid, transform)
+    litres = float(mask.sum()) * grid.litres
     return Evidence(
-        litres=float(mask.sum()) * grid.litres,
+        litres=litres,
         overlap=dice(mask, expected),
         likeness=likeness(brain, seen),
         stretch=float(np.linalg.det(transform[:3, :3])),
         turn=turned(transform),
+        rise=_above_widest(mask) * float(np.linalg.norm(grid.affine[:3, 2])) / (100 * litres ** (1 / 3)),
+        rim=rim(head, mask),
     )
+
+
+def _above_widest(mask: Bools) -> int:
+    """Return how many axial sections of a mask (X, Y, Z) lie above the widest."""
+    areas = mask.sum(axis=(0, 1))
+    return int(np.flatnonzero(areas)[-1] - np.convolve(areas, np.ones(3), "same").argmax())
 
 
 def _limit_of_darkness(head: Floats) -> float:
@@ -187,10 +203,3 @@ def rough_brain(head: Floats, dark: float, ball: float) -> Bools:
     bright = head > dark
     core = largest(erosion(bright, ball))
     return closing(dilation(core, ball) & bright, 3)
-
-
-def _corrected(head: Floats, dark: float, expected: Bools) -> Bools:
-    """Return the brain near where the template expects it; the template decides where brightness does not."""
-    near = (head > 0.75 * dark) & dilation(expected, 2)
-    mask = (dilation(largest(erosion(near, 1)), 1) & near) | erosion(expected, 3)
-    return largest(opening(closing(mask, 4), 2))

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from upd_zoo.brains.alignment import align, follow
+from upd_zoo.brains.border import evened
 from upd_zoo.brains.external import Extractor
 from upd_zoo.brains.extraction import LARGEST, Evidence, Found, evidence_of, extract
 from upd_zoo.brains.grid import Bools, Floats, Grid, Matrix, resample, resample_mask, upright
@@ -170,9 +171,9 @@ def _found(
 def _recognised(tissue: Bools, volume: Volume, head: Floats, grid: Grid, template: Template) -> Found:
     """Return the brain of a scan of which it is known what is brain."""
     mask = closing(largest(resample_mask(tissue, volume.affine, grid)), 2)
-    brain = np.where(mask, np.clip(head, 0, None), 0).astype(np.float32)
+    brain = evened(head, mask)
     transform = align(brain, grid.affine, template)
-    return Found(mask, transform, evidence_of(brain, mask, grid, template, transform), 1)
+    return Found(mask, transform, evidence_of(head, brain, mask, grid, template, transform), 1)
 
 
 def check_brain(name: str, evidence: Evidence) -> None:

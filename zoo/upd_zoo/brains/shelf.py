@@ -30,7 +30,7 @@ from upd_zoo.files import replacing, sha256_of, write_json
 from upd_zoo.stores.store import Sample
 from upd_zoo.vocabulary import STUDY_SIDE, Scale, Side
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the preparation; raised whenever the same scan gives other slices."""
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from upd_zoo.brains.grid import Bools, Floats, Grid, upright
+from upd_zoo.brains.grid import Bools, Floats, Grid, resample, resample_mask, upright
 from upd_zoo.brains.shapes import closing, largest
 from upd_zoo.errors import InputError, InputErrorCode, MissingExtraError
 from upd_zoo.files import sha256_of
@@ -24,6 +24,9 @@ from upd_zoo.images.gate import read_volume
 _MNI152: Final = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 _TISSUE: Final = 0.05
 """Share of the brightest value from which a voxel of the template is brain."""
+
+COMPARED: Final = 2.0
+"""Millimetres between voxels of a template that is compared with brains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,20 @@ class Template:
     data: Floats
     mask: Bools
     grid: Grid
+
+
+@cache
+def coarse(template: Template, spacing: float) -> Template:
+    """Return a template whose voxels are nowhere smaller than a spacing in mm, made once per process.
+
+    What is compared with heads of 2 mm needs no finer one; on that grid an alignment takes a fifth of the time.
+    """
+    grid = template.grid.coarse(spacing)
+    data, mask = (
+        resample(template.data, template.grid.affine, grid),
+        resample_mask(template.mask, template.grid.affine, grid),
+    )
+    return Template(template.name, template.sha256, np.where(mask, data, 0).astype(np.float32), mask, grid)
 
 
 @cache
