@@ -44,7 +44,7 @@ def ixi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(ixi: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Preparation]:
     """Stores of IXI's T1, and what the preparation came to; validation is where the split has put someone."""
     data = tmp_path_factory.mktemp("data")
-    return data, prepare(DOMAINS["ixi-t1"], data, Request(ixi), jobs=2)
+    return data, prepare(DOMAINS["ixi-t1"], data, Request(ixi))
 
 
 def all_slices(data: Path, done: Preparation) -> Iterator[tuple[Store, dict[str, str]]]:

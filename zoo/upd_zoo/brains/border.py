@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.brains.grid import Bools, Floats
+from upd_zoo.brains.grid import Bools, Floats, Matrix
 from upd_zoo.brains.shapes import around, largest, ndimage, opening
 
 _BELOW: Final = 8
@@ -36,8 +36,10 @@ _FLAT: Final = 2.0
 """Likewise of the steps by which the border moves."""
 _LEVEL: Final = 4.0
 """Likewise of the brightness that it is measured by."""
-_STEEP: Final = 0.5
+_STEEP: Final = 0.8
 """Cosine of the angle between straight up and the way outwards up to which something lies at the top."""
+_BRAIN: Final = 0.6
+"""Share of the brightest from which something above the top is as bright as brain."""
 _ROOM: Final = 12
 """Voxels around what is expected that are looked at."""
 
@@ -72,20 +74,20 @@ def evened(head: Floats, mask: Bools) -> Floats:
     return brain
 
 
-def rim(head: Floats, mask: Bools) -> float:
-    """Return how bright it is just above a brain, as a share of the brightest below its border.
+def rim(head: Floats, mask: Bools, up: Matrix) -> float:
+    """Return how much of what lies just above a brain's top is as bright as brain, in [0, 1].
 
     Args:
-        head: (X, Y, Z) with what is around the brain, Z upwards.
+        head: (X, Y, Z) with what is around the brain.
         mask: (X, Y, Z) where the brain is; not empty.
+        up: (3,) the way up in voxels.
     """
     box = around(mask, _ROOM)
     surface = _Surface(mask[box])
-    top = surface.upwards() > _STEEP
-    above, below = (surface.profiles(head[box], steps)[:, top] for steps in (range(1, 3), range(-_BELOW, 1)))
-    if not top.any():
-        return 0.0
-    return float(np.median(above.mean(axis=0) / np.maximum(np.percentile(below, _BRIGHTEST, axis=0), 1e-6)))
+    above, below = (surface.profiles(head[box], steps) for steps in (range(1, 3), range(-_BELOW, 1)))
+    relative = above.mean(axis=0) / np.maximum(np.percentile(below, _BRIGHTEST, axis=0), 1e-6)
+    top = surface.top(up / np.linalg.norm(up))
+    return float((relative[top] > _BRAIN).mean()) if top.any() else 0.0
 
 
 class _Surface:
@@ -110,10 +112,10 @@ class _Surface:
         read = ndimage().map_coordinates
         return np.stack([read(smooth, start + step * self._outwards, order=1, mode="nearest") for step in steps])
 
-    def upwards(self) -> Signed:
-        """Return for each of the N voxels how far the border looks up: 1 straight up; 0 in the lower half."""
-        heights = np.argwhere(self._edge)[:, 2]
-        return np.where(heights > (heights.min() + heights.max()) / 2, self._outwards[2], 0)
+    def top(self, up: Matrix) -> Bools:
+        """Return which of the N voxels lie in the upper half and look up, by a direction (3,) of length 1."""
+        heights = np.argwhere(self._edge) @ up
+        return np.asarray((heights > (heights.min() + heights.max()) / 2) & (up @ self._outwards > _STEEP))
 
     def level(self, image: Floats) -> Floats:
         """Return the brightness (X, Y, Z) of white matter near every voxel of an image."""
@@ -137,9 +139,10 @@ class _Surface:
         high, low = mean[after - 1, column], mean[after, column]
         moved = after - reach.inwards - np.clip((limit - low) / np.maximum(high - low, 1e-3), 0, 1)
         moved[~seen] = 0
-        return self._mean(moved[None], _FLAT, np.where(seen, 1.0, _UNSEEN))[0][self._nearest]
+        steps = self._mean(moved[None], _FLAT, np.where(seen, 1.0, _UNSEEN))[0]
+        return np.asarray(steps[self._nearest], np.float32)
 
-    def _mean(self, values: Signed, width: float, weights: Signed | float = 1.0) -> Floats:
+    def _mean(self, values: Signed, width: float, weights: Signed | float = 1.0) -> Signed:
         """Return means of values (S, N) over neighbours in space, weighted, the near ones more."""
 
         def summed(each: Signed | float) -> Floats:

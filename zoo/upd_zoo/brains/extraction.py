@@ -66,7 +66,7 @@ class Evidence:
         stretch: By how much the template's volume is larger.
         turn: Degrees by which the template is turned.
         rise: Its height above its widest axial section, as a share of the edge of a cube of its volume.
-        rim: Brightness just above its top, as a share of the brightest below; brain goes on where that is bright.
+        rim: Share of what lies just above its top that is as bright as brain; of a whole head only.
     """
 
     litres: float
@@ -89,8 +89,8 @@ class Evidence:
             f"its likeness to the template is {self.likeness:.2f}": self.likeness >= 0.48,
             f"the template is {self.stretch:.2f} times as large": 0.7 <= self.stretch <= 2.6,
             f"it is turned by {self.turn:.0f} degrees": self.turn <= 40,
-            f"its top lies only {self.rise:.2f} of its size above its widest section": self.rise >= 0.4,
-            f"it is {self.rim:.2f} as bright above its top as below, as if brain went on there": self.rim <= 0.62,
+            f"its top lies only {self.rise:.2f} of its size above its widest section": self.rise >= 0.5,
+            f"{100 * self.rim:.0f} % of what lies above its top are as bright as brain": self.rim <= 0.3,
         }
         return [doubt for doubt, fine in believed.items() if not fine]
 
@@ -167,22 +167,24 @@ def evidence_of(
     near = coarse(template, COMPARED)
     expected = resample_mask(near.mask, near.grid.affine, grid, transform)
     seen = resample(near.data, near.grid.affine, grid, transform)
-    litres = float(mask.sum()) * grid.litres
+    litres, up = float(mask.sum()) * grid.litres, transform[2, :3] / np.linalg.norm(transform[2, :3])
     return Evidence(
         litres=litres,
         overlap=dice(mask, expected),
         likeness=likeness(brain, seen),
         stretch=float(np.linalg.det(transform[:3, :3])),
         turn=turned(transform),
-        rise=_above_widest(mask) * float(np.linalg.norm(grid.affine[:3, 2])) / (100 * litres ** (1 / 3)),
-        rim=rim(head, mask),
+        rise=_risen(mask, grid.affine, up) / (100 * litres ** (1 / 3)),
+        rim=rim(head, mask, grid.affine[:3, :3].T @ up),
     )
 
 
-def _above_widest(mask: Bools) -> int:
-    """Return how many axial sections of a mask (X, Y, Z) lie above the widest."""
-    areas = mask.sum(axis=(0, 1))
-    return int(np.flatnonzero(areas)[-1] - np.convolve(areas, np.ones(3), "same").argmax())
+def _risen(mask: Bools, affine: Matrix, up: Matrix) -> float:
+    """Return the height in mm above the widest section across a direction (3,) of length 1, over sections of 4 mm."""
+    heights = np.argwhere(mask) @ affine[:3, :3].T @ up
+    areas, edges = np.histogram(heights, np.arange(heights.min(), heights.max() + 4, 4))
+    widest = int(np.convolve(areas, np.ones(3), "same").argmax())
+    return float(heights.max() - edges[widest] - 2)
 
 
 def _limit_of_darkness(head: Floats) -> float:
