@@ -30,7 +30,7 @@ class Head:
     affine: npt.NDArray[np.float64]
 
 
-def head(seed: int = 0, size: float = 0.92, turn: float = 0.0, skin: float = 0.9) -> Head:
+def head(seed: int = 0, size: float = 0.92, turn: float = 0.0, skin: float = 0.9, vertex: float = 1.0) -> Head:
     """Return a head of one person.
 
     Args:
@@ -38,6 +38,7 @@ def head(seed: int = 0, size: float = 0.92, turn: float = 0.0, skin: float = 0.9
         size: Of the brain, as a share of the template's along every axis.
         turn: Degrees by which the head nods.
         skin: Brightness of what lies outside of bone, as a share of the brightest brain.
+        vertex: Brightness at the upper end of the box, as a share of that at the lower, where the coil is.
     """
     template, generator = load_template(), np.random.default_rng(seed)
     nod = np.radians(turn)
@@ -55,7 +56,7 @@ def head(seed: int = 0, size: float = 0.92, turn: float = 0.0, skin: float = 0.9
     below = np.arange(84)[None, None, :] < np.argwhere(brain)[:, 2].min() + 4
     cord = np.hypot(*(np.ogrid[:80, :96][axis] - np.argwhere(brain)[:, axis].mean() for axis in (0, 1))) < 4
     data = np.where(flesh & ~bone, 900 * skin, np.where(fluid & ~brain, 120, np.where(bone & ~brain, 40, data)))
-    data = np.where(below & cord[:, :, None] & ~brain, 600, data)
+    data = np.where(below & cord[:, :, None] & ~brain, 600, data) * np.linspace(1, vertex, 84)
     return Head((data + generator.normal(0, 8, data.shape)).clip(0).astype(np.float32), brain, affine)
 
 

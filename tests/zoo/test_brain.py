@@ -12,11 +12,12 @@ from scipy import ndimage
 from fake.heads import SPACING, Head, head, save
 from upd_zoo.brains import extraction
 from upd_zoo.brains.alignment import follow, refine, turned
-from upd_zoo.brains.extraction import Attempt, Evidence, Found, extract
-from upd_zoo.brains.grid import Grid, resample, resample_mask, to_matrix, to_transform, upright
+from upd_zoo.brains.border import evened
+from upd_zoo.brains.extraction import Attempt, Evidence, Found, evidence_of, extract
+from upd_zoo.brains.grid import Bools, Grid, resample, resample_mask, to_matrix, to_transform, upright
 from upd_zoo.brains.scans import Scan, prepare_scan
 from upd_zoo.brains.shapes import closing, dice, dilation, erosion, largest, opening
-from upd_zoo.brains.template import load_template
+from upd_zoo.brains.template import coarse, load_template
 from upd_zoo.errors import InputError, MissingExtraError
 from upd_zoo.images.nifti import Volume
 
@@ -115,6 +116,15 @@ def test_the_default_template_is_a_brain_that_stands_upright() -> None:
     assert (template.data[~template.mask] == 0).all()
 
 
+def test_a_coarser_template_is_the_same_brain() -> None:
+    template = load_template()
+    small = coarse(template, 2.0)
+    assert small.grid.shape == (99, 117, 95)
+    assert small.mask.sum() * small.grid.litres == pytest.approx(template.mask.sum() * template.grid.litres, rel=0.01)
+    again = resample_mask(small.mask, small.grid.affine, template.grid)
+    assert dice(again, template.mask) > 0.98
+
+
 def test_a_head_or_a_scrap_is_no_template(tmp_path: Path) -> None:
     each = head()
     save(tmp_path / "head.nii.gz", each.data, each.affine)
@@ -140,8 +150,8 @@ def found_in(each: Head) -> Found:
 
 @pytest.fixture(scope="module")
 def nodding() -> tuple[Head, Found]:
-    """A smaller brain in a head that nods, under bright skin, and what was found in it."""
-    each = head(1, size=0.88, turn=15, skin=1.3)
+    """A smaller brain in a head that nods, under bright skin, its vertex dim, and what was found in it."""
+    each = head(1, size=0.88, turn=15, skin=1.3, vertex=0.3)
     return each, found_in(each)
 
 
@@ -150,6 +160,29 @@ def test_the_brain_is_found_in_a_whole_head(nodding: tuple[Head, Found]) -> None
     assert dice(found.mask, each.brain) > 0.97
     assert found.evidence.doubts() == []
     assert found.evidence.litres == pytest.approx(each.brain.sum() * (SPACING / 100) ** 3, rel=0.05)
+
+
+def top_fifth(mask: Bools) -> Bools:
+    """Return what of a mask lies in the upper fifth of its height."""
+    shown = np.flatnonzero(mask.any(axis=(0, 1)))
+    return mask & (np.arange(mask.shape[2]) > shown[0] + 0.8 * (shown[-1] - shown[0]))
+
+
+def test_the_vertex_is_found_though_it_is_three_times_darker(nodding: tuple[Head, Found]) -> None:
+    each, found = nodding
+    top = top_fifth(each.brain)
+    assert found.mask[top].mean() > 0.9
+
+
+def test_a_brain_without_its_top_is_doubted_whether_or_not_the_head_is_there(nodding: tuple[Head, Found]) -> None:
+    each, found = nodding
+    cut, grid = found.mask & ~top_fifth(found.mask), Grid(each.data.shape, each.affine)
+    doubts = {}
+    for name, shown in {"whole": each.data, "stripped": np.where(cut, each.data, 0)}.items():
+        evidence = evidence_of(shown, evened(shown, cut), cut, grid, load_template(), found.transform)
+        doubts[name] = " ".join(evidence.doubts())
+    assert all("above its widest section" in each for each in doubts.values())
+    assert "as bright as brain" in doubts["whole"]
 
 
 def test_the_template_is_found_where_it_is(nodding: tuple[Head, Found]) -> None:
