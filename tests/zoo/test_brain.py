@@ -165,7 +165,7 @@ def test_the_brain_is_found_in_a_whole_head(nodding: tuple[Head, Found]) -> None
 def top_fifth(mask: Bools) -> Bools:
     """Return what of a mask lies in the upper fifth of its height."""
     shown = np.flatnonzero(mask.any(axis=(0, 1)))
-    return mask & (np.arange(mask.shape[2]) > shown[0] + 0.8 * (shown[-1] - shown[0]))
+    return np.asarray(mask & (np.arange(mask.shape[2]) > shown[0] + 0.8 * (shown[-1] - shown[0])))
 
 
 def test_the_vertex_is_found_though_it_is_three_times_darker(nodding: tuple[Head, Found]) -> None:
