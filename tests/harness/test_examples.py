@@ -26,7 +26,9 @@ def test_the_examples_are_written_with_the_command_to_type_next(upd_zoo: Command
     assert answer.code == 0
     assert "then type: upd-zoo score 'my examples'" in answer.out
     written = {path.relative_to(tmp_path / "my examples") for path in (tmp_path / "my examples").rglob("*")}
-    assert written == {path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*")}
+    folders = [EXAMPLES / folder for folder in FOLDERS]
+    expected = [EXAMPLES / "README.md", *folders, *(path for folder in folders for path in folder.iterdir())]
+    assert written == {path.relative_to(EXAMPLES) for path in expected}
     again = upd_zoo("examples", "-o", "my examples")
     assert again.is_one_error(2)
     assert "name another with -o" in again.err

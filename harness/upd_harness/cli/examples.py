@@ -31,7 +31,8 @@ def examples(
         raise NotFoundError("this installation has no example images", "", "install upd-zoo again")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is there already, and not empty", "a new folder", "name another with -o")
-    shutil.copytree(source, output, dirs_exist_ok=True)
+    # Who scores them in a checkout has the results beside them.
+    shutil.copytree(source, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*-upd-zoo"))
     files = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
     then = f"upd-zoo score {shlex.quote(str(output))}"
     folders = sorted({name.partition("/")[0] for name in files if "/" in name})
