@@ -112,7 +112,9 @@ def prepare(
     *,
     terminal: Terminal,
 ) -> int:
-    """Fill the stores that training and evaluation read, from a listed data set or, with --healthy, from your folders.
+    """Fill the stores that training and evaluation read.
+
+    They are filled from a listed data set, or with --healthy from folders of your own.
 
     Exit code 3: some inputs could not be used, the rest is written. A run that is repeated makes only what is missing
     or was made differently; with brains, one that was stopped repeats no scan that was finished. contact-sheet.png
