@@ -1,9 +1,9 @@
 """Recipes: the settings and the training of each method, and what a domain, protocol or profile changes.
 
 One TOML file per method, in `recipes/`, or beside the method where another package brings it. Its top level holds the
-study's values; `[modality.…]`, `[domain.…]`, `[start.ccd]`, `[protocol.…]` and `[profile.…]` hold only what they
-change, laid over it in this order. A layer may hold layers itself: `[protocol.study.modality.fundus]` is what the study
-does on fundus images alone.
+study's values; `[modality.…]`, `[access.…]`, `[domain.…]`, `[start.ccd]`, `[protocol.…]` and `[profile.…]` hold only
+what they change, laid over it in this order. A layer may hold layers itself: `[protocol.study.modality.fundus]` is what
+the study does on fundus images alone.
 
 A method that is trained in phases has a table `[phase.…]` for each; a phase inherits steps, optimiser and schedule from
 the top level. A method without gradients has `steps = 0`. `extends` names a method whose recipe lies below this one.
@@ -42,6 +42,7 @@ class Recipe:
         batch_size: Images per step.
         centred: Whether the method takes pixels in [-1, 1].
         pretrain: Where a backbone's weights come from by default.
+        weights: Who has ImageNet weights: `timm`, or `packaged` for those that upd-zoo brings.
         score_rule: How a map becomes a score where the method has none of its own.
         smoothing: Standard deviation of the Gaussian that smooths maps, in pixels of the model's image; 0 for none.
         erosion: Pixels by which tissue is eroded before it is the foreground.
@@ -57,6 +58,7 @@ class Recipe:
     batch_size: int
     centred: bool
     pretrain: Pretrain
+    weights: str
     score_rule: ScoreRule
     smoothing: float
     erosion: int
@@ -103,6 +105,7 @@ def load_recipe(
         raise UsageError(f"the method {model.method} has no profile called '{profile}'", ", ".join(sorted(profiles)))
     chosen = {
         "modality": model.domain.modality.id,
+        "access": model.domain.access,
         "domain": model.domain.id,
         "start": "ccd" if model.ccd else "",
         "protocol": protocol,
@@ -122,6 +125,7 @@ def load_recipe(
         batch_size=batch_size or merged["batch_size"],
         centred=merged.get("centred", False),
         pretrain=Pretrain.CCD if model.ccd else Pretrain(merged.get("pretrain", "none")),
+        weights=merged.get("weights", "timm"),
         score_rule=ScoreRule(merged.get("score_rule", model.domain.modality.score_rule)),
         smoothing=merged.get("smoothing", 0.0) * taken / own,
         erosion=round(merged.get("erosion", 0) * taken / own),

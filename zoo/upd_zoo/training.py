@@ -94,7 +94,7 @@ def prepare_method(model: ModelId, recipe: Recipe, store: Store, settings: RunSe
     if recipe.pretrain is Pretrain.CCD:
         return method, _start_from_ccd(method, draft, recipe, weights)
     some = Batches(store, recipe.batch_size, settings.seed, centred=recipe.centred).sample(_LOOKED_AT)
-    return method, _start_from_photographs(method, draft, recipe, weights or "timm", some)
+    return method, _start_from_photographs(method, draft, recipe, weights or recipe.weights, some)
 
 
 def _check_none(method: Method, recipe: Recipe, weights: str | None) -> None:

@@ -10,6 +10,7 @@ from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
+from upd_zoo.stores.domains import UNNAMED
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.records import Manifest
@@ -46,7 +47,7 @@ def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Termin
     with needs_train("Exporting"):
         from upd_zoo.export import export_artefact
     from upd_zoo.artefact.record import read_record
-    from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config
+    from upd_zoo.artefact.records import CALIBRATION, CONFIG, WEIGHTS, Config
     from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import FACTS, Store
 
@@ -62,7 +63,8 @@ def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Termin
     seen = Store(training) if (training / FACTS).is_file() else None
     kept = "nothing was written; an older artefact stands as it was"
     with when_interrupted(kept), terminal.bar(f"exporting {config.id}") as advance:
-        manifest = export_artefact(run, Store(validation), artefact, advance, seen)
+        by = seen if seen is not None and (run / CALIBRATION).is_file() else Store(validation)
+        manifest = export_artefact(run, by, artefact, advance, seen)
     rows = [
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}")
         for row in manifest.parity
@@ -74,4 +76,5 @@ def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Termin
 def say_what_follows(artefact: Path, name: str, terminal: Terminal) -> None:
     """Say what can be done with an artefact."""
     terminal.say(next_command("upd-zoo", "score", "FOLDER", "-m", artefact, "-o", f"out/scores/{name}"))
-    terminal.say(next_command("upd-zoo", "publish", artefact, "--hub", "out/hub"))
+    if not name.endswith(f"-{UNNAMED}"):  # each user has another of this name
+        terminal.say(next_command("upd-zoo", "publish", artefact, "--hub", "out/hub"))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
-from upd_zoo.errors import NotFoundError
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
     from upd_harness.scoring.panel import Panel
@@ -20,18 +19,17 @@ _LOCAL: Final = "local"
 _AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
 
 
-def is_folder(model: str) -> bool:
-    """Return whether a model is given as the folder of an artefact.
-
-    Raises:
-        NotFoundError: It is given as the folder of a run, which holds one.
-    """
+def folder_of(model: str) -> Path | None:
+    """Return the artefact's folder where a model is given as that, or as the folder of its run; None for a name."""
     from upd_zoo.artefact.records import MANIFEST
 
-    inside = Path(model) / ARTEFACT
-    if (inside / MANIFEST).is_file():
-        raise NotFoundError(f"{model} is the folder of a run", "its artefact", f"name {inside} instead")
-    return (Path(model) / MANIFEST).is_file()
+    folders = (Path(model), Path(model) / ARTEFACT)
+    return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+
+
+def is_folder(model: str) -> bool:
+    """Return whether a model is given as a folder."""
+    return folder_of(model) is not None
 
 
 def as_argument(model: str) -> str | Path:
@@ -50,9 +48,9 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
     from upd_zoo.hub.hub import Pulled
     from upd_zoo.names import ModelId
 
-    model = origin.name
-    if is_folder(model):
-        return Pulled(Path(model), _LOCAL, verify(Path(model), names))
+    model, folder = origin.name, folder_of(origin.name)
+    if folder is not None:
+        return Pulled(folder, _LOCAL, verify(folder, names))
     wanted, hub = ModelId.parse(model), origin.open()
     with (
         when_interrupted(_AFTER_A_PULL),

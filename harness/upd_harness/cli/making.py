@@ -62,7 +62,7 @@ class Fitting:
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0
     device: Device = "auto"
     weights: Annotated[
-        str | None, typer.Option("--weights", help="What a backbone starts from: random, timm, or a file or folder.")
+        str | None, typer.Option("--weights", help="What a backbone starts from: random, timm, packaged, or a file.")
     ] = None
     steps: StepsOption = None
     batch_size: Annotated[

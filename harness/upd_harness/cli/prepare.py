@@ -134,8 +134,7 @@ def prepare(
         with when_interrupted(_KEPT), terminal.bar("preparing") as advance:
             done = fill(chosen, folder, request, on_progress=advance, **how)
         sheet = _draw(chosen.id, folder, done, asked.template)
-    for failure in done.failures:
-        terminal.say(f"left out of {failure.store}: {failure.input}: {failure.error}")
+    say_failures(done, terminal)
     if target in DOMAINS:
         unusual = None if protocol is Protocol.SOUND else protocol
         told = options(data=data, protocol=unusual, side=None if side == STUDY_SIDE else side)
@@ -175,6 +174,12 @@ def prepare_own(
             f"look at this: {finding.check} ({', '.join(finding.stores)}): {finding.problem}; {finding.advice}"
         )
     return done
+
+
+def say_failures(done: "Preparation", terminal: Terminal) -> None:
+    """Say which inputs were left out, and why."""
+    for failure in done.failures:
+        terminal.say(f"left out of {failure.store}: {failure.input}: {failure.error}")
 
 
 def _draw(target: str, data: Path, done: "Preparation", template: Path | None) -> Path | None:

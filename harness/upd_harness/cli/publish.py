@@ -11,6 +11,7 @@ from upd_harness.cli.options import HubOption, Token, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.names import ModelId
+from upd_zoo.stores.domains import UNNAMED, know_own
 
 if TYPE_CHECKING:
     from upd_zoo.hub.hub import Published
@@ -37,7 +38,16 @@ def publish(
     if hub is None:
         raise UsageError("no hub is named", "hf://ORG or a folder", "add --hub out/hub")
     _check(artefact)
-    name = ModelId.parse(str(replace(ModelId.parse(read_record(artefact / CONFIG, Config).id), revision=revision)))
+    config = read_record(artefact / CONFIG, Config)
+    if config.own is not None:
+        know_own(config.images)
+    name = ModelId.parse(str(replace(ModelId.parse(config.id), revision=revision)))
+    if name.target == UNNAMED:
+        raise UsageError(
+            f"{name.name} is what every model of unnamed images is called",
+            "a model of images that have a name",
+            "upd-zoo prepare NAME --healthy FOLDER, then upd-zoo train METHOD-NAME",
+        )
     opened = open_hub(hub, token=token)
     terminal.say(f"publishing {name} to {opened.location}, visible to {opened.audience(public)}")
     with when_interrupted(f"upd-zoo list --hub {opened.location} tells whether {name} is there; if it is, it is whole"):

@@ -119,6 +119,8 @@ class Calibration(Record):
         map_values: Map values of the foreground pixels.
         appearance: What they look like.
         false_positive_rate: Share of healthy cases above the thresholds, as aimed at.
+        folds: How many models judged the images, each those of subjects that it alone had not learnt from; 0 where the
+            model itself did, which had learnt from none of them.
     """
 
     remedy: ClassVar[str] = EXPORT_AGAIN
@@ -133,6 +135,7 @@ class Calibration(Record):
     image_threshold: float
     subject_threshold: float
     map_threshold: float
+    folds: int = 0
 
 
 def appearance_of(figures: Figures, pictures: Figure, subjects: Sequence[str]) -> Appearance:

@@ -83,8 +83,8 @@ class WeightsOrigin(Record):
 
     Attributes:
         backbone: Name of the network: timm's, or that of the method whose own it is.
-        source: `random` (drawn from the run's seed), `file` (a local file), `timm` (downloaded through timm) or `ccd`
-            (pre-trained on the model's own domain).
+        source: `random` (drawn from the run's seed), `file` (a local file), `timm` (downloaded through timm), `ccd`
+            (pre-trained on the model's own domain) or `packaged` (those that upd-zoo brings).
         name: Name of the file, of the timm tag or of the pre-trained backbone; empty for random weights. Never a full
             path.
         sha256: Hash of the weights as loaded: names, shapes and bytes of every tensor.
@@ -96,7 +96,7 @@ class WeightsOrigin(Record):
     """
 
     backbone: str
-    source: Literal["random", "file", "timm", "ccd"]
+    source: Literal["random", "file", "timm", "ccd", "packaged"]
     name: str
     sha256: Sha256
     unfolded: bool = False

@@ -6,6 +6,7 @@ Every format is read back from its file and compared with the model in memory be
 import importlib.metadata
 from pathlib import Path
 
+from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import files_of
 from upd_zoo.artefact.provenance import write_manifest
 from upd_zoo.artefact.record import read_record, write_record
@@ -36,7 +37,8 @@ def export_artefact(
 
     Args:
         run: Folder that `upd_zoo.training.train` filled.
-        validation: Healthy images of the domain that the run was not trained on.
+        validation: Healthy images of the domain that the run was not trained on; those of the training, where the run
+            was calibrated by folds of them.
         folder: Where the artefact will be; an older one of the same model there is replaced.
         on_progress: Told of each stage as it begins.
         training: The images that the run was trained on, where they are at hand, to tell whether any are the same.
@@ -53,13 +55,10 @@ def export_artefact(
     """
     run, folder = Path(run), Path(folder)
     config = read_record(run / CONFIG, Config)
-    _check_other_images(config, validation, training)
-    if validation.facts.channels != config.input.channels:
-        raise UsageError(
-            f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
-        )
-    config.check_side(validation.facts.name, validation.facts.side)
-    config.check_scale(validation.facts.name, validation.facts.scale)
+    by_folds = read_record(run / CALIBRATION, Calibration) if (run / CALIBRATION).is_file() else None
+    if by_folds is None:
+        _check_other_images(config, validation, training)
+    _check_kind(config, validation)
     detector = load_detector(run)
     channels, side = config.input.channels, config.input.side
     with replacing_folder(folder, files_of(folder, config.id)) as temporary:
@@ -71,11 +70,11 @@ def export_artefact(
         on_progress(Progress("ONNX", 2, _STAGES))
         write_onnx(detector, temporary / ONNX, channels, side)
         on_progress(Progress("parity", 3, _STAGES))
-        formats = _read_back(temporary)
-        parity = measure(as_predict(detector), formats, validation, detector.method.least_rank_correlation)
+        formats, least = _read_back(temporary), detector.method.least_rank_correlation
+        parity = measure(as_predict(detector), formats, validation, least, mirrored=by_folds is not None)
         _check_parity(parity)
         on_progress(Progress("calibration", 4, _STAGES))
-        calibration = calibrate(formats["onnx"], validation, config.foreground, subject_rule(config), config.erosion)
+        calibration = by_folds or _calibrated(formats["onnx"], validation, config)
         check_thresholds(calibration)
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
         write_record(temporary / CONFIG, config)
@@ -83,6 +82,20 @@ def export_artefact(
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)
         return write_manifest(temporary, config.id, parity)
+
+
+def _check_kind(config: Config, validation: Store) -> None:
+    """Refuse images of another kind than those that the run was trained on."""
+    if validation.facts.channels != config.input.channels:
+        raise UsageError(
+            f"{validation.facts.name} has {validation.facts.channels} channels", f"{config.input.channels} of them"
+        )
+    config.check_side(validation.facts.name, validation.facts.side)
+    config.check_scale(validation.facts.name, validation.facts.scale)
+
+
+def _calibrated(predict: Predict, validation: Store, config: Config) -> Calibration:
+    return calibrate(predict, validation, config.foreground, subject_rule(config), config.erosion)
 
 
 def _check_other_images(config: Config, validation: Store, training: Store | None) -> None:

@@ -46,6 +46,8 @@ def subject_rule(config: Config) -> SubjectRule:
 def calibration_labels(calibration: Calibration) -> list[str]:
     """Return what a reader of any percentile or threshold must be told of it: how few subjects it rests on."""
     subjects = calibration.subject_scores.count
+    if calibration.folds:
+        return [f"calibrated in {calibration.folds} folds of the {subjects} healthy subjects that it was trained on"]
     return [f"calibrated on {subjects} healthy subject{'s' * (subjects != 1)}"] if subjects < _FEW else []
 
 

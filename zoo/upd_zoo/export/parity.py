@@ -15,7 +15,12 @@ _CASES = 16
 
 
 def measure(
-    reference: Predict, formats: Mapping[str, Predict], store: Store, least_rank_correlation: float | None = None
+    reference: Predict,
+    formats: Mapping[str, Predict],
+    store: Store,
+    least_rank_correlation: float | None = None,
+    *,
+    mirrored: bool = False,
 ) -> list[Parity]:
     """Return the largest differences of every format from the reference, image by image and in one batch.
 
@@ -24,9 +29,13 @@ def measure(
         formats: The same model as read back from each file.
         store: Images of the model's domain, of which evenly spaced ones are used.
         least_rank_correlation: What the method asks for, where its maps let rounding grow.
+        mirrored: Whether to mirror them, because the model has learnt from them: PaDiM's maps of 32 photographs that it
+            had learnt from spanned 0.11, less than a thousandth of which is rounding.
     """
     rows = np.unique(np.linspace(0, len(store) - 1, min(_CASES, len(store))).astype(int))
-    return compare(reference, formats, np.array(store.images[rows]), BATCHES, least_rank_correlation)
+    images = np.array(store.images[rows])
+    images = np.ascontiguousarray(images[..., ::-1]) if mirrored else images
+    return compare(reference, formats, images, BATCHES, least_rank_correlation)
 
 
 def compare(

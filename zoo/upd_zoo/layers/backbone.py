@@ -70,7 +70,7 @@ class TimmEncoder(Encoder):
             raise OfflineError(
                 f"the ImageNet weights of {self.name} could not be fetched: {error}",
                 "a network connection",
-                "pass a local safetensors file with --weights FILE, or --weights random",
+                "pass --weights FILE, a safetensors file; or --weights packaged, with the backbone mobilenetv2_100",
             ) from error
         config = SimpleNamespace(**fetched.pretrained_cfg)
         tag = str(getattr(config, "hf_hub_id", None) or config.url)

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,10 @@ from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.layers.normalisation import DRAWN, Normalisation, Pixels, pixels_told
 from upd_zoo.runtime.tensors import open_tensors, read_tensors
 
+PACKAGED: Final = "packaged"
+"""What to start from is called so where the package brings it; see `scripts/weights.py`."""
+SCALE: Final = ":scale"
+"""Follows the name of a tensor of 8 bits in the name of its scales, one for each of its rows."""
 _COUNTER = "num_batches_tracked"
 """Ends the names of tensors that say nothing of what was learnt; a file may lack them."""
 
@@ -94,14 +100,14 @@ def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
 
     Args:
         encoders: At least one; changed in place.
-        source: `random` (keep what the seed drew), `timm` (ImageNet weights through timm, needs the network), or the
-            path of a safetensors file.
+        source: `random` (keep what the seed drew), `timm` (ImageNet weights through timm, needs the network),
+            `packaged` (those that the package brings), or the path of a safetensors file.
 
     Returns:
         Where the weights came from, with their hash.
 
     Raises:
-        UsageError: `timm` was asked for, and has no such network.
+        UsageError: `timm` was asked for, and has no such network, or `packaged`, and the package brings none of it.
         NotFoundError: The file does not exist.
         IntegrityError: The file is no safetensors file, or does not hold the tensors of the encoders.
         OfflineError: `timm` was asked for, and the weights could not be fetched.
@@ -109,14 +115,28 @@ def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
     first = encoders[0]
     if source == "random":
         return origin_of(encoders, source, "", DRAWN)
-    if source == "timm":
+    kind = source if source in {"timm", PACKAGED} else "file"
+    if kind == "timm":
         tensors, name, pixels = first.pretrained()
     else:
-        tensors, name = read_weights(Path(source)), Path(source).name
-        pixels = _pixels_of(Path(source)) or first.usual_pixels()
+        path = packaged_weights(first.name) if kind == PACKAGED else Path(source)
+        tensors, name = in_full(read_weights(path)), path.name
+        pixels = _pixels_of(path) or first.usual_pixels()
     for encoder in encoders:
         encoder.fill(tensors, name)
-    return origin_of(encoders, "timm" if source == "timm" else "file", name, pixels)
+    return origin_of(encoders, kind, name, pixels)
+
+
+def in_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without those that are scales: a tensor of 8 bits is multiplied by its scale, row by row."""
+    scaled = {name: name + SCALE for name in tensors if name + SCALE in tensors}
+    full = {name: tensors[name].float() * tensors[scale] for name, scale in scaled.items()}
+    return {name: tensor for name, tensor in tensors.items() if name not in scaled.values()} | full
+
+
+def packaged_weights(network: str) -> Path:
+    """Return where the package has weights of a network, or would have them."""
+    return Path(str(files("upd_zoo"))) / "weights" / f"{network}.safetensors"
 
 
 def origin_of(encoders: Sequence[Encoder], source: str, name: str, pixels: Pixels) -> WeightsOrigin:
@@ -149,6 +169,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         NotFoundError: The file does not exist.
         IntegrityError: It is no safetensors file, or holds a NaN or infinity.
     """
+    if path == packaged_weights(path.stem) and not path.is_file():
+        brought = ", ".join(sorted(each.stem for each in path.parent.glob("*.safetensors")))
+        raise UsageError(
+            f"the package brings no weights of {path.stem}", f"packaged with {brought}", "add --weights timm, or a file"
+        )
     if not path.is_file():
         raise NotFoundError(f"the weights file {path} does not exist", "random, timm, or a safetensors file")
     return read_tensors(path, "download or make the file again, or pass --weights random")

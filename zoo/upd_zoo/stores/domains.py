@@ -78,6 +78,16 @@ def add_own(data: Path, domain: Domain, test_sets: Iterable[TestSet]) -> None:
     adopt(data)
 
 
+def know_own(domain: Domain) -> None:
+    """Make one domain known in this process, beside what is.
+
+    Raises:
+        UsageError: Its name could be taken for one that means the same everywhere.
+    """
+    check_own_name(domain.id)
+    DOMAINS[domain.id] = domain
+
+
 def _replace(domains: Mapping[str, Domain], test_sets: Mapping[str, TestSet]) -> None:
     for name in {*DOMAINS} - _LISTED:
         del DOMAINS[name]
