@@ -93,7 +93,7 @@ def test_a_named_collection_says_how_it_was_understood_and_what_to_look_at(verb:
     assert done.code == 3, done.err
     assert "kind of images: fundus" in done.err
     assert "each stands for a person" in done.err
-    assert "look at this: duplicates in clinic/" in done.err
+    assert "look at this: duplicates (clinic/train, clinic/test)" in done.err
     assert "healthy/broken.png: broken.png" in done.err
     assert done.err.splitlines()[-1] == "next: upd-zoo train METHOD-clinic --data data"
     again = verb("prepare", "clinic")

@@ -18,6 +18,7 @@ _EYES = ("left", "right")
         ([f"IMG_{n:04}.jpg" for n in range(40)], By.FILE, "IMG_0000"),
         ([f"{eye}/{n}.png" for n in range(40) for eye in _EYES], By.FILE, "left/0"),
         ([f"{eye}_{n}.png" for n in range(40) for eye in _EYES], By.FILE, "left_0"),
+        ([*(f"eye {n}.png" for n in range(30)), *(f"{n}.png" for n in range(10))], By.FILE, "eye 0"),
         (["only.nii.gz"], By.FILE, "only"),
     ],
 )

@@ -6,6 +6,7 @@ them is believed where it makes enough groups for each of them to be a person; e
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,8 @@ MANY: Final = 10
 """Groups that are persons whatever their size."""
 _EACH: Final = 4
 """Files on average in each of fewer groups: two eyes, seen twice."""
+_MOST: Final = 0.2
+"""Share of all files that may be one person's: a word that most names begin with, such as `IMG`, is nobody."""
 _BIDS: Final = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
 _SEPARATOR: Final = re.compile(r"[_\-. ]+")
 
@@ -54,15 +57,16 @@ def grouped(names: Sequence[str]) -> Grouping:
         *((By.BEGINNING, _beginning(words)) for words in range(1, _most_words(names))),
     ):
         subjects = {name: tell(name) for name in names}
-        groups = {*subjects.values()}
-        if all(groups) and _are_persons(len(groups), len(subjects)):
+        groups = Counter(subjects.values())
+        if all(groups) and _are_persons(len(groups), len(subjects), max(groups.values())):
             return Grouping(by, subjects)
     return Grouping(By.FILE, {name: _stem(name) for name in names})
 
 
-def _are_persons(groups: int, files: int) -> bool:
+def _are_persons(groups: int, files: int, largest: int) -> bool:
     """Return whether groups of files may be persons: they are many, or small; others are cameras, or left and right."""
-    return groups < files and (groups >= MANY or (groups > 2 and files <= _EACH * groups))
+    are_so = groups >= MANY or (groups > 2 and files <= _EACH * groups)
+    return are_so and groups < files and largest <= max(_EACH, _MOST * files)
 
 
 def _bids(name: str) -> str:
