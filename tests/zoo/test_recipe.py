@@ -17,7 +17,7 @@ from upd_zoo.names import ModelId
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_pretraining, load_recipe
 from upd_zoo.registry import registered
 from upd_zoo.roster import own_methods
-from upd_zoo.vocabulary import DOMAINS, MODALITIES, Pretrain, Protocol
+from upd_zoo.vocabulary import DOMAINS, MODALITIES, Access, Pretrain, Protocol
 
 METHODS = own_methods()
 DOCUMENTS: dict[str, dict[str, Any]] = {
@@ -25,8 +25,8 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     for path in (Path(upd_zoo.__file__).parent / "recipes").glob("*.toml")
 }
 VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase"}
-VALUES |= {"score_rule", "smoothing", "erosion"}
-LAYERS = {"modality": {*MODALITIES}, "domain": {*DOMAINS}, "protocol": {*Protocol}}
+VALUES |= {"score_rule", "smoothing", "erosion", "side", "weights"}
+LAYERS = {"modality": {*MODALITIES}, "access": {*Access}, "domain": {*DOMAINS}, "protocol": {*Protocol}}
 PRETRAINING = "ccd"
 ENCODERS = {"vae", "f-anogan", "amcons", "dae", "pii", "expvae", "resnet18", "wide_resnet50_2"}
 """Networks that the study pre-trains; its `unet` is that of DAE."""

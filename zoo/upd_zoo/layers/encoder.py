@@ -16,7 +16,7 @@ from upd_zoo.layers.normalisation import DRAWN, Normalisation, Pixels, pixels_to
 from upd_zoo.runtime.tensors import open_tensors, read_tensors
 
 PACKAGED: Final = "packaged"
-"""What to start from is called so where the package brings it; see `scripts/weights.py`."""
+"""What to start from is called so where the package brings it."""
 SCALE: Final = ":scale"
 """Follows the name of a tensor of 8 bits in the name of its scales, one for each of its rows."""
 _COUNTER = "num_batches_tracked"

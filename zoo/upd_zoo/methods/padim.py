@@ -33,7 +33,7 @@ from torch import Tensor, cat, nn
 from typing_extensions import override
 
 from upd_zoo.errors import UsageError
-from upd_zoo.layers.backbone import FeatureBackbone
+from upd_zoo.layers.backbone import STRIDES, FeatureBackbone
 from upd_zoo.layers.encoder import Encoder
 from upd_zoo.layers.gaussian import ROUNDED_BITS, Gaussian, Moments
 from upd_zoo.layers.resize import Grid, Regrid
@@ -70,11 +70,11 @@ class PaDiM(Method):
         side: Their height and width in pixels.
         backbone: timm name of the network that describes images.
         features: d, how many channels are kept; all where the backbone has fewer.
+        strides: Strides of the levels, ascending; positions lie at the first.
         share: Which part of the training images, from the first, the statistics see, in (0, 1].
         ridge: Added to the diagonal of every covariance.
         factor_bits: In how many bits a number of the whitening factors is stored, 16 or 32.
         backbone_bits: In how many bits a weight of the backbone's convolutions is stored, 16 or 32.
-
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
         normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
@@ -95,6 +95,7 @@ class PaDiM(Method):
         *,
         backbone: str = "wide_resnet50_2",
         features: int = 550,
+        strides: Sequence[int] = STRIDES,
         share: float = 1.0,
         ridge: float = 0.01,
         factor_bits: int = ROUNDED_BITS,
@@ -111,7 +112,7 @@ class PaDiM(Method):
         if backbone_bits not in (16, 32):
             raise UsageError(f"weights cannot be stored in {backbone_bits} bits", "16 or 32")
         self.share = share
-        self.backbone = FeatureBackbone(backbone, side, features=levels_from, normalise=normalise)
+        self.backbone = FeatureBackbone(backbone, side, strides, features=levels_from, normalise=normalise)
         if backbone_bits == 16:
             _store_in_half(self.backbone)
         available, grids = sum(self.backbone.channels), self.backbone.grids(placement)
@@ -138,7 +139,7 @@ class PaDiM(Method):
         """Where these would stand among the chosen ones."""
 
     def embeddings(self, images: Tensor) -> Tensor:
-        """Return (B, H * W / 16, d), row by row of the positions of stride 4, of images (B, C, H, W)."""
+        """Return (B, P, d), row by row of the positions of the finest level, of images (B, C, H, W)."""
         levels = zip(self.backbone(images), self.lay_over, self.first, pairwise(self.bounds), strict=False)
         parts = [lay(level.index_select(1, self.chosen[a:b] - first)) for level, lay, first, (a, b) in levels if a < b]
         return cat(parts, dim=1).flatten(2).mT

@@ -1,0 +1,75 @@
+"""Results in an artefact: on its card, in its manifest, of its own model alone; and which of them earn a place."""
+
+import shutil
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake.trained import GREY, trained_artefact
+from upd_zoo.artefact.folder import verify
+from upd_zoo.artefact.records import CARD, Metrics, Result
+from upd_zoo.errors import UsageError
+from upd_zoo.export.results import add_results
+
+ROOT = Path(__file__).resolve().parents[2]
+SHA = "0" * 64
+
+
+def result(model: str = GREY, auroc: float = 0.8, low: float = 0.7, rival: float = 0.6) -> Result:
+    own = Metrics(ap_image=auroc, auroc=auroc, ap_pixel=auroc, dice=0.5)
+    base = Metrics(ap_image=rival, auroc=rival, ap_pixel=rival, dice=0.4)
+    return Result(
+        model=model, revision="main", manifest=SHA, test_set="phantom-t2", store=SHA, seed=0, backend="onnx",
+        images=10, anomalous=5, subjects=10, metrics=own, intervals={"auroc": (low, 0.9)},
+        baselines={"intensity": base}, labels=[],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def artefact(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(trained_artefact(tmp_path_factory, GREY), tmp_path / "artefact"))
+
+
+@pytest.fixture(scope="module")
+def starters() -> Any:
+    """The script that makes the models of the package."""
+    spec = spec_from_file_location("make_starters", ROOT / "scripts" / "make_starters.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_results_stand_on_the_card_and_are_vouched_for(artefact: Path) -> None:
+    assert "Not evaluated yet" in (artefact / CARD).read_text()
+    add_results(artefact, [result(auroc=0.8125)])
+    assert "Not evaluated yet" not in (artefact / CARD).read_text()
+    assert "0.812" in (artefact / CARD).read_text()
+    assert "results/phantom-t2.json" in verify(artefact).files
+
+
+def test_results_of_another_model_are_refused(artefact: Path) -> None:
+    before = verify(artefact)
+    with pytest.raises(UsageError, match="is of rd-idrid"):
+        add_results(artefact, [result("rd-idrid")])
+    assert verify(artefact) == before
+
+
+@pytest.mark.parametrize(
+    ("found", "earned"),
+    [(result(), True), (result(low=0.49), False), (result(rival=0.8), False), (result(auroc=0.5, low=0.4), False)],
+    ids=["better", "may be chance", "a baseline is as good", "chance"],
+)
+def test_a_place_in_the_package_is_earned(starters: Any, found: Result, earned: bool) -> None:
+    assert starters.earned(found) is earned
+
+
+def test_the_page_says_what_was_not_earned(starters: Any, tmp_path: Path) -> None:
+    starter = starters.Starter("rd.mobilenetv2_100-phantom-t2", ("phantom-t2",), 128)
+    lines = "\n".join(starters.page_of([starter], {starter.model: [[result(low=0.4)]]}, tmp_path))
+    assert "Not in the package" in lines
+    assert "| seed 0 |" in lines
+    assert "| intensity | 0.600" in lines
