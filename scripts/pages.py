@@ -77,6 +77,8 @@ def facts_of(recipe: Recipe) -> dict[str, str]:
         facts[f"steps ({name})"] = str(phase.steps)
         facts[f"optimiser ({name})"] = ", ".join(optimiser)
         facts[f"schedule ({name})"] = ", ".join(schedule) or "constant"
+        if phase.clip:
+            facts[f"longest gradient ({name})"] = str(phase.clip)
     return facts
 
 

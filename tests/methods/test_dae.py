@@ -185,6 +185,29 @@ def test_the_loss_is_the_squared_error_after_removing_noise(settings: dict[str, 
     torch.testing.assert_close(loss, ((restored - images) ** 2).mean())
 
 
+def test_background_that_is_kept_has_no_part_in_loss_and_residual() -> None:
+    images, everywhere, inside = brains(), tiny(residual="absolute"), tiny(residual="absolute", keep_background=True)
+    tissue = images > 0
+    with torch.no_grad():
+        restored, kept = everywhere.reconstruct(images), inside.reconstruct(images)
+        assert torch.equal(kept[tissue], restored[tissue])
+        assert torch.equal(kept[~tissue], images[~tissue])
+        assert (restored[~tissue] != images[~tissue]).any()
+        assert inside.anomaly_map(images)[~tissue].max() == 0
+    torch.manual_seed(11)
+    loss = inside.training_step(images)["loss"]
+    torch.manual_seed(11)
+    restored = inside.network(inside.corrupt(images).repeat(1, 3, 1, 1))
+    torch.testing.assert_close(loss, ((restored - images) ** 2 * tissue).mean())
+
+
+@pytest.mark.parametrize("name", ["dae-camcan-t2", "dae-chexpert", "dae-ddr"])
+def test_background_is_kept_on_brains_and_never_by_the_study(name: str) -> None:
+    model = ModelId.parse(name)
+    assert load_recipe(model).settings["keep_background"] is (name == "dae-camcan-t2")
+    assert load_recipe(model, Protocol.STUDY).settings["keep_background"] is False
+
+
 def test_the_noise_of_training_can_be_seen() -> None:
     images = brains(3)
     torch.manual_seed(5)

@@ -1,6 +1,7 @@
 """Training: the same seed gives the same bits, a kill costs nothing but time, and nothing is overwritten."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -304,7 +305,7 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
     assert config.training.model_dump() == {
         "profile": "quick",
         "seed": 0,
-        "phases": {"main": {"steps": 45, "optimiser": {"name": "Adam", "lr": 1e-3}, "schedule": {}}},
+        "phases": {"main": {"steps": 45, "optimiser": {"name": "Adam", "lr": 1e-3}, "schedule": {}, "clip": 0.0}},
         "batch_size": 3,
         "images": 8,
         "subjects": 4,
@@ -464,6 +465,16 @@ def test_a_schedule_slows_training_down(store: Store, tmp_path: Path) -> None:
     run_training(store, tmp_path / "two", replace(RECIPE, phases={"main": phase}))
     two = weights_of(tmp_path / "two")
     assert all(torch.equal(two[name], states[1][name]) for name in two if name.endswith("weight"))
+
+
+def test_long_gradients_are_shortened(store: Store, tmp_path: Path) -> None:
+    for clip in (0.01, 0.03):
+        phase = Phase(steps=1, optimiser={"name": "SGD", "lr": 0.5}, clip=clip)
+        run_training(store, tmp_path / str(clip), replace(RECIPE, phases={"main": phase}))
+    short, long = (weights_of(tmp_path / str(clip)) for clip in (0.01, 0.03))
+    trained = [name for name in short if "running" not in name and "num_batches" not in name]
+    apart = math.sqrt(sum(float((long[name] - short[name]).double().square().sum()) for name in trained))
+    assert apart == pytest.approx(0.5 * (0.03 - 0.01), rel=0.02), "one goes 0.01 along the gradient, the other 0.03"
 
 
 def test_an_unknown_schedule_gets_the_nearest() -> None:

@@ -13,6 +13,8 @@ from upd_zoo.recipe import Recipe
 from upd_zoo.vocabulary import side_of
 
 _PHASE: Final = ("optimiser", "schedule")
+_PHASE_VALUES: Final = ("steps", "clip")
+"""Of a phase: its tables, and its single values."""
 _FIXED: Final = frozenset({"method", "domain", "protocol", "profile", "settings", "phases"})
 """Fields of a recipe that say what it is, or that are changed by their parts."""
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {"side": side_of}
@@ -91,7 +93,7 @@ def varied(recipe: Recipe, changes: Mapping[str, Setting]) -> Recipe:
 
     Args:
         recipe: Stays as it is.
-        changes: `steps`, `optimiser.…` and `schedule.…` go to every phase, `settings.…` to the arguments of the
+        changes: `steps`, `clip`, `optimiser.…` and `schedule.…` go to every phase, `settings.…` to the arguments of the
             method's class, anything else is a field of the recipe.
 
     Raises:
@@ -101,7 +103,7 @@ def varied(recipe: Recipe, changes: Mapping[str, Setting]) -> Recipe:
         table, _, name = key.partition(".")
         if table == "settings" and name:
             recipe = replace(recipe, settings={**recipe.settings, name: value})
-        elif key == "steps" or (table in _PHASE and name):
+        elif key in _PHASE_VALUES or (table in _PHASE and name):
             recipe = replace(recipe, phases={each: _phase(phase, key, value) for each, phase in recipe.phases.items()})
         else:
             recipe = _with_field(recipe, key, value)
@@ -117,7 +119,7 @@ def _phase(phase: Phase, key: str, value: Setting) -> Phase:
 def _with_field(recipe: Recipe, key: str, value: Setting) -> Recipe:
     known = [field.name for field in fields(Recipe) if field.name not in _FIXED]
     if key not in known:
-        names = (*known, "steps", "optimiser.lr", "settings.NAME")
+        names = (*known, *_PHASE_VALUES, "optimiser.lr", "settings.NAME")
         raise UsageError(f"a recipe has nothing called '{key}'", closest(key, names))
     kind: Callable[[Any], Any] = _READ.get(key, type(getattr(recipe, key)))
     if isinstance(value, bool) is not (kind is bool):
@@ -149,7 +151,7 @@ def flattened(recipe: Recipe) -> dict[str, Setting]:
 
 def _flat_phase(phase: Phase) -> dict[str, Setting]:
     tables = {table: getattr(phase, table) for table in _PHASE}
-    return {"steps": phase.steps} | {
+    return {name: getattr(phase, name) for name in _PHASE_VALUES} | {
         f"{table}.{key}": value for table, held in tables.items() for key, value in held.items()
     }
 

@@ -112,11 +112,13 @@ class Phase(Record):
         steps: Optimiser steps.
         optimiser: Name of a torch optimiser under `name`, and its arguments.
         schedule: How the learning rate moves, under `name`, and its arguments; empty where it stays.
+        clip: Norm to which longer gradients are shortened before a step; 0 where they stay as they are.
     """
 
     steps: Annotated[int, Field(ge=1)]
     optimiser: dict[str, Setting]
     schedule: dict[str, Setting] = Field(default={})
+    clip: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Space(Record):

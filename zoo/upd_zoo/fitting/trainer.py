@@ -102,7 +102,10 @@ class Trainer:
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * rate_factor(budget.schedule, step)
                 with _only(part, method):
-                    losses |= self._descend(wrapped, turn, optimiser, images, step)
+                    losses |= self._losses(wrapped, turn, optimiser, images, step)
+                if budget.clip:
+                    self.accelerator.clip_grad_norm_([*trainable(part)], budget.clip)
+                optimiser.step()
             if (step + 1) % log_every == 0 or step + 1 == budget.steps:
                 self._log(phase, step + 1, losses, clock)
             shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
@@ -135,11 +138,11 @@ class Trainer:
             seen += len(images)
             self.on_progress(Progress(phase, seen, count))
 
-    def _descend(self, wrapped: Any, turn: Turn, optimiser: Any, images: Tensor, step: int) -> dict[str, float]:
+    def _losses(self, wrapped: Any, turn: Turn, optimiser: Any, images: Tensor, step: int) -> dict[str, float]:
+        """Return the losses of a batch; what moves has the gradient of the one that is descended."""
         optimiser.zero_grad(set_to_none=True)
         losses = wrapped(images, turn.objective)
         self.accelerator.backward(losses["loss"])
-        optimiser.step()
         values = {name: float(value.detach()) for name, value in losses.items()}
         for name, value in values.items():
             if not np.isfinite(value):
