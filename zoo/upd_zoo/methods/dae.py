@@ -16,8 +16,8 @@ Differs from the study (switches):
     shared_shift    The study rolls the noise of a whole batch by one shift. Here each image has its own.
     keep_background  The study counts background in loss and residual, though noise never falls on it. Here, on brains,
                     it is taken as it is, as in the original, so that all that is learnt is learnt of tissue.
-    clip            As in the original, long gradients are shortened: amsgrad divides by the longest it has met, and the
-                    first ones are.
+    clip            As in the original, long gradients are shortened: amsgrad divides by the longest it has met, and
+                    those of the first steps are a hundred times as long as the last.
     smoothing       As for the VAE. The original takes `absolute-median`, on an eroded brain.
 Also left out is a linear layer of 268.437 M parameters that nothing reads.
 
