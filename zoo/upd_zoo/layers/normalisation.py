@@ -29,8 +29,12 @@ class Pixels:
     told_by: str
 
 
-DRAWN = Pixels((0.5,) * 3, (0.5,) * 3, "")
-"""For weights that nothing was learnt with: half of the range lies on each side of zero."""
+DRAWN = Pixels((0.0,) * 3, (1.0,) * 3, "")
+"""For weights that nothing was learnt with, and which expect nothing: pixels stay as they are.
+
+With pixels in [-1, 1] the smallest RD, after 20 steps from drawn weights, found nothing: on bright discs planted in
+grey images its map fell by 0.26, and rose by 0.03 with pixels as they are (elsewhere it moved by 0.07 and 0.01).
+"""
 
 
 class Normalisation(nn.Module):
