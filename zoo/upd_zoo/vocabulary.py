@@ -132,6 +132,7 @@ class Domain:
         licence: Under which terms the images come, as their owner names them.
         contrast: `T1` or `T2` of brain scans; empty for other images.
         study_splits: Whether the study's own choice and split of the images is known, and filled beside the sound one.
+        attribution: Whom to name where weights that learnt from them are given on; empty where nobody asks for it.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Domain:
     licence: str
     contrast: str = ""
     study_splits: bool = False
+    attribution: str = ""
 
     @property
     def synthetic(self) -> bool:
@@ -216,6 +218,7 @@ def _domain(table: "_Table") -> Domain:
         table.text("licence"),
         table.text("contrast", default=""),
         table.flag("study_splits", default=False),
+        table.text("attribution", default=""),
     )
     table.check_nothing_is_left()
     return found

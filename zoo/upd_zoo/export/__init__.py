@@ -136,7 +136,9 @@ def _check_parity(parity: list[Parity]) -> None:
 def _write_legal(folder: Path, config: Config) -> None:
     domain = config.images
     write_text(folder / "LICENSE", importlib.metadata.distribution("upd-zoo").read_text("licenses/LICENSE") or "")
-    write_text(folder / "DATA_LICENSE.md", f"Trained on {domain.title}. Licence of the data: {domain.licence}.\n")
+    terms = f"Trained on {domain.title}. Licence of the data: {domain.licence}.\n"
+    terms += f"Attribution: {domain.attribution}.\n" if domain.attribution else ""
+    write_text(folder / "DATA_LICENSE.md", terms)
     citation = f'cff-version: 1.2.0\ntitle: "{config.id}"\nmessage: Cite the study and the authors of {config.title}.\n'
     authors = "type: software\nlicense: Apache-2.0\nauthors:\n  - name: The upd-zoo developers\n"
     write_text(folder / "CITATION.cff", citation + authors)
