@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
+import numpy as np
 import typer
 
 from upd_harness.cli.app import run_alone
+from upd_harness.evaluation.contenders import answers, metrics_of
 from upd_zoo.artefact.metrics import METRICS, figure
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import RESULTS, Result
@@ -25,7 +27,9 @@ from upd_zoo.export.results import add_results
 from upd_zoo.files import megabytes, write_text
 from upd_zoo.hub.packaged import FOLDER, package, place_of, write_defaults
 from upd_zoo.names import ModelId
-from upd_zoo.stores.places import store_path
+from upd_zoo.runtime.folder import load_folder
+from upd_zoo.stores.places import Part, store_path
+from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Side
 
 PROFILE: Final = "light"
@@ -88,7 +92,8 @@ def main(
         package(run_of(starter, 0, work) / "artefact", ModelId.parse(starter.model), output)
     first = {ModelId.parse(each.model).domain.modality.id: ModelId.parse(each.model) for each in reversed(earning)}
     write_defaults(first, output)
-    write_text(page, "\n".join(page_of(starters, found, output)) + "\n")
+    views = {starter.model: list(by_view(starter, work)) for starter in starters}
+    write_text(page, "\n".join(page_of(starters, found, output, views)) + "\n")
     print(page)
 
 
@@ -139,7 +144,29 @@ def earned(result: Result) -> bool:
     return better and result.intervals["auroc"][0] > CHANCE
 
 
-def page_of(starters: list[Starter], found: Mapping[str, list[list[Result]]], output: Path) -> Iterator[str]:
+def by_view(starter: Starter, work: Path) -> Iterator[str]:
+    """Yield AUROC by view of a starter's test sets that tell views: those lying down are more often ill, and darker."""
+    for test_set in starter.test_sets:
+        store = Store(store_path(work / "data", test_set, Part.TEST, side=starter.side))
+        views = np.array([row["view"] for row in store.index])
+        if not any(views):
+            continue
+        model = load_folder(run_of(starter, 0, work) / "artefact", device="cpu")
+        found = answers(model.network, model.config, store)
+        head = f"| | images (anomalous) | {' | '.join(found)} |"
+        yield from ("", "AUROC by view:", "", head, "|---|" + "---|" * (len(found) + 1))
+        for view in sorted({*views} - {""}):
+            rows = views == view
+            figures = (figure(metrics_of(maps, scores, store, rows).auroc) for maps, scores in found.values())
+            yield f"| {view} | {rows.sum()} ({store.anomalous[rows].sum()}) | {' | '.join(figures)} |"
+
+
+def page_of(
+    starters: list[Starter],
+    found: Mapping[str, list[list[Result]]],
+    output: Path,
+    views: Mapping[str, list[str]],
+) -> Iterator[str]:
     """Yield the lines of the page of figures."""
     yield "# Models in the package"
     yield ""
@@ -153,6 +180,7 @@ def page_of(starters: list[Starter], found: Mapping[str, list[list[Result]]], ou
         yield f"In the package, {megabytes(size)}." if earned(own[0][0]) else _REFUSED
         for number, test_set in enumerate(starter.test_sets):
             yield from _table(test_set, [each[number] for each in own])
+        yield from views.get(starter.model, [])
 
 
 _REFUSED: Final = (

@@ -69,7 +69,7 @@ def test_a_place_in_the_package_is_earned(starters: Any, found: Result, earned: 
 
 def test_the_page_says_what_was_not_earned(starters: Any, tmp_path: Path) -> None:
     starter = starters.Starter("rd.mobilenetv2_100-phantom-t2", ("phantom-t2",), 128)
-    lines = "\n".join(starters.page_of([starter], {starter.model: [[result(low=0.4)]]}, tmp_path))
+    lines = "\n".join(starters.page_of([starter], {starter.model: [[result(low=0.4)]]}, tmp_path, {}))
     assert "Not in the package" in lines
     assert "| seed 0 |" in lines
     assert "| intensity | 0.600" in lines
