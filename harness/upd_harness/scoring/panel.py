@@ -208,6 +208,11 @@ def _unknown(source: Input, refusals: Sequence[tuple[Scorer, InputError]]) -> In
     That an image has other colours than a model takes is told where nothing nearer is to be told.
     """
     name, kind = source.files[0].name, "a volume" if source.is_volume else "a picture"
+    if not refusals:
+        wanted = "brain scans" if source.is_volume else "pictures"
+        problem = f"{name}: there is no model of {wanted} in the package"
+        remedy = "train one with upd-zoo train METHOD --healthy FOLDER, or name one with -m MODEL"
+        return InputError(InputErrorCode.UNSUPPORTED, problem, "", remedy)
     told = [each for each in refusals if each[1].code is not InputErrorCode.CHANNELS] or refusals
     if len(told) == 1 and told[0][1].code is InputErrorCode.IMPLAUSIBLE:
         return told[0][1]
