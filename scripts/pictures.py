@@ -1,11 +1,14 @@
-"""Draw the synthetic anomalies that methods train on, as their cards show them.
+"""Draw the synthetic anomalies that methods train on, as their cards show them, and the report that the README shows.
 
-    python scripts/pictures.py
+    python scripts/pictures.py [--browser chromium]
 
 For each method that plants anomalies: one line per phantom domain, two healthy images, each beside what becomes of it
-and how strongly every pixel changed.
+and how strongly every pixel changed. With a browser: the report of the example photographs of the fundus.
 """
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import typer
+from PIL import Image
 from torch import Tensor
 
 from upd_harness.cli.app import run_alone
@@ -31,9 +35,14 @@ from upd_zoo.sources.listed import source_of
 from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import Part, StoreName
 
-PICTURES: Final = Path(__file__).resolve().parents[1] / "cards" / "pictures"
+CARDS: Final = Path(__file__).resolve().parents[1] / "cards"
+PICTURES: Final = CARDS / "pictures"
 DOMAINS: Final = ("phantom-t2", "phantom-cxr", "phantom-fundus")
 _SUBJECTS = 2
+_WINDOW: Final = "1120,1390"
+"""Width and height of the browser, in pixels: three cases are seen."""
+_COLOURS: Final = 256
+"""A palette takes 130 kB, all colours 510 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +101,37 @@ def drawings(seed: int) -> Iterator[tuple[str, list[str], list[Line]]]:
         yield method, heads, [line_of(domain, found) for domain, found in planted.items()]
 
 
+def draw_report(browser: str, path: Path) -> None:
+    """Score the example photographs of the fundus by the packaged model, and photograph the report.
+
+    Args:
+        browser: Chromium, or a program with its options.
+        path: The PNG file to write.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        scores, shot = Path(work, "scores"), Path(work, "shot.png")
+        program = str(Path(sys.executable).with_name("upd-zoo"))
+        subprocess.run([program, "score", str(CARDS / "examples" / "fundus"), "-o", str(scores)], check=True)  # noqa: S603 - the command stands here
+        # Its sandbox does not start for root, as whom containers run; the page is our own and loads nothing.
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={_WINDOW}"]
+        page = (scores / "report.html").as_uri()
+        subprocess.run([browser, *options, f"--screenshot={shot}", page], check=True, capture_output=True)  # noqa: S603 - a maintainer names the browser
+        colours = Image.open(shot).convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3)
+        with replacing(path) as temporary:
+            colours.save(temporary, "PNG", optimize=True)
+
+
 @reports_errors
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = PICTURES,
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    browser: Annotated[str | None, typer.Option(help="Chromium, to draw the report of the README too.")] = None,
 ) -> None:
     """Draw the synthetic anomalies of every method that plants some."""
     terminal = Terminal()
+    if browser is not None:
+        draw_report(browser, out / "report.png")
+        terminal.data({"picture": str(out / "report.png")}, str(out / "report.png"))
     for method, heads, lines in drawings(seed):
         path = out / f"{method}.png"
         with replacing(path) as temporary:

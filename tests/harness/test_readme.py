@@ -1,4 +1,4 @@
-"""The README's code does what it says."""
+"""The code of the README, and of the card on scoring, does what it says."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-import upd_zoo
+from fake.program import Command
 from upd_harness.scoring.folder import score_folder
 from upd_harness.scoring.journal import read_rows
 from upd_zoo.artefact.records import CARD, CONFIG
@@ -21,13 +21,19 @@ from upd_zoo.files import write_text
 from upd_zoo.runtime.model import Model
 from upd_zoo.vocabulary import Framing
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "cards" / "examples" / "fundus"
 
 
-def snippet(marker: str) -> str:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def snippet(marker: str, document: str = "README.md") -> str:
+    """Return the block of code or output of a document that holds some words."""
+    blocks = re.findall(r"```(?:python)?\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
     found: str = next(block for block in blocks if marker in block)
     return found
+
+
+def plain_code() -> str:
+    return snippet("onnxruntime.InferenceSession", "cards/scoring.md")
 
 
 def smooth(height: int, width: int, channels: int) -> npt.NDArray[np.float64]:
@@ -45,7 +51,7 @@ def score_of_the_program(model: Model, image: Path, work: Path) -> float:
 
 
 def score_of_the_snippet(artefact: Path, image: Path) -> float:
-    code = snippet("onnxruntime.InferenceSession").replace('"image.png"', repr(str(image)))
+    code = plain_code().replace('"image.png"', repr(str(image)))
     assert "upd_zoo" not in code
     printed = subprocess.run([sys.executable, "-c", code], cwd=artefact, check=True, capture_output=True, text=True)
     return float(printed.stdout)
@@ -91,25 +97,31 @@ def framed(model: Model, artefact: Path, framing: Framing, work: Path) -> tuple[
 
 
 def test_the_card_of_a_model_shows_the_same_code(artefact: Path) -> None:
-    assert snippet("onnxruntime.InferenceSession") in (artefact / CARD).read_text(encoding="utf-8")
+    assert plain_code() in (artefact / CARD).read_text(encoding="utf-8")
 
 
-def test_one_line_loads_a_model(hub: Path) -> None:
-    scope: dict[str, Any] = {"images": np.zeros((2, 1, 128, 128), np.float32)}
-    exec(snippet("upd_zoo.load").replace('"out/demo/hub"', repr(str(hub))), scope)  # noqa: S102 - the README's own code
-    assert scope["anomaly_map"].shape == (2, 1, 128, 128)
-    assert scope["score"].shape == (2,)
-
-
-def test_a_folder_becomes_a_table_and_a_file_its_map(
-    hub: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_becomes_a_table_a_file_its_map_and_an_array_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = tmp_path / "my-images"
-    images.mkdir()
-    Image.fromarray(np.rint(smooth(150, 201, 1) * 255).astype(np.uint8)).save(images / "first.png")
+    (tmp_path / "my-images").mkdir()
+    with Image.open(EXAMPLES / "healthy-1.jpg") as photograph:
+        photograph.save(tmp_path / "my-images" / "first.png")
+        shape = photograph.height, photograph.width
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, Any] = {"upd_zoo": upd_zoo, "model": model}
-    exec(snippet("upd_zoo.score").replace('"out/demo/hub"', repr(str(hub))), scope)  # noqa: S102 - the README's own code
+    monkeypatch.delenv("UPD_ZOO_HUB", raising=False)
+    scope: dict[str, Any] = {"images": np.zeros((1, 3, 256, 256), np.float32)}
+    exec(snippet("upd_zoo.load"), scope)  # noqa: S102 - the README's own code
     (row,) = scope["table"]
     assert row.score == scope["prediction"].score == scope["frame"]["score"][0]
-    assert scope["anomaly_map"].shape == (150, 201)
+    assert scope["anomaly_map"].shape == shape
+    assert (scope["maps"].shape, scope["scores"].shape) == ((1, 1, 256, 256), (1,))
+    assert scope["model"].config.id in {row.id for row in scope["rows"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["my-images"]
+
+
+@pytest.mark.slow
+def test_the_first_command_prints_what_the_readme_shows(upd_zoo: Command, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "upd-zoo-examples" / "fundus")
+    answer = upd_zoo("score", "upd-zoo-examples/fundus", "--no-progress", UPD_ZOO_HUB="")
+    assert answer.code == 0, answer.err
+    assert answer.err.splitlines() + answer.out.splitlines() == snippet("4 scored").splitlines()
