@@ -17,6 +17,7 @@ from upd_zoo.names import ModelId
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_pretraining, load_recipe
 from upd_zoo.registry import registered
 from upd_zoo.roster import own_methods
+from upd_zoo.stores.domains import UNNAMED
 from upd_zoo.vocabulary import DOMAINS, MODALITIES, Access, Pretrain, Protocol
 
 METHODS = own_methods()
@@ -26,7 +27,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 }
 VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase"}
 VALUES |= {"score_rule", "smoothing", "erosion", "side", "weights", "clip"}
-LAYERS = {"modality": {*MODALITIES}, "access": {*Access}, "domain": {*DOMAINS}, "protocol": {*Protocol}}
+LAYERS = {"modality": {*MODALITIES}, "access": {*Access}, "domain": {*DOMAINS, UNNAMED}, "protocol": {*Protocol}}
 PRETRAINING = "ccd"
 ENCODERS = {"vae", "f-anogan", "amcons", "dae", "pii", "expvae", "resnet18", "wide_resnet50_2"}
 """Networks that the study pre-trains; its `unet` is that of DAE."""

@@ -65,16 +65,30 @@ def make_artefact(run: Path, artefact: Path, data: Path | None, terminal: Termin
     with when_interrupted(kept), terminal.bar(f"exporting {config.id}") as advance:
         by = seen if seen is not None and (run / CALIBRATION).is_file() else Store(validation)
         manifest = export_artefact(run, by, artefact, advance, seen)
+    terminal.say(_agreement(manifest, terminal.width))
+    return manifest
+
+
+def _agreement(manifest: "Manifest", width: int | None) -> str:
+    """Return how near the formats are to the model: a line for whose images are his own, else a table."""
+    if _is_unnamed(manifest.id):
+        worst = max((row.map_difference / row.map_range for row in manifest.parity if row.map_range), default=0.0)
+        formats = ", ".join(dict.fromkeys(row.format for row in manifest.parity))
+        return f"checked: {formats} give the model's maps, to {worst:.1g} of their range"
     rows = [
         (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}")
         for row in manifest.parity
     ]
-    terminal.say(table(("format", "batch", "map", "score"), rows, terminal.width))
-    return manifest
+    return table(("format", "batch", "map", "score"), rows, width)
+
+
+def _is_unnamed(name: str) -> bool:
+    """Return whether a model is of images without a name of their own; each user has another of that name."""
+    return name.endswith(f"-{UNNAMED}")
 
 
 def say_what_follows(artefact: Path, name: str, terminal: Terminal) -> None:
     """Say what can be done with an artefact."""
     terminal.say(next_command("upd-zoo", "score", "FOLDER", "-m", artefact, "-o", f"out/scores/{name}"))
-    if not name.endswith(f"-{UNNAMED}"):  # each user has another of this name
+    if not _is_unnamed(name):
         terminal.say(next_command("upd-zoo", "publish", artefact, "--hub", "out/hub"))

@@ -95,7 +95,7 @@ def _begin(terminal: Terminal, name: str, record: "Config | Backbone", note: str
         terminal.say(
             f"{origin.name} does not say what pixels it expects; those of {origin.pixels or 'drawn weights'} are taken"
         )
-    steps = f"{training.steps} steps of {training.batch_size} images" if training.steps else "no steps"
+    steps = f"{training.steps} steps of {training.batch_size} images" if training.steps else "no gradient steps"
     terminal.say(f"{name} on {training.device}: {steps}, from {training.images} images of {training.subjects} subjects")
 
 

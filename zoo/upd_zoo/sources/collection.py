@@ -85,6 +85,10 @@ class Collection:
         if self.plan.folds:
             learning = self.plan.subjects(Part.TRAIN)
             yield f"{learning} persons are fewer than {FEW}: all train, and {FOLDS} more trainings calibrate"
+        else:
+            parts = {Part.TRAIN: "train", Part.VALIDATION: "calibrate", Part.TEST: "are in the test"}
+            told = (f"{self.plan.subjects(part)} {what}" for part, what in parts.items() if part in self.plan.parts)
+            yield f"of these persons, {', '.join(told)}"
 
     def prepare(
         self,

@@ -25,7 +25,7 @@ from pydantic import Field
 from upd_zoo.artefact.record import Record, Setting, Sha256, read_record, write_record
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
 from upd_zoo.files import replacing_folder
-from upd_zoo.vocabulary import STUDY_SIDE, Scale, Side
+from upd_zoo.vocabulary import DOMAINS, STUDY_SIDE, Scale, Side
 
 IMAGES: Final = "images.npy"
 MASKS: Final = "masks.npy"
@@ -216,6 +216,11 @@ def _is_whole(row: Mapping[str, str]) -> bool:
     return {*_COLUMNS} <= row.keys() <= {*_COLUMNS, *_TRAITS} and None not in row.values()
 
 
+def _whose(domain: str) -> str:
+    """Return the option of `upd-zoo prepare` that images of one's own need."""
+    return " --healthy FOLDER" if domain in DOMAINS and DOMAINS[domain].own else ""
+
+
 def _options_of(store: str) -> str:
     """Return the options by which a store of this name, such as `train-study-256`, is prepared."""
     words = store.split("-")[1:]
@@ -239,7 +244,7 @@ class Store:
             raise NotFoundError(
                 f"there is no prepared store in {folder}",
                 f"a folder with {FACTS}, below what --data or UPD_ZOO_DATA names",
-                f"upd-zoo prepare {folder.parent.name}{_options_of(folder.name)}",
+                f"upd-zoo prepare {folder.parent.name}{_whose(folder.parent.name)}{_options_of(folder.name)}",
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)
