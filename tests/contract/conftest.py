@@ -83,7 +83,7 @@ def fitted(
         model, recipe = ModelId.parse(f"{name}-{kind}"), light_recipe(name, kind)
         store = stores[model.domain.id]
         weights = str(pretrained(name)) if model.ccd else "random" if "backbone" in recipe.settings else None
-        # Backbones are drawn: on that of seed 0, of four tried, FAE's features tell an anomaly from nothing.
+        # Backbones are drawn, and on one draw in a few a method's tiny training does not tell an anomaly.
         seed_everything(3)
         trainer = Trainer(run, recipe, "cpu")
         method, config = prepare_method(model, recipe, store, RunSettings(device="cpu", weights=weights))
