@@ -47,7 +47,8 @@ def test_who_names_a_hub_asks_it_first(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_the_packaged_catalogue_lists_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Catalogue, "read", lambda: Catalogue((Row("rd-camcan-t2"),)))
+    published = Catalogue((Row("rd-camcan-t2"),))
+    monkeypatch.setattr(Catalogue, "read", lambda path=None: published if path is None else Catalogue(()))
     with pytest.raises(AssertionError, match="the network was asked"):
         open_hub(cache_dir=tmp_path).fetch(ModelId.parse("rd-brats-t2"))
 
