@@ -69,7 +69,9 @@ def test_help_tells_every_command_and_exit_code(program: Command) -> None:
     assert all(code in told for code in _CODES)
 
 
-@pytest.mark.parametrize("arguments", [["score"], ["nonsense"], ["list", "--nonsense"], ["score", "x", "-m", "y"]])
+@pytest.mark.parametrize(
+    "arguments", [["score"], ["nonsense"], ["list", "--nonsense"], ["score", "x", "--workers", "0"]]
+)
 def test_what_is_no_command_is_a_usage_error(program: Command, arguments: list[str]) -> None:
     answer = program(*arguments)
     assert (answer.code, answer.out) == (2, "")
@@ -225,16 +227,12 @@ def test_a_model_that_admits_a_difference_is_outside_tolerance(
     assert line.startswith("error: ")
 
 
-def test_a_run_is_no_model_and_its_artefact_is_named(upd_zoo: Command, artefact: Path, scans: Path) -> None:
+def test_a_run_stands_for_its_artefact(upd_zoo: Command, artefact: Path, scans: Path, tmp_path: Path) -> None:
     shutil.copytree(artefact, "run/artefact")
-    for command in (
-        ["info", "run"],
-        ["score", scans, "-m", "run", "-o", "out"],
-        ["evaluate", "-m", "run", "-o", "out"],
-    ):
-        answer = upd_zoo(*command)
-        assert answer.is_one_error(4)
-        assert "name run/artefact instead" in answer.err
+    assert f"{MODEL}\n" in upd_zoo("info", "run").out
+    assert upd_zoo("score", scans / "0.nii.gz", "-m", "run", "-o", "out").code == 0
+    (row,) = rows_of(tmp_path / "out")
+    assert row["model"]["revision"] == "local"
 
 
 # Scoring
