@@ -47,7 +47,7 @@ PAIRS = [
 ]
 """Every method on every kind of images; `make test` takes the grey ones, `make test-all` the others too."""
 EXPORTED = [
-    pytest.param(*each.values, marks=pytest.mark.slow if each.marks or number % 4 else [], id=each.id)
+    pytest.param(*each.values, marks=pytest.mark.slow if each.marks or number % 6 else [], id=each.id)
     for number, each in enumerate(PAIRS)
 ]
-"""The same, of which `make test` exports every second method: the graphs of formats take long to make."""
+"""The same, of which `make test` exports every third method: the graphs of formats take long to make."""
