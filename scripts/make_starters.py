@@ -136,11 +136,8 @@ def made(starter: Starter, seed: int, weights: str, work: Path) -> list[Result]:
 
 def earned(result: Result) -> bool:
     """Return whether a model detects: its interval lies above chance, and no baseline is as good by any metric."""
-    figures = [
-        (getattr(result.metrics, each), [getattr(base, each) for base in result.baselines.values()])
-        for each in ("auroc", "ap_image", "ap_pixel")
-    ]
-    better = all(own > max(others) for own, others in figures if own is not None)
+    figures = [(getattr(result.metrics, each), result.rival(each)) for each in ("auroc", "ap_image", "ap_pixel")]
+    better = all(own > (rival or 0) for own, rival in figures if own is not None)
     return better and result.intervals["auroc"][0] > CHANCE
 
 

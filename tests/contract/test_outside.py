@@ -175,7 +175,7 @@ def test_a_mistyped_method_of_another_package_is_suggested(install: Install) -> 
         load_recipe(ModelId("othr", None, "phantom-t2"))
 
 
-@pytest.mark.parametrize("method", ["other", "ccd"])
+@pytest.mark.parametrize("method", ["other", pytest.param("ccd", marks=pytest.mark.slow)])
 def test_what_has_a_recipe_and_is_no_method_cannot_be_trained(install: Install, tmp_path: Path, method: str) -> None:
     install("raise RuntimeError('no licence')")
     (tmp_path / "recipes").mkdir()

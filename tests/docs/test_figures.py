@@ -23,15 +23,9 @@ def expected_rows() -> Iterator[str]:
 def line_of(result: Result) -> str:
     low, high = result.intervals["auroc"]
     tested = f"{TEST_SETS[result.test_set].title}: {result.images}, {result.anomalous} diseased"
-    auroc = f"{figure(result.metrics.auroc)} ({low:.3f} to {high:.3f}) | {rival(result, 'auroc')}"
-    pixels = f"{figure(result.metrics.ap_pixel)} | {rival(result, 'ap_pixel')}"
+    auroc = f"{figure(result.metrics.auroc)} ({low:.3f} to {high:.3f}) | {figure(result.rival('auroc'))}"
+    pixels = f"{figure(result.metrics.ap_pixel)} | {figure(result.rival('ap_pixel'))}"
     return f"| `{result.model}` | {tested} | {auroc} | {pixels} |"
-
-
-def rival(result: Result, metric: str) -> str:
-    """Return the best figure of a trivial baseline."""
-    figures = [getattr(each, metric) for each in result.baselines.values()]
-    return figure(max((each for each in figures if each is not None), default=None))
 
 
 def test_the_readme_gives_the_figures_of_every_packaged_model_and_no_others() -> None:

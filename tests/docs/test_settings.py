@@ -1,20 +1,17 @@
-import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fake.scripts import script
 from upd_zoo.errors import ToleranceError
 from upd_zoo.registry import registered
 from upd_zoo.roster import own_methods
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
 
 @pytest.fixture
 def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("pages")
+    return script("pages", monkeypatch)
 
 
 def test_the_page_is_current_has_every_method_and_says_which_the_study_has_not(pages: Any) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 
+from fake.results import made_result
 from upd_harness.grid.plan import Plan, Task
 from upd_zoo.artefact.records import Metrics, Result
 from upd_zoo.errors import NotFoundError
@@ -22,19 +23,12 @@ def quick(task: Task, plan: Plan) -> dict[str, float]:
 def result(seed: int, auroc: float | None, *, model: str = "vae-phantom-t2", labels: tuple[str, ...] = ()) -> Result:
     """Return a made result of 8 images, 3 of them anomalous, whose metrics are a half but for the one that is given."""
     metrics = Metrics(ap_image=0.5, auroc=auroc, ap_pixel=0.5, dice=0.5)
-    return Result(
-        model=model,
+    return made_result(
+        model,
         revision=f"seed-{seed}",
-        manifest="0" * 64,
-        test_set="phantom-t2",
-        store="1" * 64,
         seed=seed,
-        backend="onnx",
-        images=8,
         anomalous=3,
-        subjects=4,
         metrics=metrics,
-        intervals={},
         baselines={"random": Metrics(ap_image=0.375, auroc=0.5, ap_pixel=None, dice=None)},
         labels=["synthetic phantoms", *labels],
     )

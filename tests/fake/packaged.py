@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from fake.artefact import sign
+from fake.results import made_result
 from upd_zoo.artefact.record import read_record, write_record
-from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, Config, Manifest, Metrics, Result
+from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, Config, Manifest, Metrics
 from upd_zoo.hub import packaged
 from upd_zoo.names import ModelId
 
@@ -23,22 +24,8 @@ def put(folder: Path, *artefacts: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def add_result(artefact: Path, test_set: str) -> Path:
     """Give an artefact what it scores on a test set."""
     name = read_record(artefact / MANIFEST, Manifest).id
-    result = Result(
-        model=name,
-        revision="main",
-        manifest="0" * 64,
-        test_set=test_set,
-        store="0" * 64,
-        seed=0,
-        backend="onnx",
-        images=20,
-        anomalous=10,
-        subjects=20,
-        metrics=Metrics(ap_image=0.75, auroc=0.8, ap_pixel=None, dice=None),
-        intervals={"auroc": (0.7, 0.9)},
-        baselines={},
-        labels=[],
-    )
+    metrics = Metrics(ap_image=0.75, auroc=0.8, ap_pixel=None, dice=None)
+    result = made_result(name, test_set, metrics=metrics, intervals={"auroc": (0.7, 0.9)})
     (artefact / RESULTS).mkdir()
     write_record(artefact / RESULTS / f"{test_set}.json", result)
     return sign(artefact, name)

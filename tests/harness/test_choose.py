@@ -1,12 +1,12 @@
 """Variants of a recipe, compared on validation images with planted anomalies; no test store is ever opened."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fake.scripts import script
 from fake.stores import write_tiny_store
 from upd_harness.grid.comparison import best_of, verdict
 from upd_harness.grid.trial import Contest
@@ -20,7 +20,6 @@ from upd_zoo.stores.places import Part
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ScoreRule
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 MODEL = "vae-phantom-cxr"
 
 
@@ -101,8 +100,7 @@ def test_variants_are_measured_once_share_a_training_and_leave_the_test_closed(
         usual(self, folder)
 
     monkeypatch.setattr(Store, "__init__", noted)
-    monkeypatch.syspath_prepend(SCRIPTS)
-    choose = importlib.import_module("choose")
+    choose = script("choose", monkeypatch)
     out = tmp_path / "out"
     options = {
         "profile": "tiny",

@@ -1,6 +1,5 @@
 """The effect of each switch between the protocols, made resumably and written as a page."""
 
-import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake.scripts import script
 from fake.stores import write_tiny_store
 from upd_harness.evaluation.intervals import pixel_interval
 from upd_harness.evaluation.metrics import image_metrics
@@ -20,7 +20,6 @@ from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.vocabulary import Protocol
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 MODEL = "vae-phantom-cxr"
 
 
@@ -116,8 +115,7 @@ def test_effects_are_made_once_and_the_page_has_a_line_for_each_row(
     write_tiny_store(tmp_path / "data/phantom-cxr/train", 1, 8, name="phantom-cxr/train")
     store = tmp_path / "data/phantom-cxr/test"
     write_tiny_store(store, 1, 8, 7, masks=True, anomalous=4, name="phantom-cxr/test", subjects="test")
-    monkeypatch.syspath_prepend(SCRIPTS)
-    effects = importlib.import_module("effects")
+    effects = script("effects", monkeypatch)
     options = {"profile": "tiny", "data": tmp_path / "data", "out": tmp_path / "out", "pages": tmp_path / "pages"}
     options |= {"seeds": "0", "variant": ["smoothing=5"]}
     effects.main(["vae"], ["phantom-cxr"], **options, minutes=0)

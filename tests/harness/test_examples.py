@@ -1,12 +1,12 @@
 """The example images: small, attributed, of parts that no model learns from, and written by one command."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fake.program import Command
+from fake.scripts import script
 from upd_harness.scoring.inputs import Input
 from upd_zoo.images.gate import read_photograph, read_volume
 
@@ -16,9 +16,8 @@ FOLDERS = ["brain", "chest", "fundus"]
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    return importlib.import_module("examples")
+def examples(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return script("examples", monkeypatch)
 
 
 def test_the_examples_are_written_with_the_command_to_type_next(upd_zoo: Command, tmp_path: Path) -> None:
@@ -55,28 +54,28 @@ def test_four_of_a_kind_are_small_and_whole(folder: str) -> None:
             assert read_photograph(path).stored.ndim == 3
 
 
-def test_every_example_has_its_source_in_the_page(script: Any) -> None:
+def test_every_example_has_its_source_in_the_page(examples: Any) -> None:
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    sources = {Path(source).stem for source in script._COPIED.values()}
-    sources |= {subject for _, subject in script._BRAINS.values()}
+    sources = {Path(source).stem for source in examples._COPIED.values()}
+    sources |= {subject for _, subject in examples._BRAINS.values()}
     assert len(sources) == sum(len(list((EXAMPLES / folder).iterdir())) for folder in FOLDERS) == 12
     assert [source for source in sources if f"`{source}`" not in page] == []
 
 
-def test_no_model_learns_from_an_example(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    script.check_parts()
+def test_no_model_learns_from_an_example(examples: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples.check_parts()
     numbers = (f"nih_cxr/images/{number:08}_000.png" for number in range(1, 30))
     refused = 0
     for source in numbers:
-        monkeypatch.setitem(script._COPIED, "chest/healthy-1.png", source)
+        monkeypatch.setitem(examples._COPIED, "chest/healthy-1.png", source)
         try:
-            script.check_parts()
+            examples.check_parts()
         except SystemExit:
             refused += 1
     assert 10 < refused < 29
 
 
 @pytest.mark.real
-def test_pictures_are_those_of_their_source(script: Any, open_images: Path) -> None:
-    for name, source in script._COPIED.items():
+def test_pictures_are_those_of_their_source(examples: Any, open_images: Path) -> None:
+    for name, source in examples._COPIED.items():
         assert (EXAMPLES / name).read_bytes() == (open_images / source).read_bytes()

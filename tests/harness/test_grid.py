@@ -71,6 +71,7 @@ def test_a_task_that_was_killed_after_its_training_goes_on_with_the_rest(plan: P
     assert result["metrics"] == again["metrics"]
 
 
+@pytest.mark.slow
 def test_tables_and_pictures_come_from_what_is_there(plan: Plan, upd_zoo: Command, tmp_path: Path) -> None:
     options = (*OPTIONS, "--seed", "0", "--seed", "1", "--data", plan.data, "--only-tables")
     answer = upd_zoo("grid", plan.out, *options, "--page", tmp_path / "page.md", "--json")

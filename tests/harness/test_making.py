@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fake.program import PROGRAM, Answer, Command
+from fake.scripts import script
 from fake.stores import write_tiny_store
 from fake.trained import GREY, trained_artefact
 from upd_harness.cli.program import app
@@ -340,18 +339,10 @@ def test_another_device_or_setting_is_named_where_a_run_goes_on(verb: Command, d
     assert '"device": "cuda, cpu"' in (tmp_path / "run" / CONFIG).read_text()
 
 
-def demonstration() -> Any:
-    """Return the script that demonstrates as a module."""
-    spec = spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_demonstration_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
-    demo = demonstration()
+def test_a_demonstration_replaces_an_earlier_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = script("demo", monkeypatch)
     demo.make_room(tmp_path / "demo")
     (tmp_path / "demo" / "hub").mkdir()
     demo.make_room(tmp_path / "demo")

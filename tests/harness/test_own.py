@@ -28,6 +28,15 @@ def leave_nothing_behind(tmp_path: Path) -> Iterator[None]:
     adopt(tmp_path / "nothing")
 
 
+def write_collection(folder: Path, healthy: int, diseased: int) -> None:
+    """Write eyes, and beside the diseased ones where they are so."""
+    for number in range(healthy):
+        write_eye(folder / "healthy" / f"eye {number}.png", number)
+    for number in range(diseased):
+        path = write_eye(folder / "diseased" / f"{number}.png", 80 + number, lesion=True)
+        write_mask(folder / "masks" / path.name)
+
+
 @pytest.fixture
 def verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command within this process, for speed, by a user who has nothing yet."""
@@ -79,11 +88,7 @@ def test_what_cannot_be_is_told_in_one_line(
 
 
 def test_a_named_collection_says_how_it_was_understood_and_what_to_look_at(verb: Command, tmp_path: Path) -> None:
-    for number in range(30):
-        write_eye(tmp_path / "healthy" / f"eye {number}.png", number)
-    for number in range(3):
-        path = write_eye(tmp_path / "diseased" / f"{number}.png", 80 + number, lesion=True)
-        write_mask(tmp_path / "masks" / path.name)
+    write_collection(tmp_path, healthy=30, diseased=3)
     for number in range(3, 8):  # of five persons one learns, whatever the split
         with Image.open(tmp_path / "healthy" / f"eye {number}.png") as healthy:
             healthy.save(tmp_path / "diseased" / f"{number}.png", compress_level=1)
@@ -138,11 +143,7 @@ def test_a_folder_becomes_a_model_that_scores_and_is_nobody_elses(verb: Command,
 
 @pytest.mark.slow
 def test_a_model_of_a_named_collection_is_evaluated_on_its_test_set(verb: Command, tmp_path: Path) -> None:
-    for number in range(40):
-        write_eye(tmp_path / "healthy" / f"eye {number}.png", number)
-    for number in range(6):
-        path = write_eye(tmp_path / "diseased" / f"{number}.png", 80 + number, lesion=True)
-        write_mask(tmp_path / "masks" / path.name)
+    write_collection(tmp_path, healthy=40, diseased=6)
     folders = ("--healthy", "healthy", "--diseased", "diseased", "--masks", "masks")
     assert verb("prepare", "clinic", *folders).code == 0
     done = verb("train", "padim-clinic", "--profile", "tiny", "-d", "cpu", "--no-progress")

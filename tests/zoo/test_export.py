@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard
 from onnx import TensorProto, helper
 
 import upd_zoo.export
+from fake.results import made_result
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
 from upd_zoo.artefact.calibration import Calibration
@@ -35,7 +36,6 @@ from upd_zoo.artefact.records import (
     Config,
     Manifest,
     Metrics,
-    Result,
 )
 from upd_zoo.detector import Detector
 from upd_zoo.errors import IntegrityError, ToleranceError, UsageError
@@ -219,22 +219,7 @@ def test_the_card_has_its_sections_labels_and_front_matter(artefact: Path) -> No
 
 def test_the_card_shows_what_was_evaluated(grey: Path, tmp_path: Path) -> None:
     numbers = Metrics(ap_image=0.25, auroc=0.5, ap_pixel=None, dice=0.125)
-    result = Result(
-        model=GREY,
-        revision="main",
-        manifest="0" * 64,
-        test_set="phantom-t2",
-        store="0" * 64,
-        seed=0,
-        backend="onnx",
-        images=12,
-        anomalous=6,
-        subjects=6,
-        metrics=numbers,
-        intervals={},
-        baselines={},
-        labels=[],
-    )
+    result = made_result(GREY, images=12, anomalous=6, metrics=numbers)
     write_json(tmp_path / RESULTS / "phantom-t2.json", result.model_dump(mode="json", by_alias=True))
     config, calibration = read_record(grey / CONFIG, Config), read_record(grey / CALIBRATION, Calibration)
     write_card(tmp_path, config, calibration, read_record(grey / MANIFEST, Manifest).parity)

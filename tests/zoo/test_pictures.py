@@ -1,19 +1,17 @@
-import importlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+from fake.scripts import SCRIPTS, script
+
 CARDS = SCRIPTS.parent / "cards"
 
 
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("pictures")
+    return script("pictures", monkeypatch)
 
 
 def test_every_method_that_plants_anomalies_shows_them_in_its_card(pictures: Any) -> None:

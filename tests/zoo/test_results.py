@@ -1,30 +1,24 @@
 """Results in an artefact: on its card, in its manifest, of its own model alone; and which of them earn a place."""
 
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fake.results import made_result
+from fake.scripts import script
 from fake.trained import GREY, trained_artefact
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CARD, Metrics, Result
 from upd_zoo.errors import UsageError
 from upd_zoo.export.results import add_results
 
-ROOT = Path(__file__).resolve().parents[2]
-SHA = "0" * 64
-
 
 def result(model: str = GREY, auroc: float = 0.8, low: float = 0.7, rival: float = 0.6) -> Result:
     own = Metrics(ap_image=auroc, auroc=auroc, ap_pixel=auroc, dice=0.5)
     base = Metrics(ap_image=rival, auroc=rival, ap_pixel=rival, dice=0.4)
-    return Result(
-        model=model, revision="main", manifest=SHA, test_set="phantom-t2", store=SHA, seed=0, backend="onnx",
-        images=10, anomalous=5, subjects=10, metrics=own, intervals={"auroc": (low, 0.9)},
-        baselines={"intensity": base}, labels=[],
-    )  # fmt: skip
+    return made_result(model, metrics=own, intervals={"auroc": (low, 0.9)}, baselines={"intensity": base})
 
 
 @pytest.fixture
@@ -32,15 +26,10 @@ def artefact(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(trained_artefact(tmp_path_factory, GREY), tmp_path / "artefact"))
 
 
-@pytest.fixture(scope="module")
-def starters() -> Any:
+@pytest.fixture
+def starters(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The script that makes the models of the package."""
-    spec = spec_from_file_location("make_starters", ROOT / "scripts" / "make_starters.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("make_starters", monkeypatch)
 
 
 def test_results_stand_on_the_card_and_are_vouched_for(artefact: Path) -> None:

@@ -26,7 +26,6 @@ from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT
 from upd_zoo.fitting.learner import Turn
 from upd_zoo.fitting.run import LOG, RunSettings, seed_everything
-from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
 from upd_zoo.names import ModelId
@@ -443,17 +442,6 @@ def test_a_run_with_turns_goes_on_with_both_optimisers(store: Store, tmp_path: P
     assert same(resumed.state_dict(), whole.state_dict())
 
 
-def test_a_schedule_is_torchs_own() -> None:
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=5)
-    for step in range(40):
-        (rate,) = (group["lr"] for group in optimiser.param_groups)
-        assert 2 * rate_factor({"name": "cosine", "period": 5, "every": 3}, step) == pytest.approx(rate, abs=1e-12)
-        if step % 3 == 2:
-            optimiser.step()
-            reference.step()
-
-
 def test_a_schedule_slows_training_down(store: Store, tmp_path: Path) -> None:
     phase = Phase(steps=3, optimiser={"name": "SGD", "lr": 0.1}, schedule={"name": "cosine", "period": 1})
     run_training(store, tmp_path / "run", replace(RECIPE, phases={"main": phase}))
@@ -475,11 +463,6 @@ def test_long_gradients_are_shortened(store: Store, tmp_path: Path) -> None:
     trained = [name for name in short if "running" not in name and "num_batches" not in name]
     apart = math.sqrt(sum(float((long[name] - short[name]).double().square().sum()) for name in trained))
     assert apart == pytest.approx(0.5 * (0.03 - 0.01), rel=0.02), "one goes 0.01 along the gradient, the other 0.03"
-
-
-def test_an_unknown_schedule_gets_the_nearest() -> None:
-    with pytest.raises(UsageError, match="Did you mean cosine"):
-        rate_factor({"name": "cosin"}, 0)
 
 
 @pytest.mark.parametrize(("share", "count"), [(1.0, 8), (0.5, 4), (0.18, 1), (0.01, 1)])

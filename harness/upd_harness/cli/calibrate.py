@@ -95,8 +95,9 @@ def _lines(found: "Calibrated") -> list[str]:
     ]
     if found.drift is not None:
         lines.append(
-            f"warning: these images are not like those that the model knew: half of them score above the "
-            f"{found.drift:.0f}th percentile of its healthy ones. Look at some maps before you trust it."
+            "warning: these images are not like those that the model knew: their median score lies at percentile "
+            f"{found.drift:.0f} of its healthy ones, and 50 is expected. Another scanner does that, or a model that "
+            "has learnt from the same images. Look at some maps before you trust it."
         )
     if found.warned:
         lines.append(f"warning: {found.warned} are doubtful; upd-zoo score says why")

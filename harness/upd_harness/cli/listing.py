@@ -30,7 +30,8 @@ def list_models(
 ) -> None:
     """List the models of this package, and of a hub.
 
-    Of those in the package it shows what they score, with 95 % intervals. A hub that is named is listed alone.
+    Of those in the package it shows what they score, with 95 % intervals, and what the best of three that know nothing
+    scores. A hub that is named is listed alone.
     """
     from dataclasses import asdict
 
@@ -57,7 +58,10 @@ def _line(row: "Row", results: Results) -> tuple[str, ...]:
 
 
 def _documents(results: Results) -> dict[str, Any]:
-    return {name: result.model_dump(mode="json", include={"metrics", "intervals"}) for name, result in results.items()}
+    return {
+        name: result.model_dump(mode="json", include={"metrics", "intervals", "baselines"})
+        for name, result in results.items()
+    }
 
 
 def _figures(results: Results) -> str:
@@ -70,4 +74,6 @@ def _defined(result: "Result") -> Iterator[str]:
         value, interval = getattr(result.metrics, metric.id), result.intervals.get(metric.id)
         if value is not None:
             between = f" [{figure(interval[0])}, {figure(interval[1])}]" if interval else ""
-            yield f"{metric.title} {figure(value)}{between}"
+            rival = result.rival(metric.id)
+            beside = "" if rival is None else f" (trivial {figure(rival)})"
+            yield f"{metric.title} {figure(value)}{between}{beside}"

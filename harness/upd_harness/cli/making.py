@@ -29,7 +29,7 @@ _OWN: Final = ("upd_zoo", "upd_harness")
 ProtocolOption = Annotated[
     Protocol, typer.Option("--protocol", help="study repeats the study's faults, sound corrects them.")
 ]
-ProfileOption = Annotated[str, typer.Option("--profile", help="full (the study's budget), quick or tiny.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="full (the study's budget), quick, tiny; light, if any.")]
 SideOption = Annotated[
     int | None,
     typer.Option(

@@ -425,3 +425,13 @@ class Result(Record):
     intervals: dict[str, tuple[float, float]]
     baselines: dict[str, Metrics]
     labels: list[str]
+
+    def rival(self, metric: str) -> float | None:
+        """Return the highest value that a trivial baseline has of a metric; None where none has one.
+
+        Args:
+            metric: Its field in `Metrics`.
+        """
+        return max(
+            (each for base in self.baselines.values() if (each := getattr(base, metric)) is not None), default=None
+        )

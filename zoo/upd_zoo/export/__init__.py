@@ -127,9 +127,10 @@ def _check_parity(parity: list[Parity]) -> None:
     for row in parity:
         if not row.passed:
             raise ToleranceError(
-                f"the format {row.format} differs from the eager model by {row.map_difference:.1e} at batch "
-                f"{row.batch}, with a rank correlation of {row.rank_correlation:.5f}",
-                f"at most {row.tolerance:.0e} over a range of {row.map_range:.2g}",
+                f"the format {row.format} differs from the eager model by {row.map_difference:.1e} in maps and "
+                f"{row.score_difference:.1e} in scores at batch {row.batch}, with a rank correlation of "
+                f"{row.rank_correlation:.5f}",
+                f"at most {row.tolerance:.0e} of the range, {row.map_range:.2g} and {row.score_range:.2g}",
             )
 
 
