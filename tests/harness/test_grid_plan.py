@@ -45,6 +45,18 @@ def test_there_is_a_task_for_every_method_domain_start_and_seed() -> None:
     ]
 
 
+def test_shares_of_the_training_set_are_tasks_and_rows_of_their_own() -> None:
+    tasks = tasks_of(Choice(("vae",), ("phantom-t2",), (Start.CCD, Start.RANDOM), fractions=(0, 0.25, 1)))
+    assert [task.name for task in tasks] == [
+        "vae-phantom-t2-ccd+fraction-0@seed-0",
+        "vae-phantom-t2-ccd+fraction-0.25@seed-0",
+        "vae-phantom-t2-ccd@seed-0",
+        "vae-phantom-t2+random+fraction-0@seed-0",
+        "vae-phantom-t2+random+fraction-0.25@seed-0",
+        "vae-phantom-t2+random@seed-0",
+    ]
+
+
 def test_a_grid_of_nothing_in_particular_is_every_method_on_every_phantom() -> None:
     tasks = tasks_of(Choice())
     assert [task.model for task in tasks] == [f"{method}-{domain}" for domain in PHANTOMS for method in known_methods()]

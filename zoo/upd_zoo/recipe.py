@@ -74,6 +74,13 @@ def side_labels(side: Side) -> list[str]:
     return [] if side == STUDY_SIDE else [f"{side} pixels"]
 
 
+def fraction_labels(fraction: float) -> list[str]:
+    """Return what a reader must be told of the share of the subjects that was trained on: nothing where it is all."""
+    if fraction == 1:
+        return []
+    return [f"{100 * fraction:g} % of the training subjects" if fraction else "a single training subject"]
+
+
 def load_recipe(
     model: ModelId,
     protocol: Protocol = Protocol.SOUND,

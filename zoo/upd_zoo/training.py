@@ -20,9 +20,10 @@ from upd_zoo.method import Method
 from upd_zoo.names import ModelId
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.progress import Report, silent
-from upd_zoo.recipe import Recipe, profile_labels, side_labels
+from upd_zoo.recipe import Recipe, fraction_labels, profile_labels, side_labels
 from upd_zoo.registry import method_called
 from upd_zoo.runtime.tensors import write_tensors
+from upd_zoo.stores.excerpt import share_of
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Pretrain
 
@@ -55,13 +56,14 @@ def train(
         The configuration, as it stands in `run`.
 
     Raises:
-        UsageError: The store holds images of another side, `run` is not empty and is not to go on, or holds another
-            run, or no generator takes the seed.
+        UsageError: The store holds images of another side, there is no such fraction of it, `run` is not empty and is
+            not to go on, or holds another run, or no generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: Training diverged.
     """
     run = Path(run)
     begin(run, recipe, store, settings)
+    store = share_of(store, settings.fraction, settings.seed, recipe.batch_size)
     trainer = Trainer(run, recipe, settings.device, on_progress)
     method, config = prepare_method(model, recipe, store, replace(settings, device=trainer.device.type))
     config = settle(run, config)
@@ -152,6 +154,11 @@ def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) 
         smoothing=recipe.smoothing,
         erosion=recipe.erosion,
         own=OwnImages.of(recipe.domain),
-        training=training_of(recipe, store, settings.seed, settings.device),
-        labels=[*store.facts.labels, *profile_labels(recipe), *side_labels(recipe.side)],
+        training=training_of(recipe, store, settings),
+        labels=[
+            *store.facts.labels,
+            *profile_labels(recipe),
+            *side_labels(recipe.side),
+            *fraction_labels(settings.fraction),
+        ],
     )

@@ -30,6 +30,7 @@ class Models:
         start: What networks start from; None for what the weights say.
         seed: Of the trainings; None for 0.
         backbone: Of methods that take one; empty for the study's own.
+        fraction: Shares of the training subjects; None for all of them.
     """
 
     method: Annotated[list[str] | None, typer.Option("--method", help="May be given again; else all.")] = None
@@ -39,11 +40,22 @@ class Models:
     ] = None
     seed: Annotated[list[int] | None, typer.Option("--seed", help="May be given again; else 0.")] = None
     backbone: Annotated[str, typer.Option("--backbone", help="timm name; '' for the study's own.")] = "mobilenetv2_100"
+    fraction: Annotated[
+        list[float] | None,
+        typer.Option("--fraction", min=0, max=1, help="Of the training subjects; 0 for one. May be given again."),
+    ] = None
 
     def tasks(self) -> list[Task]:
         """Return the tasks of the grid."""
         return tasks_of(
-            Choice(self.method or (), self.domain or (), self.start or (), self.seed or (), self.backbone or None)
+            Choice(
+                self.method or (),
+                self.domain or (),
+                self.start or (),
+                self.seed or (),
+                self.backbone or None,
+                self.fraction or (),
+            )
         )
 
 

@@ -1,4 +1,4 @@
-"""What a grid is made of: one task for every method, domain, start and seed.
+"""What a grid is made of: one task for every method, domain, start, seed and share of the training set.
 
 Nothing here needs torch: a plan can be read before anything is installed that carries it out.
 """
@@ -64,6 +64,7 @@ class Choice:
         starts: Each makes every model anew; else once, as the weights of the plan say.
         seeds: Else 0.
         backbone: timm's name of the network of methods that take one; None for the study's own.
+        fractions: Of the training subjects, in [0, 1], 0 for a single one; else all.
     """
 
     methods: Sequence[str] = ()
@@ -71,6 +72,7 @@ class Choice:
     starts: Sequence[Start] = ()
     seeds: Sequence[int] = ()
     backbone: str | None = None
+    fractions: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +83,19 @@ class Task:
         model: Its name.
         seed: Of its training.
         start: What its network starts from; whatever the plan says where it is empty.
+        fraction: Which share of the subjects it is trained on, in as many steps as on all; 0 is a single subject.
     """
 
     model: str
     seed: int
     start: Start | None = None
+    fraction: float = 1.0
 
     @property
     def row(self) -> str:
-        """Its row of the tables: the model, and the start where its name does not say it."""
-        return f"{self.model}+{self.start}" if self.start is Start.RANDOM else self.model
+        """Its row of the tables: the model, and its start and its share where that is not said by the model's name."""
+        start = f"+{self.start}" if self.start is Start.RANDOM else ""
+        return f"{self.model}{start}{fraction_suffix(self.fraction)}"
 
     @property
     def name(self) -> str:
@@ -101,6 +106,11 @@ class Task:
         """Return the test sets of its domain."""
         domain = ModelId.parse(self.model).domain.id
         return [test_set for test_set in TEST_SETS.values() if test_set.domain == domain]
+
+
+def fraction_suffix(fraction: float) -> str:
+    """Return what tells the name of a folder that a share of the subjects was trained on; nothing for all."""
+    return "" if fraction == 1 else f"+fraction-{fraction:g}"
 
 
 def tasks_of(choice: Choice) -> list[Task]:
@@ -114,8 +124,9 @@ def tasks_of(choice: Choice) -> list[Task]:
     models = product(domains, methods, choice.starts or (None,))
     return list(
         dict.fromkeys(
-            Task(_model(method, domain, start, choice.backbone).name, seed, start)
+            Task(_model(method, domain, start, choice.backbone).name, seed, start, fraction)
             for domain, method, start in models
+            for fraction in choice.fractions or (1.0,)
             for seed in choice.seeds or (0,)
         )
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from upd_harness.grid.plan import FINISHED, Plan, Start, Task
+from upd_harness.grid.plan import FINISHED, Plan, Start, Task, fraction_suffix
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.errors import UsageError
@@ -73,7 +73,8 @@ def pretrain_for(task: Task, plan: Plan) -> dict[str, float]:
     _limit_threads(plan)
     store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol, base.side))
     weights = plan.weights if "backbone" in base.settings else None
-    pretrain(base, store, run, RunSettings(seed=task.seed, weights=weights, resume=True), steps=plan.steps)
+    settings = RunSettings(seed=task.seed, weights=weights, resume=True, fraction=task.fraction)
+    pretrain(base, store, run, settings, steps=plan.steps)
     return {"pretrain": round(time.monotonic() - began, 1)}
 
 
@@ -86,7 +87,8 @@ def pretraining_of(task: Task, plan: Plan) -> str:
     side = "" if base.side == STUDY_SIDE else f"-{base.side}"
     encoder = encoder_of(base)
     normalised = "" if encoder.normalisation is None else "-normalised"
-    return f"ccd.{encoder.name}-{base.domain.id}{centred}{normalised}{side}@seed-{task.seed}"
+    share = fraction_suffix(task.fraction)
+    return f"ccd.{encoder.name}-{base.domain.id}{centred}{normalised}{side}{share}@seed-{task.seed}"
 
 
 def pretrainings_of(tasks: Sequence[Task], plan: Plan) -> list[str]:
@@ -127,7 +129,7 @@ def _train(task: Task, plan: Plan, recipe: Recipe) -> None:
 
     model = ModelId.parse(task.model)
     store = Store(store_path(plan.data, model.domain.id, "train", plan.protocol, recipe.side))
-    settings = RunSettings(seed=task.seed, weights=_weights(task, plan, recipe), resume=True)
+    settings = RunSettings(seed=task.seed, weights=_weights(task, plan, recipe), resume=True, fraction=task.fraction)
     train(model, recipe, store, plan.out / task.name / RUN, settings)
 
 

@@ -151,6 +151,7 @@ class Training(Record):
         images: Number of training images.
         subjects: Number of different subjects among them.
         store: SHA-256 of the prepared store's images.
+        fraction: Share of that store's subjects that was trained on; 0 is a single subject.
     """
 
     profile: str
@@ -161,6 +162,7 @@ class Training(Record):
     subjects: int
     store: Sha256
     device: str
+    fraction: Fraction = 1.0
 
     @property
     def steps(self) -> int:

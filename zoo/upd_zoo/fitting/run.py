@@ -45,12 +45,14 @@ class RunSettings:
         weights: What networks start from: `random`, `timm`, a file, or the folder of a network that CCD pre-trained;
             None for what the recipe says.
         resume: Whether to go on with what is in the folder of the run.
+        fraction: Which share of the subjects is trained on, in [0, 1]; see `upd_zoo.stores.excerpt.share_of`.
     """
 
     seed: int = 0
     device: str = "auto"
     weights: str | None = None
     resume: bool = False
+    fraction: float = 1.0
 
 
 USUAL: Final = RunSettings()
@@ -173,15 +175,16 @@ def scale_of(recipe: Recipe, store: Store) -> Scale | None:
     return store.facts.scale
 
 
-def training_of(recipe: Recipe, store: Store, seed: int, device: str) -> Training:
-    """Return the record of a training by a recipe on a store."""
+def training_of(recipe: Recipe, store: Store, settings: RunSettings) -> Training:
+    """Return the record of a training by a recipe on a store, or on a share of one."""
     return Training(
         profile=recipe.profile,
-        seed=seed,
+        seed=settings.seed,
         phases=recipe.phases,
         batch_size=recipe.batch_size,
-        images=len(store),
+        images=store.facts.images,
         subjects=store.facts.subjects,
         store=store.sha256,
-        device=device,
+        device=settings.device,
+        fraction=settings.fraction,
     )

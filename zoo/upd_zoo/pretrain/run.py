@@ -18,8 +18,9 @@ from upd_zoo.pretrain.ccd import CCD
 from upd_zoo.pretrain.views import PERMUTATIONS
 from upd_zoo.pretrain.weights import write_backbone
 from upd_zoo.progress import Report, silent
-from upd_zoo.recipe import Recipe, load_pretraining, profile_labels
+from upd_zoo.recipe import Recipe, fraction_labels, load_pretraining, profile_labels
 from upd_zoo.registry import create
+from upd_zoo.stores.excerpt import share_of
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Pretrain
 
@@ -65,7 +66,7 @@ def pretrain(
     run = Path(run)
     begin(run, base, store, settings)
     encoder = encoder_of(base)
-    batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, settings.seed)
+    batches, recipe = _planned(load_pretraining(base, encoder.name, steps, batch_size), store, settings)
     source = settings.weights or _STARTS[recipe.pretrain]
     origin = initialise([encoder], source)
     learner = _learner(encoder, store.facts.channels, recipe.side, recipe.settings)
@@ -78,8 +79,8 @@ def pretrain(
         protocol=base.protocol,
         settings=recipe.settings,
         weights_origin=origin.model_copy(update={"unfolded": unfolded}),
-        training=training_of(recipe, store, settings.seed, trainer.device.type),
-        labels=[*store.facts.labels, *_labels(recipe, source)],
+        training=training_of(recipe, batches.store, replace(settings, device=trainer.device.type)),
+        labels=[*store.facts.labels, *_labels(recipe, source, settings.fraction)],
         side=recipe.side,
     )
     backbone = settle(run, backbone)
@@ -114,9 +115,10 @@ def _learner(encoder: Encoder, channels: int, side: int, settings: dict[str, Any
     return CCD(list(encoder.parts.values()), encoder.describe, channels, side, **settings)
 
 
-def _planned(recipe: Recipe, store: Store, seed: int) -> tuple[Batches, Recipe]:
+def _planned(recipe: Recipe, store: Store, settings: RunSettings) -> tuple[Batches, Recipe]:
     """Return the batches, and the recipe whose rate falls once for every epoch of the changed images."""
-    batches = Batches(store, recipe.batch_size, seed, centred=False)
+    some = share_of(store, settings.fraction, settings.seed, recipe.batch_size)
+    batches = Batches(some, recipe.batch_size, settings.seed, centred=False)
     phases = {
         name: phase.model_copy(update={"schedule": phase.schedule | {"every": PERMUTATIONS * batches.per_epoch}})
         for name, phase in recipe.phases.items()
@@ -124,10 +126,10 @@ def _planned(recipe: Recipe, store: Store, seed: int) -> tuple[Batches, Recipe]:
     return batches, replace(recipe, phases=phases)
 
 
-def _labels(recipe: Recipe, source: str) -> list[str]:
+def _labels(recipe: Recipe, source: str, fraction: float) -> list[str]:
     """Return what a reader must be told of a pre-training that is not the study's."""
     drawn = recipe.pretrain is Pretrain.IMAGENET and source == "random"
     return [
-        *(f"CCD with {label}" for label in profile_labels(recipe)),
+        *(f"CCD with {label}" for label in (*profile_labels(recipe), *fraction_labels(fraction))),
         *(["CCD from a random backbone"] if drawn else []),
     ]
