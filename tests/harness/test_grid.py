@@ -4,13 +4,16 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import Timeout
 from PIL import Image
 
 from fake.program import Command
 from fake.stores import write_tiny_store
+from upd_harness.grid.identity import described
 from upd_harness.grid.local import apart
 from upd_harness.grid.pictures import draw, panels_of, shown_rows
 from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
@@ -18,7 +21,7 @@ from upd_harness.grid.results import result_path
 from upd_harness.grid.work import make, pretraining_of
 from upd_harness.report.sheet import sheet
 from upd_zoo.errors import UsageError
-from upd_zoo.files import sha256_of
+from upd_zoo.files import held, sha256_of
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.vocabulary import Protocol
@@ -54,10 +57,50 @@ def test_what_is_finished_is_not_made_again(plan: Plan) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize("changed", [{"profile": "quick"}, {"protocol": Protocol.SOUND}, {"steps": 3}])
-def test_what_was_made_otherwise_is_not_shown_as_this(plan: Plan, changed: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"profile": "quick"}, 'recipe.profile "tiny" instead of "quick"'),
+        ({"protocol": Protocol.SOUND}, 'recipe.protocol "study" instead of "sound"'),
+        ({"steps": 3}, r"recipe.phases.main.steps \d+ instead of 3"),
+    ],
+)
+def test_what_was_made_otherwise_is_not_shown_as_this(plan: Plan, changed: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=f"was made with .*{told}"):
+        make(TASK, replace(plan, **changed))
+    assert [task["finished"] for task in described([TASK], replace(plan, **changed))] == [False]
+
+
+def test_what_was_made_of_other_images_is_not_shown_as_this_and_of_none_that_are_here_it_is(
+    plan: Plan, tmp_path: Path
+) -> None:
+    other = replace(plan, data=tmp_path)
+    assert make(TASK, other) == {}
+    write_tiny_store(tmp_path / "phantom-cxr" / "train", 1, 12, seed=5, name="phantom-cxr/train")
+    with pytest.raises(UsageError, match="was made with train "):
+        make(TASK, other)
+
+
+def test_what_other_code_made_is_kept_only_where_that_is_asked_for(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upd_harness.grid.identity.code", lambda: "other")
+    with pytest.raises(UsageError, match=r"other code of the methods.*--any-code"):
+        make(TASK, plan)
+    assert make(TASK, replace(plan, any_code=True)) == {}
+
+
+def test_an_older_grid_which_did_not_say_what_it_was_is_known_by_its_artefacts(plan: Plan, tmp_path: Path) -> None:
+    older = replace(plan, out=tmp_path)
+    shutil.copytree(plan.out / TASK.name, tmp_path / TASK.name)
+    (tmp_path / TASK.name / "task.json").unlink()
+    assert make(TASK, older) == {}
     with pytest.raises(UsageError, match="was made with profile tiny, protocol study"):
-        make(TASK, replace(plan, **changed))  # type: ignore[arg-type]
+        make(TASK, replace(older, profile="quick"))
+
+
+def test_a_task_that_another_process_carries_out_is_left_to_it(plan: Plan) -> None:
+    with held(plan.out / TASK.name / ".lock"), pytest.raises(Timeout):
+        make(TASK, plan, 0)
+    assert make(TASK, plan, 0) == {}
 
 
 @pytest.mark.slow

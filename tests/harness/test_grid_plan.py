@@ -7,8 +7,9 @@ import pytest
 
 from fake.grid import quick, result
 from fake.program import Command
+from upd_harness.grid.identity import described
 from upd_harness.grid.local import carry_out
-from upd_harness.grid.plan import PHANTOMS, Choice, Plan, Start, Task, described, tasks_of
+from upd_harness.grid.plan import PHANTOMS, Choice, Plan, Start, Task, tasks_of
 from upd_harness.grid.results import result_path, results_of, spread
 from upd_harness.grid.table import as_document, as_markdown
 from upd_zoo.artefact.record import write_record

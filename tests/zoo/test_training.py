@@ -22,6 +22,7 @@ from fake.stores import write_tiny_store
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config, Phase
 from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
+from upd_zoo.files import held
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT
 from upd_zoo.fitting.learner import Turn
@@ -273,6 +274,14 @@ def test_a_run_is_not_overwritten(store: Store, run: Path) -> None:
     assert [path.name for path in run.iterdir()] == ["notes.txt"]
 
 
+def test_one_process_at_a_time_trains_in_a_folder(store: Store, run: Path, finished: Path) -> None:
+    run.mkdir()
+    with held(run / ".lock"), pytest.raises(UsageError, match="Another process is training"):
+        run_training(store, run)
+    assert not any(run.iterdir())
+    assert not (finished / ".lock").exists()
+
+
 def test_a_file_is_no_run(store: Store, run: Path) -> None:
     run.touch()
     with pytest.raises(UsageError):
@@ -310,6 +319,7 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
         "subjects": 4,
         "store": store.sha256,
         "device": "cpu",
+        "fraction": 1.0,
     }
     assert (config.smoothing, config.erosion) == (RECIPE.smoothing, RECIPE.erosion) == (1.5, 2)
     assert config.labels == ["tiny test store", "quick profile"]

@@ -18,6 +18,8 @@ from upd_zoo.errors import UsageError
 _BLOCK: Final = 1 << 20
 _LOCK: Final = ".lock"
 _OLD: Final = ".old"
+_POLL: Final = 0.5
+"""Seconds between two looks at a lock that somebody else holds; many may wait, on a shared file system."""
 HALF_WRITTEN: Final = ".[0-9]*.tmp.*"
 """What `replacing` leaves behind where a process is killed: a pattern of file names."""
 _LONGEST_SUFFIX: Final = 16
@@ -91,7 +93,7 @@ def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     _check_nothing_is_lost(path, names)
     temporary = path.with_name(_temporary_folder(path) + secrets.token_hex(4))
     temporary.mkdir()  # readable by whom the umask says, which mkdtemp does not heed
-    with _held(_beside(temporary, _LOCK)):
+    with held(_beside(temporary, _LOCK)):
         try:
             with naming(path, temporary):
                 yield temporary
@@ -122,19 +124,26 @@ def _inside(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
+def held(lock: Path, patience: float = 0) -> Iterator[None]:
     """Hold a lock, whose file is then removed.
+
+    A process that ends, even by a kill, holds nothing any more.
+
+    Args:
+        lock: Its file.
+        patience: Seconds to wait for whoever holds it; -1 for as long as it takes.
 
     Raises:
         Timeout: Somebody else holds it.
     """
-    held = FileLock(lock)
-    held.acquire(timeout=0)
+    holding = FileLock(lock)
+    holding.acquire(timeout=patience, poll_interval=_POLL)
     try:
         yield
     finally:
-        held.release()
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):  # before it is released: whoever waits finds that the file is gone, and makes another
+            lock.unlink()
+        holding.release()
 
 
 def _beside(temporary: Path, suffix: str) -> Path:
@@ -157,7 +166,7 @@ def _temporary_folder(path: Path) -> str:
 
 def _sweep(path: Path) -> None:
     for lock in path.parent.glob(f"{_temporary_folder(path)}*{_LOCK}"):
-        with suppress(Timeout), _held(lock):
+        with suppress(Timeout), held(lock):
             _clear(path, lock.with_name(lock.name.removesuffix(_LOCK)))
 
 

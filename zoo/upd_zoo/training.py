@@ -11,7 +11,7 @@ from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import plain
-from upd_zoo.fitting.run import USUAL, RunSettings, begin, scale_of, settle, training_of
+from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
@@ -57,7 +57,7 @@ def train(
 
     Raises:
         UsageError: The store holds images of another side, there is no such fraction of it, `run` is not empty and is
-            not to go on, or holds another run, or no generator takes the seed.
+            not to go on, or holds another run, or is trained in by another process, or no generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: Training diverged.
     """
@@ -66,12 +66,13 @@ def train(
     store = share_of(store, settings.fraction, settings.seed, recipe.batch_size)
     trainer = Trainer(run, recipe, settings.device, on_progress)
     method, config = prepare_method(model, recipe, store, replace(settings, device=trainer.device.type))
-    config = settle(run, config)
-    if on_begin is not None:
-        on_begin(config, trainer.device_note)
-    if not (run / WEIGHTS).is_file():
-        method.fit(Batches(store, recipe.batch_size, settings.seed, centred=recipe.centred), trainer)
-        write_tensors(run / WEIGHTS, plain(method.state_dict()))
+    with alone(run):
+        config = settle(run, config)
+        if on_begin is not None:
+            on_begin(config, trainer.device_note)
+        if not (run / WEIGHTS).is_file():
+            method.fit(Batches(store, recipe.batch_size, settings.seed, centred=recipe.centred), trainer)
+            write_tensors(run / WEIGHTS, plain(method.state_dict()))
     return config
 
 

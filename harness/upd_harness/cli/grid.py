@@ -11,7 +11,8 @@ import typer
 from upd_harness.cli.making import ProfileOption, ProtocolOption, SideOption, StepsOption
 from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
-from upd_harness.grid.plan import Choice, Plan, Start, Task, described, tasks_of
+from upd_harness.grid.identity import described
+from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
 from upd_zoo.errors import InputError, MissingExtraError
 from upd_zoo.progress import Progress
 from upd_zoo.stores.places import data_folder
@@ -71,6 +72,7 @@ class Making:
         steps: Of every phase, instead of the recipe's.
         side: Of images in pixels, instead of the recipe's.
         threads: CPU threads of each model; None for what torch takes.
+        any_code: Whether what other versions of the code have made is kept.
     """
 
     data: Data = None
@@ -81,10 +83,16 @@ class Making:
     side: SideOption = None
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of each model.")] = None
 
+    any_code: Annotated[
+        bool, typer.Option("--any-code", help="Keep models that another version of the code has made.")
+    ] = False
+
     def plan(self, out: Path) -> Plan:
         """Return what the tasks of a grid in a folder have in common."""
         data = data_folder(self.data)
-        return Plan(out, data, self.profile, self.protocol, self.weights, self.steps, self.threads, self.side)
+        return Plan(
+            out, data, self.profile, self.protocol, self.weights, self.steps, self.threads, self.side, self.any_code
+        )
 
 
 @command

@@ -22,7 +22,8 @@ import numpy as np
 from upd_harness.evaluation.contenders import MODEL, answers, metrics_of
 from upd_harness.evaluation.intervals import bootstrap_intervals, pixel_interval
 from upd_harness.grid.comparison import METRICS, Spread, vars_of
-from upd_harness.grid.trial import Contest, Planned, fitted, hash_of, kept, planned
+from upd_harness.grid.identity import hash_of
+from upd_harness.grid.trial import Contest, Planned, fitted, kept, planned
 from upd_harness.grid.variants import Variant, switches_of
 from upd_zoo.artefact.records import Config
 from upd_zoo.errors import NotFoundError

@@ -3,12 +3,12 @@
 Nothing here needs torch: a plan can be read before anything is installed that carries it out.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
@@ -42,6 +42,7 @@ class Plan:
         steps: Of every phase, instead of the recipe's.
         threads: CPU threads of one task; None leaves torch's own choice.
         side: Height and width of images in pixels; None for what the recipes say.
+        any_code: Whether what other versions of the code have made counts as made.
     """
 
     out: Path
@@ -52,6 +53,7 @@ class Plan:
     steps: int | None
     threads: int | None
     side: int | None = None
+    any_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,3 @@ def tasks_of(choice: Choice) -> list[Task]:
 def _model(method: str, domain: str, start: Start | None, backbone: str | None) -> ModelId:
     plain = ModelId(method, None, get_domain(domain).id, ccd=start is Start.CCD)
     return replace(plain, backbone=backbone) if "backbone" in load_recipe(plain).settings else plain
-
-
-def described(tasks: Sequence[Task], plan: Plan) -> Iterator[dict[str, Any]]:
-    """Yield what each task is, where its folder lies, and whether it is finished, for programs to read."""
-    for task in tasks:
-        folder = plan.out / task.name
-        yield asdict(task) | {"folder": str(folder), "finished": (folder / FINISHED).is_file()}

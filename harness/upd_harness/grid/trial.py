@@ -8,7 +8,6 @@ Hashes are of everything that decides an outcome: recipe, seed, stores, weights,
 test store is never opened. Torch is imported where a trial is carried out.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,14 +15,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import upd_zoo
 from upd_harness.evaluation.planted import Planting, measure, planted
+from upd_harness.grid.identity import code, hash_of, plain, weights_identity
 from upd_harness.grid.variants import Variant, varied, without
 from upd_harness.report.run_record import versions
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config
 from upd_zoo.errors import UsageError
-from upd_zoo.files import sha256_of, write_json
+from upd_zoo.files import write_json
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
 from upd_zoo.recipe import FULL_PROFILE, Recipe, load_recipe
@@ -35,8 +34,6 @@ from upd_zoo.vocabulary import Protocol
 SCHEMA: Final = "upd-zoo/trial/1"
 AFTERWARDS: Final = ("smoothing", "erosion", "score_rule")
 """What no training depends on: names of a recipe that the detector alone reads."""
-_DECIDING: Final = ("methods/*.py", "layers/*.py", "fitting/*.py", "pretrain/*.py", "detector.py", "training.py")
-"""The code that decides what is learnt and mapped; what other code gives is a store, whose hash is known."""
 _USUAL: Final = Planting()
 
 
@@ -106,12 +103,12 @@ def planned(contest: Contest, variant: Variant, seed: int) -> Planned:
     inputs = {
         "model": ModelId.parse(contest.model).name,
         "seed": seed,
-        "weights": _identity_of(contest.weights),
+        "weights": weights_identity(contest.weights),
         "train": train.sha256,
-        "code": _code(),
+        "code": code(),
     }
-    run = contest.out / "runs" / hash_of({**inputs, "recipe": _plain(learnt)})
-    return Planned(recipe, learnt, train, {**inputs, "recipe": _plain(recipe), "run": run.name}, run)
+    run = contest.out / "runs" / hash_of({**inputs, "recipe": plain(learnt)})
+    return Planned(recipe, learnt, train, {**inputs, "recipe": plain(recipe), "run": run.name}, run)
 
 
 def fitted(contest: Contest, plan: Planned, seed: int, on_progress: Report = silent) -> tuple[Predict, Config]:
@@ -192,28 +189,3 @@ def _predict(run: Path, config: Config) -> Predict:
             "leave out of --map-only what changes one",
         ) from error
     return as_predict(detector)
-
-
-def _identity_of(weights: str | None) -> str | None:
-    """Return what decides which weights a backbone starts from: the hash of a file, or the word that was given."""
-    return sha256_of(Path(weights)) if weights is not None and Path(weights).is_file() else weights
-
-
-def _code() -> str:
-    """Return a hash of the code that decides what is learnt and mapped."""
-    root = Path(upd_zoo.__file__).parent
-    files = sorted(path for pattern in _DECIDING for path in root.glob(pattern))
-    return hash_of({path.relative_to(root).as_posix(): sha256_of(path) for path in files})
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    return {
-        **{name: value for name, value in asdict(recipe).items() if name not in {"domain", "phases"}},
-        "domain": recipe.domain.id,
-        "phases": {name: phase.model_dump(mode="json") for name, phase in recipe.phases.items()},
-    }
-
-
-def hash_of(document: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits that stand for a document."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,45 +3,66 @@
     run/                     of the training
     artefact/                what was exported
     evaluation/<test set>/   one evaluation each
+    task.json                all that decides what the task comes to; it is only ever gone on with as what it was
     times.json               the seconds of each stage; written last, so that what has it is finished
 
-A task that was killed goes on with its training where the last checkpoint stood. Torch is imported here alone, and only
-when a task is carried out.
+A task that was killed goes on with its training where the last checkpoint stood. Of several processes that are told to
+carry out a task, one does, under a lock of its folder, and the others find it finished. Torch is imported here alone,
+and only when a task is carried out.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
+from threadpoolctl import threadpool_limits
+
+from upd_harness.grid.identity import IDENTITY, base_of, identity_of, pretraining_identity, recipe_of, settle
 from upd_harness.grid.plan import FINISHED, Plan, Start, Task, fraction_suffix
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.errors import UsageError
-from upd_zoo.files import write_json
+from upd_zoo.files import held, write_json
 from upd_zoo.names import ModelId
-from upd_zoo.recipe import Recipe, load_recipe
+from upd_zoo.recipe import Recipe, load_pretraining
 from upd_zoo.stores.places import store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import STUDY_SIDE
 
 RUN, ARTEFACT, EVALUATION = "run", "artefact", "evaluation"
+LOCK: Final = ".lock"
+FOR_EVER: Final = -1.0
 
 
-def make(task: Task, plan: Plan) -> dict[str, float]:
+def make(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str, float]:
     """Train, export and evaluate one model, and write its folder.
+
+    Args:
+        task: The model.
+        plan: Of the grid.
+        patience: Seconds to wait while another process carries it out.
 
     Returns:
         The seconds of each stage; nothing where the task was finished before.
 
     Raises:
-        UsageError: It was finished under another profile or protocol, or with images of another side.
+        UsageError: It was begun with another recipe, seed, store, weights or code.
+        Timeout: Another process still carries it out.
         UpdZooError: A stage failed.
     """
-    folder, recipe = plan.out / task.name, _recipe(task, plan)
-    if (folder / FINISHED).is_file():
-        _check_same(folder, recipe)
-        return {}
+    folder, recipe = plan.out / task.name, recipe_of(task, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder / LOCK, patience):
+        finished = (folder / FINISHED).is_file()
+        if finished and not (folder / IDENTITY).is_file():
+            _check_same(folder, recipe)
+        else:
+            settle(folder, identity_of(task, plan), plan)
+        return {} if finished else _make(task, plan, recipe)
+
+
+def _make(task: Task, plan: Plan, recipe: Recipe) -> dict[str, float]:
     _limit_threads(plan)
     seconds: dict[str, float] = {}
     stages: dict[str, Callable[[], object]] = {
@@ -53,28 +74,39 @@ def make(task: Task, plan: Plan) -> dict[str, float]:
         began = time.monotonic()
         action()
         seconds[stage] = round(time.monotonic() - began, 1)
-    write_json(folder / FINISHED, seconds)
+    write_json(plan.out / task.name / FINISHED, seconds)
     return seconds
 
 
-def pretrain_for(task: Task, plan: Plan) -> dict[str, float]:
-    """Pre-train the network that a task starts from.
+def pretrain_for(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str, float]:
+    """Pre-train the network that a task starts from; its folder holds a `task.json` as that of a task does.
 
     Returns:
         The seconds that it took; nothing where it was finished before.
+
+    Raises:
+        UsageError: It was begun with another recipe, seed, store, weights or code.
+        Timeout: Another process still pre-trains it.
+        UpdZooError: It failed.
     """
     from upd_zoo.fitting.run import RunSettings
-    from upd_zoo.pretrain.run import BACKBONE, pretrain
+    from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
 
-    began, base = time.monotonic(), _base(task, plan)
+    began, base = time.monotonic(), base_of(task, plan)
     run = plan.out / pretraining_of(task, plan)
-    if (run / BACKBONE).is_dir():
-        return {}
-    _limit_threads(plan)
+    run.mkdir(parents=True, exist_ok=True)
     store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol, base.side))
     weights = plan.weights if "backbone" in base.settings else None
-    settings = RunSettings(seed=task.seed, weights=weights, resume=True, fraction=task.fraction)
-    pretrain(base, store, run, settings, steps=plan.steps)
+    with held(run.with_name(f".{run.name}{LOCK}"), patience):
+        finished = (run / BACKBONE).is_dir()
+        if not finished or (run / IDENTITY).is_file():
+            recipe = load_pretraining(base, encoder_of(base).name, plan.steps)
+            settle(run, pretraining_identity(task, recipe, weights, store), plan)
+        if finished:
+            return {}
+        _limit_threads(plan)
+        settings = RunSettings(seed=task.seed, weights=weights, resume=True, fraction=task.fraction)
+        pretrain(base, store, run, settings, steps=plan.steps)
     return {"pretrain": round(time.monotonic() - began, 1)}
 
 
@@ -82,7 +114,7 @@ def pretraining_of(task: Task, plan: Plan) -> str:
     """Return the folder of the pre-training that a task starts from, which it may share with others."""
     from upd_zoo.pretrain.run import encoder_of
 
-    base = _base(task, plan)
+    base = base_of(task, plan)
     centred = "-centred" if base.centred else ""
     side = "" if base.side == STUDY_SIDE else f"-{base.side}"
     encoder = encoder_of(base)
@@ -96,18 +128,8 @@ def pretrainings_of(tasks: Sequence[Task], plan: Plan) -> list[str]:
     return [pretraining_of(task, plan) for task in tasks]
 
 
-def _recipe(task: Task, plan: Plan) -> Recipe:
-    model = ModelId.parse(task.model)
-    learns = bool(load_recipe(model).phases)
-    return load_recipe(model, plan.protocol, plan.profile, plan.steps if learns else None, side=plan.side)
-
-
-def _base(task: Task, plan: Plan) -> Recipe:
-    """Return the recipe of the model without CCD."""
-    return load_recipe(replace(ModelId.parse(task.model), ccd=False), plan.protocol, plan.profile, side=plan.side)
-
-
 def _check_same(folder: Path, recipe: Recipe) -> None:
+    """Hold what an older version finished, which wrote no `task.json`, against the recipe."""
     config = read_record(folder / ARTEFACT / CONFIG, Config)
     found = config.training.profile, config.protocol, config.input.side
     wanted = recipe.profile, recipe.protocol, recipe.side
@@ -121,6 +143,7 @@ def _limit_threads(plan: Plan) -> None:
 
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
+        threadpool_limits(plan.threads)  # of NumPy's products, which sum in another order with other threads
 
 
 def _train(task: Task, plan: Plan, recipe: Recipe) -> None:

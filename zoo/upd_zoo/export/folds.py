@@ -15,10 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config
 from upd_zoo.export.calibration import subject_rule
-from upd_zoo.fitting.run import RunSettings
+from upd_zoo.fitting.run import RunSettings, alone
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.recipe import Recipe
@@ -47,8 +48,14 @@ def calibrate_by_folds(
         settings: Those of the run.
         on_progress: Told of every model that is trained.
     """
-    if (run / CALIBRATION).is_file():
-        return
+    with alone(run):
+        if not (run / CALIBRATION).is_file():
+            write_record(run / CALIBRATION, _by_folds(model, recipe, store, run, settings, on_progress))
+
+
+def _by_folds(
+    model: ModelId, recipe: Recipe, store: Store, run: Path, settings: RunSettings, on_progress: Report
+) -> Calibration:
     config, folder, folds = read_record(run / CONFIG, Config), run / _FOLDS, store.facts.folds
     yardstick = Yardstick(config.foreground, subject_rule(config), config.erosion)
     subjects = np.array(store.subjects)
@@ -63,8 +70,7 @@ def calibrate_by_folds(
             _judge(folder / "run", store, np.flatnonzero(unseen), yardstick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    calibration = yardstick.calibration(store.facts.name).model_copy(update={"folds": folds})
-    write_record(run / CALIBRATION, calibration)
+    return yardstick.calibration(store.facts.name).model_copy(update={"folds": folds})
 
 
 def _part(store: Store, rows: Rows, folder: Path) -> Store:

@@ -10,24 +10,28 @@ What a pre-training leaves instead of the last is said by `upd_zoo.pretrain`.
 """
 
 import json
+import os
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
+from filelock import Timeout
 
 from upd_zoo.artefact.record import Record, read_record, write_record
 from upd_zoo.artefact.records import CONFIG, Backbone, Config, Training
 from upd_zoo.errors import UsageError
-from upd_zoo.files import to_json
+from upd_zoo.files import held, to_json
 from upd_zoo.recipe import Recipe
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Framing, Scale
 
 LOG: Final = "train.jsonl"
+LOCK: Final = ".lock"
 _DEVICE: Final = "training.device"
 _NAMED: Final = 4
 """How many differences of two configurations an error names."""
@@ -111,9 +115,29 @@ def open_run(run: Path, *, resume: bool) -> None:
     """
     if run.is_file():
         raise UsageError(f"the run folder {run} is a file", "a new folder")
-    if run.is_dir() and any(run.iterdir()) and not resume:
+    if run.is_dir() and any(path.name != LOCK for path in run.iterdir()) and not resume:
         raise UsageError(f"the run folder {run} is not empty", "a new folder", "add --continue to go on with it")
     run.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Hold the folder of a run; of the processes that train it together, the first does.
+
+    Raises:
+        UsageError: Another training holds it.
+    """
+    with ExitStack() as stack:
+        if os.environ.get("RANK", "0") == "0":  # as accelerate and torchrun number the processes that they start
+            try:
+                stack.enter_context(held(run / LOCK))
+            except Timeout:
+                raise UsageError(
+                    f"another process is training in {run}",
+                    "one training at a time in a folder",
+                    "wait until it has ended, or choose another folder",
+                ) from None
+        yield
 
 
 def settle(run: Path, config: Trained) -> Trained:

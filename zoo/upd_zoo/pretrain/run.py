@@ -8,7 +8,7 @@ from typing import Any, Final
 from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
-from upd_zoo.fitting.run import USUAL, RunSettings, begin, scale_of, settle, training_of
+from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
@@ -83,12 +83,13 @@ def pretrain(
         labels=[*store.facts.labels, *_labels(recipe, source, settings.fraction)],
         side=recipe.side,
     )
-    backbone = settle(run, backbone)
-    if on_begin is not None:
-        on_begin(backbone, trainer.device_note)
-    if not (run / BACKBONE).is_dir():
-        trainer.minimise(learner, batches)
-        write_backbone(run / BACKBONE, backbone, encoder)
+    with alone(run):
+        backbone = settle(run, backbone)
+        if on_begin is not None:
+            on_begin(backbone, trainer.device_note)
+        if not (run / BACKBONE).is_dir():
+            trainer.minimise(learner, batches)
+            write_backbone(run / BACKBONE, backbone, encoder)
     return backbone
 
 
