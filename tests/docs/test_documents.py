@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from upd_harness.cli.program import app
-from upd_harness.reproduce import ITEMS
+from upd_harness.reproduce.items import ITEMS
 from upd_zoo.sources.listed import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from fake.ddr import write_ddr
+from fake.orders import order_of
 from fake.program import Command
 from fake.stores import draw_image, write_tiny_store
-from upd_harness.reproduce import ITEMS, OF_THE_STUDY, reproduce, write_reproduction
 from upd_harness.reproduce.fig_1 import BLOCK, measure
+from upd_harness.reproduce.items import ITEMS, OF_THE_STUDY, reproduce
+from upd_harness.reproduce.page import write_reproduction
 from upd_harness.reproduce.result import published
 from upd_zoo.errors import MissingExtraError, NotFoundError, UsageError
 from upd_zoo.sources.preparation import prepare
@@ -24,7 +26,7 @@ from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol
 
 def test_what_is_not_known_is_named_with_what_is() -> None:
     with pytest.raises(UsageError, match="table-i"):
-        reproduce("table-ix", Path())
+        reproduce("table-ix", order_of(Path()))
 
 
 # Table I
@@ -34,7 +36,7 @@ def test_what_cannot_be_made_yet_is_not_called_unknown(tmp_path: Path) -> None:
     assert {*ITEMS} <= {*OF_THE_STUDY}
     for item in {*OF_THE_STUDY} - {*ITEMS}:
         with pytest.raises(UsageError, match=f"cannot make {item} of the study yet"):
-            reproduce(item, tmp_path)
+            reproduce(item, order_of(tmp_path))
 
 
 def test_every_printed_count_is_of_a_store_that_the_study_reads() -> None:
@@ -48,7 +50,7 @@ def test_every_printed_count_is_of_a_store_that_the_study_reads() -> None:
 def test_what_is_prepared_is_counted_beside_what_was_printed(tmp_path: Path, protocol: Protocol, sick: int) -> None:
     root = write_ddr(tmp_path / "root", {"train": (0,) * 780}, {"test": (("EX",),) * 2})
     prepare(TEST_SETS["ddr"], tmp_path / "data", Request(root), protocol=protocol)
-    result = reproduce("table-i", tmp_path / "data")
+    result = reproduce("table-i", order_of(tmp_path / "data"))
     (cell,) = (each for each in result.document["cells"] if each["store"] == "ddr/test")
     images = Store(tmp_path / "data" / str(store_name("ddr", "test", protocol))).facts.images
     assert cell["published"] == 1340
@@ -66,7 +68,7 @@ def test_a_count_that_was_met_is_equal_and_a_slip_is_told(tmp_path: Path, monkey
     write_tiny_store(tmp_path / "ddr" / "train-study", 3, 6, name="ddr/train-study")
     printed = published("table-i") | {"ddr/train": {"images": 6}}
     monkeypatch.setattr("upd_harness.reproduce.table_i.published", lambda _: printed)
-    verdicts = {cell["store"]: cell["verdict"] for cell in reproduce("table-i", tmp_path).document["cells"]}
+    verdicts = {cell["store"]: cell["verdict"] for cell in reproduce("table-i", order_of(tmp_path)).document["cells"]}
     assert verdicts["ddr/train"] == "equal"
     assert verdicts["chexpert/validation"] == "differs by -250 (225 by its own arithmetic: a slip)"
     assert verdicts["atlas/test"] == "not prepared"
@@ -114,7 +116,7 @@ def test_colours_are_averaged_and_a_lesion_that_covers_all_has_no_rest(tmp_path:
     assert panel.lesions == pytest.approx([0.3])
     assert np.isnan(panel.rest).all()
     assert panel.brighter is None
-    result = reproduce("fig-1", tmp_path)
+    result = reproduce("fig-1", order_of(tmp_path))
     write_reproduction(result, tmp_path / "out")
     assert result.document["panels"][0]["other_brightness"]["quartiles"] == []
 
@@ -130,7 +132,7 @@ def two_sets(tmp_path: Path) -> Path:
 
 
 def test_every_test_set_with_masks_has_a_panel_the_studys_own_first(two_sets: Path) -> None:
-    panels = {panel["test_set"]: panel for panel in reproduce("fig-1", two_sets).document["panels"]}
+    panels = {panel["test_set"]: panel for panel in reproduce("fig-1", order_of(two_sets)).document["panels"]}
     assert panels.keys() == {"atlas", "phantom-t2"}
     assert panels["atlas"]["store"] == "atlas/test-study"
     assert (panels["atlas"]["images"], panels["atlas"]["brighter"], panels["atlas"]["published"]) == (4, 0, "darker")
@@ -142,10 +144,10 @@ def test_every_test_set_with_masks_has_a_panel_the_studys_own_first(two_sets: Pa
 
 
 def test_the_figure_is_drawn_the_same_every_time(two_sets: Path, tmp_path: Path) -> None:
-    result = reproduce("fig-1", two_sets)
-    assert result.pictures == reproduce("fig-1", two_sets).pictures
+    result = reproduce("fig-1", order_of(two_sets))
+    assert result.pictures == reproduce("fig-1", order_of(two_sets)).pictures
     paths = write_reproduction(result, tmp_path / "out")
-    assert sorted(path.name for path in paths) == ["fig-1.json", "fig-1.md", "fig-1.png", "fig-1.svg"]
+    assert sorted(path.name for path in paths) == [f"fig-1.{kind}" for kind in ("html", "json", "md", "png", "svg")]
     assert json.loads((tmp_path / "out" / "fig-1.json").read_text()) == result.document
     with Image.open(tmp_path / "out" / "fig-1.png") as picture:
         assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 3
@@ -153,20 +155,20 @@ def test_the_figure_is_drawn_the_same_every_time(two_sets: Path, tmp_path: Path)
 
 def test_without_a_test_set_the_figure_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="upd-zoo prepare phantom-t2"):
-        reproduce("fig-1", tmp_path)
+        reproduce("fig-1", order_of(tmp_path))
 
 
 def test_healthy_stores_alone_make_no_figure(tmp_path: Path) -> None:
     image = draw_image(1, np.random.default_rng(0))
     store_of(tmp_path, "atlas", [Sample(image, False, "s", mask=np.zeros((128, 128), np.uint8))])
     with pytest.raises(NotFoundError, match="shows a lesion"):
-        reproduce("fig-1", tmp_path)
+        reproduce("fig-1", order_of(tmp_path))
 
 
 def test_without_matplotlib_the_extra_is_named(two_sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"upd-zoo\[figures\]"):
-        reproduce("fig-1", two_sets)
+        reproduce("fig-1", order_of(two_sets))
 
 
 # The program

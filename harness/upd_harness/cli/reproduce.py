@@ -1,12 +1,88 @@
 """The command `upd-zoo reproduce`."""
 
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from upd_harness.cli.options import Data, command
-from upd_harness.cli.terminal import Terminal
+from upd_harness.cli.making import ProtocolOption, SideOption, StepsOption
+from upd_harness.cli.options import Data, Place, command
+from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_harness.reproduce.material import Material
+from upd_zoo.errors import MissingExtraError, ToleranceError
+from upd_zoo.vocabulary import Protocol
+
+if TYPE_CHECKING:  # importing what measures takes longer than --help may
+    from upd_harness.reproduce.order import Order
+
+_KEPT: Final = "models that are finished are kept; the same command goes on with the rest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted(Place):
+    """What a table or figure is made of.
+
+    Attributes:
+        data: Folder of the prepared stores; None for the default one.
+        material: Whose images; None for the study's own where they are prepared, else phantoms.
+        protocol: Whether the study's faults are repeated.
+        models: Folder of a grid; None for one of its own for each profile and protocol.
+        train: Whether what is missing is made.
+        jobs: Models made at the same time.
+        threads: CPU threads of each model; None for what torch takes.
+        method: Ids of methods; None for all that the study has.
+        seed: Of the trainings; None for what is usual with the material.
+        profile: Which budget of the recipes; None for what is usual.
+        backbone: Of methods that take one; None for what is usual, empty for the study's own.
+        weights: What backbones start from; None for what is usual.
+        steps: Of every phase, instead of the recipe's.
+        side: Of images in pixels, instead of the recipe's.
+    """
+
+    data: Data = None
+    material: Annotated[
+        Material | None,
+        typer.Option("--material", help="Whose images; default: study where its stores stand, else phantom."),
+    ] = None
+    protocol: ProtocolOption = Protocol.SOUND
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Folder of a grid whose models are used, and made with --train.")
+    ] = None
+    train: Annotated[bool, typer.Option("--train", help="Make the models that are missing.")] = False
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Models made at the same time.")] = 1
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of each model.")] = None
+    method: Annotated[list[str] | None, typer.Option("--method", help="May be given again; else all.")] = None
+    seed: Annotated[
+        list[int] | None, typer.Option("--seed", help="May be given again; default: 10, 20, 30; of stand-ins 0.")
+    ] = None
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="full, quick or tiny; default: full; of stand-ins quick.")
+    ] = None
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="'' for the study's own, the default; of stand-ins mobilenetv2_100."),
+    ] = None
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Of backbones: random, timm, packaged, or a file.")
+    ] = None
+    steps: StepsOption = None
+    side: SideOption = None
+
+    def order(self, material: Material, data: Path, output: Path | None) -> "Order":
+        """Return it as the library takes it: what was not asked for is as is usual with a material."""
+        from upd_harness.grid.plan import Plan
+        from upd_harness.reproduce.order import HABITS, Order
+
+        habit = HABITS[material]
+        profile = self.profile or habit.profile
+        models = self.models or (output or Path("out", "reproduced")) / "models" / f"{self.protocol}-{profile}"
+        weights = self.weights or habit.weights
+        plan = Plan(models, data, profile, self.protocol, weights, self.steps, self.threads, self.side)
+        backbone = habit.backbone if self.backbone is None else self.backbone or None
+        seeds = self.seed or habit.seeds
+        return Order(plan, material, self.method or (), seeds, backbone, self.train, self.jobs, self.open())
 
 
 @command
@@ -15,19 +91,29 @@ def reproduce(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for its files; default: none are written.")
     ] = None,
-    data: Data = None,
     *,
+    wanted: Wanted,
     terminal: Terminal,
-) -> None:
+) -> int:
     """Reproduce a table or figure of the study.
 
-    What was measured here stands beside what the study printed.
+    What was measured here stands beside what the study printed. Exit code 8: a figure on the study's own images lies
+    outside its tolerance.
     """
-    from upd_harness.reproduce import reproduce as made_again
-    from upd_harness.reproduce import write_reproduction
+    from upd_harness.reproduce.items import check_known, usual
+    from upd_harness.reproduce.items import reproduce as made_again
+    from upd_harness.reproduce.page import write_reproduction
     from upd_zoo.stores.places import data_folder
 
-    with terminal.bar(f"reproducing {item}") as advance:
-        result = made_again(item, data_folder(data), advance)
+    check_known(item)
+    if wanted.train and find_spec("torch") is None:
+        raise MissingExtraError("Making models", "train")
+    data = data_folder(wanted.data)
+    order = wanted.order(wanted.material or usual(item, data, wanted.protocol), data, output)
+    with when_interrupted(_KEPT), terminal.bar(f"reproducing {item}") as advance:
+        result = made_again(item, order, advance)
     paths = write_reproduction(result, output) if output is not None else []
-    terminal.data(result.document, "\n".join((result.text, *(["", *map(str, paths)] if paths else []))))
+    if result.banner:
+        terminal.say(result.banner)
+    terminal.data(result.document, "\n".join((result.told, *(["", *map(str, paths)] if paths else []))))
+    return ToleranceError.exit_code if result.outside else 0

@@ -76,7 +76,7 @@ def write_score_report(
     """
     used = _used(run, found, by_model or {})
     models = [model for model, _ in used]
-    return _write(
+    return write_page(
         output / name,
         "score.html.jinja",
         run=run,
@@ -114,7 +114,7 @@ def write_evaluation_report(
         Path of the report.
     """
     test_set = TEST_SETS.get(result["test_set"])
-    return _write(
+    return write_page(
         output / REPORT,
         "evaluation.html.jinja",
         run=run,
@@ -126,7 +126,7 @@ def write_evaluation_report(
         metrics=_metric_rows(result),
         unit=Axis(0.0, 1.0, 8.0, 212.0),
         chart=histogram(np.asarray(healthy_scores), np.asarray(anomalous_scores)),
-        gallery=[(item, _data_uri(item.jpeg)) for item in gallery],
+        gallery=[(item, data_uri(item.jpeg)) for item in gallery],
         colour_bar=_colour_bar(),
         colour_ticks=_colour_ticks(run.get("colours")),
     )
@@ -167,7 +167,14 @@ def _used(
     return [each for each in scored if each[1].counts["ok"]] or scored[:1]
 
 
-def _write(report: Path, template: str, **content: Any) -> Path:
+def write_page(report: Path, template: str, **content: Any) -> Path:
+    """Write a page from one of the package's templates, whole or not at all; return its path.
+
+    Args:
+        report: The file.
+        template: Name of the template.
+        content: What it shows by the names that it uses; every text is escaped.
+    """
     environment = _environment()
     style, script = (Markup(environment.get_template(name).render()) for name in ("style.css", "script.js"))  # noqa: S704 - files of this package
     content |= {"style": style, "style_hash": _csp_hash(style), "script": script, "script_hash": _csp_hash(script)}
@@ -239,12 +246,13 @@ def _picture(output: Path, name: str) -> str | None:
     try:
         path = (output / name).resolve()
         inside = path.is_relative_to(output.resolve()) and path.is_file() and path.stat().st_size <= _MOST_BYTES
-        return _data_uri(path.read_bytes()) if inside else None
+        return data_uri(path.read_bytes()) if inside else None
     except (OSError, ValueError):  # ValueError: a zero byte in the name
         return None
 
 
-def _data_uri(data: bytes) -> str | None:
+def data_uri(data: bytes) -> str | None:
+    """Return a picture, JPEG or PNG, as an address that holds it; None for anything else."""
     kinds = (kind for signature, kind in _SIGNATURES.items() if data.startswith(signature))
     kind = next(kinds, None)
     return None if kind is None else f"data:{kind};base64,{base64.b64encode(data).decode()}"
@@ -255,7 +263,7 @@ def _colour_bar() -> str | None:
     ramp = np.tile(np.linspace(0, 1, 256), (16, 1))
     stream = BytesIO()
     overlay(np.full((1, *ramp.shape), 0.45), ramp, 0, 1).save(stream, "PNG", optimize=True)
-    return _data_uri(stream.getvalue())
+    return data_uri(stream.getvalue())
 
 
 def _colour_ticks(colours: Mapping[str, float] | None) -> tuple[Tick, ...]:

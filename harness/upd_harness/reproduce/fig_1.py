@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from upd_harness.checks.progress import in_turn
 from upd_harness.report.text import table
+from upd_harness.reproduce.order import Order
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import MissingExtraError, NotFoundError
 from upd_zoo.images.foreground import inside
@@ -69,17 +70,19 @@ class Panel:
         return float((self.lesions[known] > self.rest[known]).mean()) if known.any() else None
 
 
-def reproduce_fig_1(data: Path, on_progress: Report) -> Reproduction:
+def reproduce_fig_1(order: Order, on_progress: Report) -> Reproduction:
     """Return Figure 1 from the test sets with masks that are prepared.
 
     Raises:
         NotFoundError: None is prepared, or none shows a lesion.
         MissingExtraError: matplotlib is not installed.
     """
-    stores = dict(_stores(data))
+    stores = dict(_stores(order.data))
     if not stores:
         raise NotFoundError(
-            f"no test set with masks is prepared in {data}", "one at least", "upd-zoo prepare phantom-t2 --subjects 10"
+            f"no test set with masks is prepared in {order.data}",
+            "one at least",
+            "upd-zoo prepare phantom-t2 --subjects 10",
         )
     turns = in_turn([*stores.values()], on_progress)
     panels = [measure(test_set, *turn) for test_set, turn in zip(stores, turns, strict=True)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from upd_harness.report.text import table
+from upd_harness.reproduce.order import Order
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Progress, Report
@@ -15,12 +16,12 @@ from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import Protocol
 
 
-def reproduce_table_i(data: Path, on_progress: Report) -> Reproduction:
+def reproduce_table_i(order: Order, on_progress: Report) -> Reproduction:
     """Return Table I from the prepared stores; what is not prepared is said to be not."""
     printed = published("table-i")
     cells = []
     for done, (name, entry) in enumerate(printed.items(), start=1):
-        cells.append(_cell(data, name, entry))
+        cells.append(_cell(order.data, name, entry))
         on_progress(Progress(name, done, len(printed)))
     head = ("store", "Table I", "study", "verdict", "sound")
     rows = [(cell["store"], str(cell["published"]), *_shown(cell)) for cell in cells]
