@@ -5,14 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fake.scripts import script
 from fake.stores import write_tiny_store
-from upd_harness.evaluation.intervals import pixel_interval
-from upd_harness.evaluation.metrics import image_metrics
-from upd_harness.evaluation.tally import ScoreTally
 from upd_harness.grid.effects import as_lines, rows_of
 from upd_harness.grid.trial import Contest
 from upd_harness.grid.variants import Variant, switches_of, varied
@@ -43,40 +39,6 @@ def test_rows_are_sound_each_switch_own_variants_and_the_study(tmp_path: Path) -
     assert [row.name for row in rows_of(contest, ["settings.nothing"], [])] == ["sound"] + ["study"] * (
         len(switches) > 1
     )
-
-
-def pixels(seed: int, subjects: int = 12) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return maps, masks and subjects; anomalous pixels are a little higher, in some subjects more than in others."""
-    rng = np.random.default_rng(seed)
-    masks = (rng.random((subjects, 32, 32)) < 0.05).astype(np.uint8)
-    strength = rng.uniform(0, 3, (subjects, 1, 1))
-    return (
-        (rng.normal(size=masks.shape) + strength * masks).astype(np.float32),
-        masks,
-        [f"s{n}" for n in range(subjects)],
-    )
-
-
-def test_the_interval_of_pixels_is_that_of_drawing_whole_subjects() -> None:
-    maps, masks, subjects = pixels(0)
-    rng = np.random.default_rng(5)
-    drawn: list[float | None] = []
-    for _ in range(200):
-        chosen = rng.integers(len(maps), size=len(maps))
-        drawn.append(image_metrics(maps[chosen], masks[chosen]).average_precision)
-    assert pixel_interval(maps, masks, subjects) == pytest.approx(
-        np.quantile(np.array(drawn, float), (0.025, 0.975)), abs=0.03
-    )
-
-
-def test_subjects_that_are_all_alike_leave_no_doubt_about_the_pixels() -> None:
-    maps, masks, subjects = pixels(1, subjects=1)
-    tally = ScoreTally()
-    tally.update(maps, masks)
-    exact = tally.result().average_precision
-    twins = pixel_interval(np.repeat(maps, 5, axis=0), np.repeat(masks, 5, axis=0), [f"s{n}" for n in range(5)])
-    assert twins == pytest.approx((exact, exact), abs=1e-3)
-    assert pixel_interval(maps, np.zeros_like(masks), subjects) is None
 
 
 def outcome(row: str, seed: int, auroc: float) -> dict[str, Any]:

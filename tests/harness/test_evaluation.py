@@ -10,7 +10,9 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
+from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.run import Evaluation, check_room, evaluate
+from upd_harness.evaluation.stored import read_result
 from upd_harness.report.html import why_undefined
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import RESULTS, Result, Space
@@ -54,6 +56,9 @@ def test_the_metrics_are_those_of_an_independent_reference(
     marked = maps[:, 0] >= found.dice_threshold
     dice = 2 * (marked & (tested_store.masks == 1)).sum() / (marked.sum() + tested_store.masks.sum())
     assert found.dice == pytest.approx(dice, abs=1e-3)
+    assert found.study_dice is not None
+    assert found.dice is not None
+    assert 0 < found.study_dice <= found.dice
 
 
 def test_a_model_that_finds_everything_scores_one(clever: Model, tested_store: Store, tmp_path: Path) -> None:
@@ -83,6 +88,7 @@ def test_the_result_names_model_store_and_seed(evaluation: Evaluation, model: Mo
     assert (result.manifest, result.store) == (model.manifest_sha256, tested_store.sha256)
     assert (result.images, result.anomalous, result.subjects) == (12, 6, 6)
     assert "tiny test store" in result.labels
+    assert {*result.intervals} == {"ap_image", "auroc", "ap_pixel", "dice", "aupro"}
     for name, (low, high) in result.intervals.items():
         assert 0 <= low <= getattr(result.metrics, name) <= high <= 1
 
@@ -90,6 +96,10 @@ def test_the_result_names_model_store_and_seed(evaluation: Evaluation, model: Mo
 def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, tested_store: Store) -> None:
     out = evaluation.report.parent
     assert read_record(out / RESULTS / "phantom-t2.json", Result) == evaluation.result
+    result, kept = read_result(out / RESULTS / "phantom-t2.json")
+    np.testing.assert_array_equal(kept.scores, evaluation.scores)
+    for name, interval in bootstrap_intervals(kept.scores, kept.anomalous, kept.subjects, kept.pixels).items():
+        assert interval == pytest.approx(result.intervals[name], abs=1e-5)
     with (out / "scores.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["subject"] for row in rows] == tested_store.subjects
@@ -215,7 +225,7 @@ def test_an_evaluation_replaces_an_earlier_one_and_all_of_it(
         check_room(output, overwrite=False)
     check_room(output, overwrite=True)
     evaluate(model, PHANTOM, tested_store, output)
-    assert [path.name for path in (output / RESULTS).iterdir()] == ["phantom-t2.json"]
+    assert {path.name for path in (output / RESULTS).iterdir()} == {"phantom-t2.json", "phantom-t2.npz"}
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"command": "score"}', None])

@@ -9,7 +9,7 @@ from upd_harness.cli.fetching import announce, as_argument, is_folder, load, rev
 from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import prose, table
-from upd_zoo.artefact.metrics import METRICS, figure
+from upd_zoo.artefact.metrics import figure, shown
 from upd_zoo.errors import UsageError
 
 if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
@@ -63,13 +63,16 @@ _KEPT: Final = "nothing was written; an earlier evaluation stands as it was"
 def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: int | None) -> str:
     """Return for people what was measured on a test set of this title, and in which figures the model is poor."""
     result = evaluation.result
+    metrics = shown([result.metrics])
     rows = [
-        (name, *(figure(getattr(found, metric.id)) for metric in METRICS))
+        (name, *(figure(getattr(found, metric.id)) for metric in metrics))
         for name, found in ({"model": result.metrics} | result.baselines).items()
     ]
+    bounds = [result.intervals.get(metric.id) for metric in metrics]
+    rows.insert(1, ("95 % interval", *("" if each is None else f"{each[0]:.3f}-{each[1]:.3f}" for each in bounds)))
     head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
     head += f"  [{', '.join(result.labels)}]" if result.labels else ""
-    text = f"{prose(head, width)}\n\n" + table(("", *(metric.title for metric in METRICS)), rows, width)
+    text = f"{prose(head, width)}\n\n" + table(("", *(metric.title for metric in metrics)), rows, width)
     if poor:
         text += "\n\n" + prose(f"Not clearly better than a baseline: {', '.join(poor)}", width)
     return f"{text}\n\n{evaluation.report}"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.evaluation.metrics import image_metrics
+from upd_harness.evaluation.subjects import SubjectTally
 from upd_harness.evaluation.tally import ScoreTally
 from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.images.foreground import inside
@@ -56,10 +57,24 @@ class Contender:
             ap_pixel=pixels.average_precision if pixels is not None else None,
             dice=dice.dice if dice is not None else None,
             dice_threshold=dice.threshold if dice is not None else None,
+            study_dice=pixels.study_dice.dice if pixels is not None and pixels.study_dice is not None else None,
         )
 
 
-def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> dict[str, Contender]:
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A test set, scored.
+
+    Attributes:
+        contenders: By name: the model, random values, the brightness of pixels, and their darkness.
+        pixels: The model's, by subject; None where their truth is not known.
+    """
+
+    contenders: dict[str, Contender]
+    pixels: SubjectTally | None
+
+
+def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> Gathered:
     """Score every image of a store by the model and by each baseline.
 
     Args:
@@ -67,10 +82,8 @@ def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> 
         store: Images, and masks where there are any.
         batch_size: Images per call of the network.
         on_progress: Told how many images are done.
-
-    Returns:
-        The contenders by name: the model, random values, the brightness of pixels, and their darkness.
     """
+    pixels = SubjectTally() if store.masks is not None else None
     contenders = {name: Contender() for name in (MODEL, RANDOM, "intensity", "darkness")}
     generator = np.random.default_rng(_SEED)
     for start in range(0, len(store), batch_size):
@@ -79,13 +92,17 @@ def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> 
         masks = store.masks[rows] if store.masks is not None else None  # (B, H, W)
         maps, scores = model(images)  # (B, 1, H, W), (B,)
         contenders[MODEL].update(maps[:, 0], scores, masks)
+        if pixels is not None and masks is not None:
+            pixels.update(maps[:, 0], masks, store.subjects[rows])
         grey = images.mean(axis=1)  # (B, H, W)
         noise = generator.random((len(images), *images.shape[2:]), np.float32)
         contenders[RANDOM].update(*_by_the_rules(noise, images, model.config), masks)
         contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
         contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
         on_progress(Progress("", rows.stop, len(store)))
-    return contenders
+    if pixels is not None:
+        pixels.close()
+    return Gathered(contenders, pixels)
 
 
 def answers(predict: Predict, config: Config, store: Store, batch_size: int = 16) -> dict[str, tuple[Array, Array]]:

@@ -14,9 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from upd_harness.evaluation.contenders import MODEL, RANDOM, Contender, chance, gather
+from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.metrics import Floats
+from upd_harness.evaluation.resampling import aupro
+from upd_harness.evaluation.stored import SUFFIX, Kept
 from upd_harness.report.html import GalleryItem, write_evaluation_report
 from upd_harness.report.overlay import colour_range, thumbnail
 from upd_harness.report.run_record import describe_run, utc_now
@@ -66,7 +68,7 @@ def evaluate(
         model: What scores.
         test_set: Which test.
         store: Its prepared images.
-        output: Where `results/<test set>.json`, `scores.csv`, `run.json` and `report.html` go.
+        output: Where `results/<test set>.json` and `.npz`, `scores.csv`, `run.json` and `report.html` go.
         revision: Which revision of the model.
         batch_size: Images per call of the network.
         arguments: What the user asked for, kept in `run.json`.
@@ -77,11 +79,12 @@ def evaluate(
     """
     began, started = time.monotonic(), utc_now()
     _check_known_images(model.config, test_set, store.facts)
-    contenders = gather(model, store, batch_size, on_progress)
-    result = _result(model, test_set, store, revision, contenders)
+    gathered = gather(model, store, batch_size, on_progress)
+    scores = np.array(gathered.contenders[MODEL].scores)
     written = output / RESULTS / f"{test_set.id}.json"
+    tallies = Kept(scores, store.anomalous, store.subjects, gathered.pixels).write(written.with_suffix(SUFFIX))
+    result = _result(model, test_set, store, revision, gathered).model_copy(update={"tallies": tallies})
     write_record(written, result)
-    scores = np.array(contenders[MODEL].scores)
     _write_scores(output / "scores.csv", store, scores)
     run = describe_run("evaluate", model, revision, arguments or {}, started, time.monotonic() - began)
     low, high = colour_range(model.calibration)
@@ -95,8 +98,9 @@ def evaluate(
         healthy_scores=scores[~store.anomalous],
         anomalous_scores=scores[store.anomalous],
     )
-    for earlier in {*(output / RESULTS).glob("*.json")} - {written}:  # of another test set than the report's
-        earlier.unlink()
+    for earlier in (output / RESULTS).iterdir():
+        if earlier.stem != written.stem:  # of another test set than the report's
+            earlier.unlink()
     return Evaluation(result, scores, store.anomalous, report)
 
 
@@ -155,11 +159,13 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
         config.check_space(space.template, space.template_sha256)
 
 
-def _result(model: Model, test_set: TestSet, store: Store, revision: str, contenders: dict[str, Contender]) -> Result:
-    has_masks = store.masks is not None
-    metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in contenders.items()}
+def _result(model: Model, test_set: TestSet, store: Store, revision: str, gathered: Gathered) -> Result:
+    has_masks = gathered.pixels is not None
+    metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in gathered.contenders.items()}
     metrics[RANDOM] = metrics[RANDOM].model_copy(update=chance(store.anomalous))
-    scores = np.array(contenders[MODEL].scores)
+    if gathered.pixels is not None:
+        metrics[MODEL] = metrics[MODEL].model_copy(update={"aupro": aupro(gathered.pixels)})
+    scores = np.array(gathered.contenders[MODEL].scores)
     return Result(
         model=model.config.id,
         revision=revision,
@@ -173,7 +179,7 @@ def _result(model: Model, test_set: TestSet, store: Store, revision: str, conten
         anomalous=int(store.anomalous.sum()),
         subjects=store.facts.subjects,
         metrics=metrics.pop(MODEL),
-        intervals=bootstrap_intervals(scores, store.anomalous, store.subjects),
+        intervals=bootstrap_intervals(scores, store.anomalous, store.subjects, gathered.pixels),
         baselines=metrics,
         labels=list(dict.fromkeys([*model.config.labels, *store.facts.labels])),
     )

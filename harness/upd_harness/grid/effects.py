@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from upd_harness.evaluation.contenders import MODEL, answers, metrics_of
-from upd_harness.evaluation.intervals import bootstrap_intervals, pixel_interval
+from upd_harness.evaluation.intervals import bootstrap_intervals, tally_of
 from upd_harness.grid.comparison import METRICS, Spread, vars_of
 from upd_harness.grid.identity import hash_of
 from upd_harness.grid.trial import Contest, Planned, fitted, kept, planned
@@ -127,8 +127,8 @@ def _outcome(identity: Mapping[str, Any], store: Store, model: Callable[[], tupl
     predict, config = model()
     every, found = np.ones(len(store), np.bool_), answers(predict, config, store)
     maps, scores = found[MODEL]
-    pixels = None if store.masks is None else pixel_interval(maps, np.array(store.masks), store.subjects)
-    intervals = bootstrap_intervals(scores.astype(np.float64), store.anomalous, store.subjects)
+    pixels = None if store.masks is None else tally_of(maps, np.array(store.masks), store.subjects)
+    intervals = bootstrap_intervals(scores.astype(np.float64), store.anomalous, store.subjects, pixels)
     return {
         "schema": SCHEMA,
         **identity,
@@ -137,7 +137,7 @@ def _outcome(identity: Mapping[str, Any], store: Store, model: Callable[[], tupl
         "subjects": store.facts.subjects,
         "labels": store.facts.labels,
         "metrics": {who: metrics_of(*each, store, every).model_dump() for who, each in found.items()},
-        "intervals": intervals if pixels is None else {**intervals, "ap_pixel": pixels},
+        "intervals": intervals,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from upd_harness.grid.plan import Plan, Start
 from upd_harness.grid.results import Found, spread
-from upd_zoo.artefact.metrics import METRICS, figure
+from upd_zoo.artefact.metrics import Metric, figure, shown
 from upd_zoo.artefact.records import Metrics, Result
 from upd_zoo.vocabulary import TEST_SETS
 
@@ -53,16 +53,17 @@ def _table(test_set: str, models: Mapping[str, Sequence[Result]]) -> Iterator[st
     spread_over = "; mean ± standard deviation" if len(seeds) > 1 else ""
     yield from (f"## {TEST_SETS[test_set].title}", "")
     yield from (f"{', '.join(labels)}. {numbers}; seeds {', '.join(map(str, seeds))}{spread_over}.", "")
-    yield from (f"| model | {' | '.join(metric.title for metric in METRICS)} |", f"|---|{'---|' * len(METRICS)}")
+    columns = shown(row.metrics for row in rows)
+    yield from (f"| model | {' | '.join(metric.title for metric in columns)} |", f"|---|{'---|' * len(columns)}")
     for model, results in models.items():
         own = [label for label in results[0].labels if label not in labels]
-        yield _row(f"`{model}` ({', '.join(own)})" if own else f"`{model}`", [row.metrics for row in results])
+        yield _row(f"`{model}` ({', '.join(own)})" if own else f"`{model}`", [row.metrics for row in results], columns)
     for name, metrics in first.baselines.items():
-        yield _row(name, [metrics])
+        yield _row(name, [metrics], columns)
 
 
-def _row(name: str, metrics: Sequence[Metrics]) -> str:
-    cells = (_cell(*spread(metrics, metric.id)) for metric in METRICS)
+def _row(name: str, metrics: Sequence[Metrics], columns: Sequence[Metric]) -> str:
+    cells = (_cell(*spread(metrics, metric.id)) for metric in columns)
     return f"| {name} | {' | '.join(cells)} |"
 
 

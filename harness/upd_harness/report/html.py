@@ -23,7 +23,7 @@ from upd_harness.report.charts import Axis, Tick, histogram, slice_curve
 from upd_harness.report.overlay import overlay
 from upd_harness.report.ranking import Case, Survey
 from upd_harness.report.text import legible
-from upd_zoo.artefact.metrics import METRICS, Metric
+from upd_zoo.artefact.metrics import BESIDE, METRICS, Metric
 from upd_zoo.files import replacing
 from upd_zoo.vocabulary import TEST_SETS
 
@@ -275,9 +275,11 @@ def _colour_ticks(colours: Mapping[str, float] | None) -> tuple[Tick, ...]:
 
 def _metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Give one row per metric: its value with interval, or why it has none, and the baselines beside it."""
-    for metric in METRICS:
+    measured = [each for each in BESIDE if result["metrics"].get(each.id) is not None]
+    for metric in (*METRICS, *measured):
         value, interval = result["metrics"][metric.id], result["intervals"].get(metric.id)
-        baselines = [(_glyph(index), metrics[metric.id]) for index, metrics in enumerate(result["baselines"].values())]
+        rivals = [metrics.get(metric.id) for metrics in result["baselines"].values()]
+        baselines = [(_glyph(index), rival) for index, rival in enumerate(rivals)]
         known = [baseline for _, baseline in baselines if baseline is not None]
         yield {
             "name": metric.title,

@@ -1,10 +1,16 @@
 """What the study's four metrics are called and what they mean: one table for terminal, report, model card and grid.
 
+Two more stand beside them where they were measured.
+
 Of all of them, higher is better. How they are computed is `upd_harness.evaluation.metrics`' affair.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from upd_zoo.artefact.records import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,18 @@ METRICS: Final = (
     Metric("ap_pixel", "AP_p", "average precision of the map values, pixel by pixel", of_pixels=True),
     Metric("dice", "best Dice", "⌈Dice⌉, the best Dice over all thresholds of the map", of_pixels=True),
 )
+
+BESIDE: Final = (
+    Metric("study_dice", "study's Dice", "the best Dice of the study's 100 evenly spaced thresholds", of_pixels=True),
+    Metric("aupro", "AUPRO", "share of each lesion found, over false-positive rates up to 0.3", of_pixels=True),
+)
+"""What is shown beside the four, where it was measured; results of older versions lack it."""
+
+
+def shown(found: "Iterable[Metrics]") -> tuple[Metric, ...]:
+    """Return the metrics that a table of results has: the four, and those beside them that any result has."""
+    rows = list(found)
+    return (*METRICS, *(each for each in BESIDE if any(getattr(row, each.id) is not None for row in rows)))
 
 
 def figure(value: float | None) -> str:

@@ -398,6 +398,8 @@ class Metrics(Record):
         ap_pixel: Average precision of map values, AP_p.
         dice: Best Dice over all thresholds, ⌈Dice⌉.
         dice_threshold: Map value at which it is reached: a pixel is positive at or above it.
+        study_dice: The study's ⌈Dice⌉: the best of 100 thresholds evenly spaced from the highest to the lowest value.
+        aupro: Mean share of each lesion that is found, over false-positive rates up to 0.3; of the model alone.
     """
 
     ap_image: Fraction | None
@@ -405,10 +407,18 @@ class Metrics(Record):
     ap_pixel: Fraction | None
     dice: Fraction | None
     dice_threshold: float | None = None
+    study_dice: Fraction | None = None
+    aupro: Fraction | None = None
 
 
 class Result(Record):
-    """What a model, or a trivial baseline, scores on one test set."""
+    """What a model, or a trivial baseline, scores on one test set.
+
+    Attributes:
+        intervals: The least and the greatest of 95 % of the draws of other subjects, by metric.
+        tallies: Hash of the file beside it, of the same name and ending in .npz, that keeps scores of images and
+            digests of the pixels of subjects; None where none was kept.
+    """
 
     remedy: ClassVar[str] = "evaluate the model again with upd-zoo evaluate --overwrite"
     schema_: Literal["upd-zoo/result/1"] = Field(default="upd-zoo/result/1", alias="schema")
@@ -427,6 +437,7 @@ class Result(Record):
     intervals: dict[str, tuple[float, float]]
     baselines: dict[str, Metrics]
     labels: list[str]
+    tallies: Sha256 | None = None
 
     def rival(self, metric: str) -> float | None:
         """Return the highest value that a trivial baseline has of a metric; None where none has one.
