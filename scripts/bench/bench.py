@@ -23,7 +23,7 @@ import typer
 from figures import Figure
 from upd_harness.cli.app import run_alone
 from upd_harness.cli.terminal import Terminal, reports_errors
-from upd_harness.grid.local import apart
+from upd_harness.engines.local import apart
 from upd_harness.report.run_record import utc_now, versions
 from upd_harness.report.text import table
 from upd_harness.speed.hardware import hardware

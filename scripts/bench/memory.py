@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from figures import Figure, config_of, model_of, resident
-from upd_harness.grid.local import apart
+from upd_harness.engines.local import apart
 from upd_harness.scoring.folder import score_folder
 from upd_zoo.artefact.records import PixelConvention
 from upd_zoo.errors import UpdZooError

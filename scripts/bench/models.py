@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from figures import BATCH, Figure, config_of, resident, shortest
-from upd_harness.grid.local import apart
+from upd_harness.engines.local import apart
 from upd_zoo.detector import Detector
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.registry import registered

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from figures import BATCH, Figure, config_of, model_of, say, shortest
-from upd_harness.grid.local import apart
+from upd_harness.engines.local import apart
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, ONNX, Config, PixelConvention
 from upd_zoo.errors import UpdZooError

@@ -9,7 +9,7 @@ from upd_zoo.artefact.records import Metrics, Result
 from upd_zoo.errors import NotFoundError
 
 
-def quick(task: Task, plan: Plan) -> dict[str, float]:
+def quick(task: Task, plan: Plan, patience: float) -> dict[str, float]:
     """End at once; what has the seed 1 fails, what has the seed 2 is killed, what has the seed 3 has a fault."""
     if task.seed == 1:
         raise NotFoundError("there is no store", "a prepared one")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fake.program import Command
 from fake.stores import write_tiny_store
+from upd_harness.engines.local import apart
 from upd_harness.grid.identity import described
-from upd_harness.grid.local import apart
 from upd_harness.grid.pictures import draw, panels_of, shown_rows
 from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
 from upd_harness.grid.results import result_path

@@ -7,8 +7,9 @@ import pytest
 
 from fake.grid import quick, result
 from fake.program import Command
+from upd_harness.engines.local import LocalEngine
 from upd_harness.grid.identity import described
-from upd_harness.grid.local import carry_out
+from upd_harness.grid.outcomes import carry_out
 from upd_harness.grid.plan import PHANTOMS, Choice, Plan, Start, Task, tasks_of
 from upd_harness.grid.results import result_path, results_of, spread
 from upd_harness.grid.table import as_document, as_markdown
@@ -26,7 +27,7 @@ def plan(tmp_path: Path) -> Plan:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that end at once."""
-    monkeypatch.setattr("upd_harness.grid.local.make", quick)
+    monkeypatch.setattr("upd_harness.grid.outcomes.make", quick)
 
 
 # The plan
@@ -99,7 +100,7 @@ def test_a_dry_run_prints_the_tasks_and_makes_nothing(upd_zoo: Command, tmp_path
 
 def test_a_failure_or_a_killed_process_stops_no_other_task(stand_in: None, plan: Plan) -> None:
     tasks = [Task("vae-phantom-t2", seed) for seed in (2, 1, 0, 4)]
-    outcomes = list(carry_out(tasks, plan, jobs=2))
+    outcomes = list(carry_out(tasks, plan, LocalEngine(2)))
     assert [(outcome.done, outcome.total) for outcome in outcomes] == [(number, 4) for number in (1, 2, 3, 4)]
     errors = {outcome.task.seed: outcome.error for outcome in outcomes}
     assert errors[0] == errors[4] == ""
@@ -110,7 +111,7 @@ def test_a_failure_or_a_killed_process_stops_no_other_task(stand_in: None, plan:
 
 def test_a_fault_of_the_program_is_no_outcome(stand_in: None, plan: Plan) -> None:
     with pytest.raises(AssertionError, match="a fault"):
-        list(carry_out([Task("vae-phantom-t2", 3)], plan, jobs=1))
+        list(carry_out([Task("vae-phantom-t2", 3)], plan, LocalEngine()))
 
 
 def test_models_that_fail_are_named_at_the_end(stand_in: None, upd_zoo: Command, tmp_path: Path) -> None:

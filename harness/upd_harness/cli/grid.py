@@ -1,6 +1,7 @@
 """The command `upd-zoo grid`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Annotated
 
 import typer
 
+from upd_harness.cli.engines import Where
 from upd_harness.cli.making import ProfileOption, ProtocolOption, SideOption, StepsOption
 from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.grid.identity import described
-from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
+from upd_harness.grid.plan import Choice, Plan, Start, Task, part_of, tasks_of
 from upd_zoo.errors import InputError, MissingExtraError
 from upd_zoo.progress import Progress
 from upd_zoo.stores.places import data_folder
@@ -87,24 +89,27 @@ class Making:
         bool, typer.Option("--any-code", help="Keep models that another version of the code has made.")
     ] = False
 
-    def plan(self, out: Path) -> Plan:
+    def plan(self, out: Path, where: Where) -> Plan:
         """Return what the tasks of a grid in a folder have in common."""
-        data = data_folder(self.data)
-        return Plan(
-            out, data, self.profile, self.protocol, self.weights, self.steps, self.threads, self.side, self.any_code
-        )
+        # On other nodes, what is relative to this process's folder would lie elsewhere.
+        data = data_folder(self.data).absolute()
+        weights = str(Path(self.weights).absolute()) if Path(self.weights).is_file() else self.weights
+        threads = where.threads(self.threads)
+        return Plan(out, data, self.profile, self.protocol, weights, self.steps, threads, self.side, self.any_code)
 
 
 @command
 def grid(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the grid.")],
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Models made at the same time.")] = 1,
     page: Annotated[Path | None, typer.Option("--page", help="File for the tables, without pictures.")] = None,
     only_tables: Annotated[bool, typer.Option("--only-tables", help="Make no model; show what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the tasks as JSON, and do nothing.")] = False,
+    num_parts: Annotated[int, typer.Option("--num-parts", min=1, help="Processes that share the tasks.")] = 1,
+    part_id: Annotated[int, typer.Option("--part-id", min=0, help="Which of them this is, from 0.")] = 0,
     *,
     models: Models,
     making: Making,
+    where: Where,
     terminal: Terminal,
 ) -> int:
     """Make and evaluate many models, and lay them side by side.
@@ -112,9 +117,10 @@ def grid(
     What is finished is not made again, so a grid that was stopped goes on where it stood. Models that fail are named at
     the end; exit code 3.
     """
-    tasks, plan = models.tasks(), making.plan(out)
+    tasks, plan = models.tasks(), making.plan(out.absolute(), where)
+    mine = part_of(tasks, part_id, num_parts)
     if dry_run:
-        planned = list(described(tasks, plan))
+        planned = list(described(mine, plan))
         terminal.data(planned, json.dumps(planned, indent=2))
         return 0
     if find_spec("torch") is None:
@@ -122,7 +128,7 @@ def grid(
     from upd_harness.grid.page import write_page
 
     with when_interrupted(_KEPT):
-        failed = {} if only_tables else _make(tasks, plan, jobs, terminal)
+        failed = {} if only_tables else _make(mine, plan, where, terminal)
         written = write_page(tasks, plan, page)
     terminal.data(written.document, written.text)
     if not failed:
@@ -131,13 +137,16 @@ def grid(
     return InputError.exit_code
 
 
-def _make(tasks: list[Task], plan: Plan, jobs: int, terminal: Terminal) -> dict[str, str]:
+def _make(tasks: list[Task], plan: Plan, where: Where, terminal: Terminal) -> dict[str, str]:
     """Carry out the tasks; return why each that failed did so."""
-    from upd_harness.grid.local import carry_out
+    from upd_harness.grid.outcomes import carry_out
+
+    def wait(busy: Sequence[Task]) -> None:
+        terminal.say(f"{len(busy)} are being made by another process, and waited for: {busy[0].name} first")
 
     failed = {}
-    with terminal.bar("grid") as advance:
-        for outcome in carry_out(tasks, plan, jobs):
+    with where.opened() as engine, terminal.bar("grid") as advance:
+        for outcome in carry_out(tasks, plan, engine, wait):
             name = outcome.task.name
             if outcome.error:
                 failed[name] = outcome.error

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
+from upd_zoo.errors import UsageError
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.roster import known_methods
@@ -137,3 +138,21 @@ def tasks_of(choice: Choice) -> list[Task]:
 def _model(method: str, domain: str, start: Start | None, backbone: str | None) -> ModelId:
     plain = ModelId(method, None, get_domain(domain).id, ccd=start is Start.CCD)
     return replace(plain, backbone=backbone) if "backbone" in load_recipe(plain).settings else plain
+
+
+def part_of(tasks: Sequence[Task], part: int, parts: int) -> list[Task]:
+    """Return the tasks of one of several processes that share a grid: every so-manyth, from its own number on.
+
+    Args:
+        tasks: Of the grid, whose order decides.
+        part: Which, from 0.
+        parts: How many there are.
+
+    Raises:
+        UsageError: There is no such part.
+    """
+    if part >= parts:
+        raise UsageError(
+            f"there is no part {part} of {parts}", f"0 to {parts - 1}, for parts are counted from 0", "add --num-parts"
+        )
+    return list(tasks[part::parts])

@@ -132,10 +132,11 @@ def make_missing(tasks: Iterable[Task], order: Order, on_progress: Report) -> di
     missing = [task for task in dict.fromkeys(tasks) if not _is_there(task, order)]
     if not missing:
         return {}
-    from upd_harness.grid.local import carry_out
+    from upd_harness.engines.local import LocalEngine
+    from upd_harness.grid.outcomes import carry_out
 
     failed = {}
-    for outcome in carry_out(missing, order.plan, order.jobs):
+    for outcome in carry_out(missing, order.plan, LocalEngine(order.jobs)):
         if outcome.error:
             failed[outcome.task.name] = outcome.error
         on_progress(Progress(outcome.what, outcome.done, outcome.total, outcome.task.name))
