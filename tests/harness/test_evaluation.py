@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fake.stores import write_tiny_store
+from upd_harness.evaluation.contenders import gather
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.run import Evaluation, check_room, evaluate
 from upd_harness.evaluation.stored import read_result
@@ -114,7 +116,9 @@ def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, test
 def test_the_batch_size_and_the_time_of_day_change_no_number(
     evaluation: Evaluation, model: Model, tested_store: Store, tmp_path: Path
 ) -> None:
-    again = evaluate(model, PHANTOM, tested_store, tmp_path / "again", revision="seed-1", batch_size=5).result
+    again = evaluate(
+        model, PHANTOM, tested_store, tmp_path / "again", revision="seed-1", gathering=partial(gather, batch_size=5)
+    ).result
     one, two = (result.model_dump() for result in (evaluation.result, again))
     for name in ("ap_image", "auroc", "ap_pixel", "dice"):
         assert one["metrics"][name] == pytest.approx(two["metrics"][name], abs=1e-4)
@@ -191,7 +195,14 @@ def test_images_of_another_side_are_refused_with_what_prepares_the_right_ones(cl
 
 def test_progress_ends_with_every_image(clever: Model, tested_store: Store, tmp_path: Path) -> None:
     told: list[Progress] = []
-    evaluate(clever, PHANTOM, tested_store, tmp_path / "out", batch_size=5, on_progress=told.append)
+    evaluate(
+        clever,
+        PHANTOM,
+        tested_store,
+        tmp_path / "out",
+        gathering=partial(gather, batch_size=5),
+        on_progress=told.append,
+    )
     assert [(step.done, step.total) for step in told] == [(5, 12), (10, 12), (12, 12)]
 
 

@@ -46,16 +46,20 @@ class Where:
         int | None, typer.Option("--max-retries", min=0, help="Of --engine ray: after a death of a process or node.")
     ] = None
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether nothing was said of engines but what is not theirs to say."""
+        return self.engine is EngineName.LOCAL and self.jobs is None
+
     def threads(self, asked: int | None) -> int | None:
         """Return the CPU threads of each task: what was asked for, or on Ray what a task takes of a node."""
         return (self.cpus_per_task or 1) if asked is None and self.engine is EngineName.RAY else asked
 
-    def opened(self) -> AbstractContextManager[Engine]:
-        """Return the engine, to be used within a block.
+    def check(self) -> None:
+        """Refuse options of the other engine.
 
         Raises:
-            UsageError: An option is of the other engine.
-            UpdZooError: The engine cannot be had.
+            UsageError: There is one.
         """
         foreign = {
             EngineName.LOCAL: ("address", "cpus_per_task", "gpus_per_task", "max_retries"),
@@ -66,6 +70,15 @@ class Where:
             option = f"--{given.replace('_', '-')}"
             other = next(name for name in EngineName if name is not self.engine)
             raise UsageError(f"{option} says nothing of the engine {self.engine}", "", f"add --engine {other}")
+
+    def opened(self) -> AbstractContextManager[Engine]:
+        """Return the engine, to be used within a block.
+
+        Raises:
+            UsageError: An option is of the other engine.
+            UpdZooError: The engine cannot be had.
+        """
+        self.check()
         if self.engine is EngineName.LOCAL:
             return nullcontext(LocalEngine(self.jobs or 1))
         from upd_harness.engines.cluster import RayEngine, connected

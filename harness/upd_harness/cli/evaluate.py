@@ -1,11 +1,15 @@
 """The command `upd-zoo evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from upd_harness.cli.fetching import announce, as_argument, is_folder, load, revision_of
+from upd_harness.cli.engines import Where
+from upd_harness.cli.fetching import announce, as_argument, is_folder, located, revision_of
 from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import prose, table
@@ -13,7 +17,8 @@ from upd_zoo.artefact.metrics import figure, shown
 from upd_zoo.errors import UsageError
 
 if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
-    from upd_harness.evaluation.run import Evaluation
+    from upd_harness.evaluation.run import Evaluation, Gathering
+    from upd_zoo.runtime.model import Model
 
 
 @command
@@ -25,14 +30,17 @@ def evaluate(
     ] = None,
     data: Data = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
+    shards: Annotated[
+        int | None, typer.Option("--shards", min=1, help="Parts that are scored in processes of their own.")
+    ] = None,
     *,
     running: Running,
+    where: Where,
     terminal: Terminal,
 ) -> None:
     """Measure a model on a test set, beside trivial baselines."""
     from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
-    from upd_harness.report.html import not_clearly_better, why_undefined
     from upd_zoo.names import ModelId
     from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import Store
@@ -43,18 +51,46 @@ def evaluate(
         raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "add --test-set phantom-t2")
     chosen = get_test_set(test_set or ModelId.parse(name).target)
     check_room(output, overwrite=overwrite)
-    loaded = load(origin, running, terminal)
+    loaded, folder = located(origin, running, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol, loaded.config.input.side))
     announce(loaded, terminal)
     told: dict[str, Any] = {"model": as_argument(origin.model), "test_set": chosen.id, "output": output}
     told |= {"batch_size": running.batch_size}
-    with when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
-        how: dict[str, Any] = {"revision": revision_of(name), "batch_size": running.batch_size}
-        evaluation = run_evaluation(loaded, chosen, store, output, **how, arguments=told, on_progress=advance)
+    with (
+        when_interrupted(_KEPT),
+        terminal.bar("evaluating") as advance,
+        _gathering(where, shards, loaded, folder, running) as how,
+    ):
+        named: dict[str, Any] = {"revision": revision_of(name), "gathering": how}
+        evaluation = run_evaluation(loaded, chosen, store, output, **named, arguments=told, on_progress=advance)
+    _tell(evaluation, chosen.title, terminal)
+
+
+def _tell(evaluation: "Evaluation", title: str, terminal: Terminal) -> None:
+    """Say what was measured on a test set of this title."""
+    from upd_harness.report.html import not_clearly_better, why_undefined
+
     document = evaluation.result.model_dump(mode="json", by_alias=True)
     for reason in why_undefined(document):
         terminal.say(reason)
-    terminal.data(document, as_text(evaluation, chosen.title, not_clearly_better(document), terminal.width))
+    terminal.data(document, as_text(evaluation, title, not_clearly_better(document), terminal.width))
+
+
+@contextmanager
+def _gathering(
+    where: Where, shards: int | None, model: "Model", folder: Path, running: Running
+) -> "Iterator[Gathering]":
+    """Give what scores the images of a test set: here, or in shards where an engine or a number of them is named."""
+    from upd_harness.evaluation.contenders import gather
+    from upd_harness.evaluation.sharding import Loading, Sharded
+
+    if shards is None and where.is_usual:
+        where.check()
+        yield partial(gather, batch_size=running.batch_size)
+        return
+    loading = Loading(folder, model.backend, model.device, where.threads(running.threads), model.precision)
+    with where.opened() as engine:
+        yield Sharded(loading, engine, shards or where.jobs or 1, running.batch_size)
 
 
 _KEPT: Final = "nothing was written; an earlier evaluation stands as it was"

@@ -84,10 +84,16 @@ def asking(hub: "Hub", terminal: Terminal) -> Iterator[Callable[[], None]]:
 
 def load(origin: Origin, running: Running, terminal: Terminal) -> Any:
     """Return a model ready to run, as `load_folder` does, having fetched what its backend needs."""
+    return located(origin, running, terminal)[0]
+
+
+def located(origin: Origin, running: Running, terminal: Terminal) -> tuple[Any, Path]:
+    """Return a model as `load` does, and the folder in which its files lie."""
     from upd_zoo.runtime.folder import FILES, RECORDS, load_folder
 
     pulled = fetch(origin, (*RECORDS, *FILES.get(running.backend, ())), terminal)
-    return load_folder(pulled.folder, running.backend, running.device, running.threads, running.precision)
+    model = load_folder(pulled.folder, running.backend, running.device, running.threads, running.precision)
+    return model, Path(pulled.folder).absolute()
 
 
 def load_packaged(name: "ModelId", running: Running) -> Any:

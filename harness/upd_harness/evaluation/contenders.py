@@ -6,7 +6,7 @@ Source: the random row of the study's tables and its meaning, cards/study.md, se
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from upd_harness.evaluation.subjects import SubjectTally
 from upd_harness.evaluation.tally import ScoreTally
 from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.images.foreground import inside
-from upd_zoo.progress import Progress, Report
+from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.model import Array, Model, Predict
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ScoreRule
@@ -26,6 +26,9 @@ RANDOM: Final = "random"
 _DRAWS: Final = 100
 """Random scores per image; on a small test one draw is often far from chance."""
 _SEED: Final = 0
+_BATCH: Final = 16
+
+Rows: TypeAlias = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -45,6 +48,11 @@ class Contender:
         self.scores.extend(scores.tolist())
         if masks is not None:
             self.tally.update(maps, masks)
+
+    def merge(self, later: "Contender") -> None:
+        """Add what was gathered of later images."""
+        self.scores.extend(later.scores)
+        self.tally.merge(later.tally)
 
     def metrics(self, anomalous: npt.NDArray[np.bool_], has_masks: bool) -> Metrics:
         """Return the four metrics; those of pixels are None without masks."""
@@ -73,36 +81,58 @@ class Gathered:
     contenders: dict[str, Contender]
     pixels: SubjectTally | None
 
+    def merge(self, later: "Gathered") -> None:
+        """Add what was gathered of later images, as if one process had gathered all."""
+        for name, contender in self.contenders.items():
+            contender.merge(later.contenders[name])
+        if self.pixels is not None and later.pixels is not None:
+            self.pixels.merge(later.pixels)
 
-def gather(model: Model, store: Store, batch_size: int, on_progress: Report) -> Gathered:
+
+def gather(
+    model: Model, store: Store, on_progress: Report = silent, *, batch_size: int = _BATCH, rows: Rows | None = None
+) -> Gathered:
     """Score every image of a store by the model and by each baseline.
 
     Args:
         model: What scores.
         store: Images, and masks where there are any.
-        batch_size: Images per call of the network.
         on_progress: Told how many images are done.
+        batch_size: Images per call of the network.
+        rows: Of the images, the first that counts, and the first after it that does not; None for all. They come in the
+            batches in which they come with all others.
     """
+    first, last = (0, len(store)) if rows is None else rows
     pixels = SubjectTally() if store.masks is not None else None
     contenders = {name: Contender() for name in (MODEL, RANDOM, "intensity", "darkness")}
-    generator = np.random.default_rng(_SEED)
-    for start in range(0, len(store), batch_size):
-        rows = slice(start, min(start + batch_size, len(store)))
-        images = np.ascontiguousarray(store.images[rows])  # (B, C, H, W)
-        masks = store.masks[rows] if store.masks is not None else None  # (B, H, W)
-        maps, scores = model(images)  # (B, 1, H, W), (B,)
+    generator = _noise_from(first, store.facts.side)
+    for start in range(first - first % batch_size, last, batch_size):
+        batch = slice(start, min(start + batch_size, len(store)))
+        own = slice(max(first, start) - start, min(last, batch.stop) - start)
+        rows_here = slice(start + own.start, start + own.stop)
+        images = np.ascontiguousarray(store.images[batch])  # (B, C, H, W)
+        maps, scores = (found[own] for found in model(images))  # (B, 1, H, W), (B,)
+        images = images[own]
+        masks = store.masks[rows_here] if store.masks is not None else None  # (B, H, W)
         contenders[MODEL].update(maps[:, 0], scores, masks)
         if pixels is not None and masks is not None:
-            pixels.update(maps[:, 0], masks, store.subjects[rows])
+            pixels.update(maps[:, 0], masks, store.subjects[rows_here])
         grey = images.mean(axis=1)  # (B, H, W)
         noise = generator.random((len(images), *images.shape[2:]), np.float32)
         contenders[RANDOM].update(*_by_the_rules(noise, images, model.config), masks)
         contenders["intensity"].update(*_by_the_rules(grey, images, model.config), masks)
         contenders["darkness"].update(*_by_the_rules(1 - grey, images, model.config), masks)
-        on_progress(Progress("", rows.stop, len(store)))
+        on_progress(Progress("", rows_here.stop - first, last - first))
     if pixels is not None:
         pixels.close()
     return Gathered(contenders, pixels)
+
+
+def _noise_from(first: int, side: int) -> np.random.Generator:
+    """Return a generator where it stands after the random maps of so many images; two pixels take one draw."""
+    bits = np.random.PCG64(_SEED)
+    bits.advance(first * side * side // 2)
+    return np.random.Generator(bits)
 
 
 def answers(predict: Predict, config: Config, store: Store, batch_size: int = 16) -> dict[str, tuple[Array, Array]]:

@@ -6,10 +6,10 @@ Source: sections V-E and VI of the study.
 import csv
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import DOMAINS, TestSet
 
-_BATCH: Final = 16
+Gathering: TypeAlias = Callable[[Model, Store, Report], Gathered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def evaluate(
     output: Path,
     *,
     revision: str = "main",
-    batch_size: int = _BATCH,
+    gathering: Gathering = gather,
     arguments: dict[str, Any] | None = None,
     on_progress: Report = silent,
 ) -> Evaluation:
@@ -70,7 +70,7 @@ def evaluate(
         store: Its prepared images.
         output: Where `results/<test set>.json` and `.npz`, `scores.csv`, `run.json` and `report.html` go.
         revision: Which revision of the model.
-        batch_size: Images per call of the network.
+        gathering: How images are scored: `gather`, or `upd_harness.evaluation.sharding.Sharded`.
         arguments: What the user asked for, kept in `run.json`.
         on_progress: Told how many images are done.
 
@@ -79,7 +79,7 @@ def evaluate(
     """
     began, started = time.monotonic(), utc_now()
     _check_known_images(model.config, test_set, store.facts)
-    gathered = gather(model, store, batch_size, on_progress)
+    gathered = gathering(model, store, on_progress)
     scores = np.array(gathered.contenders[MODEL].scores)
     written = output / RESULTS / f"{test_set.id}.json"
     tallies = Kept(scores, store.anomalous, store.subjects, gathered.pixels).write(written.with_suffix(SUFFIX))

@@ -71,6 +71,12 @@ class SubjectTally:
         self._held.clear()
         self._pixels = 0
 
+    def merge(self, later: "SubjectTally") -> None:
+        """Add what another, closed tally has counted of later images."""
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in later.names]
+        self.names = [*self._numbers]
+        self.digests.extend((numbers[number], kinds) for number, kinds in later.digests)
+
     def counts(self, thresholds: Values) -> npt.NDArray[np.float64]:
         """Return (3, S, T): normal pixels, anomalous ones and lesions of subjects at or above thresholds (T,)."""
         found = np.zeros((len(_KEPT), len(self.names), len(thresholds)))

@@ -5,7 +5,7 @@ parts add up to the tally of the whole, so that shards and machines may count fo
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -159,6 +159,10 @@ class ScoreTally:
             self._coarsen(other._shift)
         self._open(other._pages >> (self._shift - other._shift))
         self._fold(other._shift, other._pages, other._counts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a tally cross to another process by what it counted, not by the room that it has for counts."""
+        return ScoreTally.from_arrays, (self.to_arrays(),)
 
     def to_arrays(self) -> dict[str, Integers]:
         """Return everything the tally knows as integer arrays, the same for the same items counted.

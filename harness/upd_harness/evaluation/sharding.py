@@ -1,0 +1,105 @@
+"""A test set scored in shards, each in a process of its own, and put together to what one process would have counted.
+
+A shard holds whole runs of one subject's images. Its first and last batch are filled up with its neighbours' images, so
+that every image meets the same others in the network, and every sum is the same to the last bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+from upd_harness.engines.engine import Engine
+from upd_harness.evaluation.contenders import Gathered, Rows, gather
+from upd_zoo.errors import IntegrityError
+from upd_zoo.progress import Progress, Report, silent
+from upd_zoo.runtime.folder import load_folder
+from upd_zoo.runtime.model import Model
+from upd_zoo.stores.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How every process comes to the same model.
+
+    Attributes:
+        folder: The artefact, on storage that all nodes share.
+        backend: Through which library it runs.
+        device: Where.
+        threads: CPU threads; None for one per core.
+        precision: In which arithmetic.
+    """
+
+    folder: Path
+    backend: str
+    device: str
+    threads: int | None
+    precision: str
+
+    def load(self, manifest: str) -> Model:
+        """Return the model.
+
+        Args:
+            manifest: SHA-256 of its manifest.
+
+        Raises:
+            IntegrityError: Another one lies there.
+        """
+        model = load_folder(self.folder, self.backend, self.device, self.threads, self.precision)
+        if model.manifest_sha256 != manifest:
+            raise IntegrityError(f"{self.folder} holds another model on this node", "the same on every node")
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class Sharded:
+    """Scores a test set in shards; to be called as `gather` is.
+
+    Attributes:
+        loading: How every process comes to the model.
+        engine: What carries the shards out.
+        shards: How many; fewer where there are fewer subjects.
+        batch_size: Images per call of the network.
+    """
+
+    loading: Loading
+    engine: Engine
+    shards: int
+    batch_size: int
+
+    def __call__(self, model: Model, store: Store, on_progress: Report = silent) -> Gathered:
+        """Score every image of a store by the model and by each baseline; see `gather`.
+
+        Raises:
+            UpdZooError: A shard failed.
+        """
+        cuts = cuts_of(store.subjects, self.shards)
+        same = model.manifest_sha256, store.sha256
+        work = partial(_gather, self.loading, store.folder.absolute(), same, self.batch_size)
+        found, done = {}, 0
+        for ended in self.engine.each(work, cuts):
+            found[ended.item] = ended.result()
+            done += ended.item[1] - ended.item[0]
+            on_progress(Progress("", done, len(store)))
+        whole = found[cuts[0]]
+        for cut in cuts[1:]:
+            whole.merge(found[cut])
+        return whole
+
+
+def cuts_of(subjects: Sequence[str], shards: int) -> list[Rows]:
+    """Return first and last row (exclusive) of shards of about one size, cut only between two subjects."""
+    changes = [row for row in range(1, len(subjects)) if subjects[row] != subjects[row - 1]]
+    wanted = [len(subjects) * shard / shards for shard in range(1, shards)]
+    nearest = {min(changes, key=lambda row: abs(row - place)) for place in wanted} if changes else set()
+    edges = [0, *sorted(nearest), len(subjects)]
+    return list(pairwise(edges))
+
+
+def _gather(loading: Loading, folder: Path, same: tuple[str, str], batch_size: int, rows: Rows) -> Gathered:
+    manifest, images = same
+    store = Store(folder)
+    if store.sha256 != images:
+        raise IntegrityError(f"{folder} holds another store on this node", "the same on every node")
+    return gather(loading.load(manifest), store, batch_size=batch_size, rows=rows)
