@@ -22,7 +22,7 @@ from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import DOMAINS, Protocol
 
 LIGHT = "test_resnet"
-SWITCHES = {"first_batch_maximum", "inside_foreground", "placement", "normalise"}
+SWITCHES = {"first_batch_maximum", "inside_foreground", "placement", "normalise", "share"}
 
 
 def small(**settings: Any) -> CFlowAD:
@@ -173,6 +173,22 @@ def test_the_loss_adds_up_the_levels(store: Store) -> None:
     torch.testing.assert_close(losses["loss"], torch.stack(expected).sum())
 
 
+def test_a_step_looks_at_a_share_of_the_positions_and_a_map_at_all() -> None:
+    torch.manual_seed(0)
+    decoder, level = Decoder(6, 4, 8, 2), torch.randn(2, 6, 4, 4)
+    stir(decoder)
+    with torch.no_grad():
+        everywhere, drawn = decoder(level), decoder(level, 0.25)
+    assert drawn.shape == (2, 4)
+    columns = {tuple(column) for column in everywhere.T.tolist()}
+    assert all(any(np.allclose(column, known, atol=1e-5) for known in columns) for column in drawn.T.tolist())
+    whole, part = small(), small(share=0.25)
+    part.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(part.anomaly_map(images := torch.rand(1, 1, 128, 128)), whole.anomaly_map(images))
+        assert not torch.equal(part.training_step(images)["loss"], whole.training_step(images)["loss"])
+
+
 def moved(method: CFlowAD, turns: list[list[str]], *, idle_are_left_alone: bool) -> list[Tensor]:
     """Return what Adam makes of the decoders in three steps, each of which descends some of the losses in turn."""
     adam = torch.optim.Adam(trainable(method), lr=1e-2)
@@ -301,6 +317,7 @@ def test_switches_are_those_of_the_protocols(domain: str) -> None:
     assert (sound["first_batch_maximum"], sound["inside_foreground"]) == (False, brain)
     assert (study["first_batch_maximum"], study["inside_foreground"]) == (True, False)
     assert (sound["placement"], study["placement"]) == ("looked-at", "corners")
+    assert (sound["share"], study["share"]) == (0.25, 1.0)
     assert {key: sound[key] for key in sound if key not in SWITCHES} == {
         key: study[key] for key in study if key not in SWITCHES
     }
@@ -336,6 +353,8 @@ def test_a_backbone_that_mirrors_its_borders_sees_them_in_another_way(store: Sto
         ({"condition": 0}, "condition of 0 channels"),
         ({"condition": -4}, "condition of -4 channels"),
         ({"blocks": 0}, "0 coupling blocks"),
+        ({"share": 0.0}, "share of 0.0"),
+        ({"share": 1.5}, "share of 1.5"),
         ({"strides": []}, "No strides"),
         ({"strides": [3]}, "strides"),
         ({"padding": "mirror"}, "No padding is called 'mirror'"),

@@ -115,5 +115,9 @@ def test_every_domain_is_centred_by_the_study() -> None:
     for domain in DOMAINS:
         sound, study = (load_recipe(ModelId("fae", None, domain), p) for p in (Protocol.SOUND, Protocol.STUDY))
         assert study.centred
-        assert sound.settings == study.settings | {"placement": "looked-at", "normalise": True}
+        assert sound.settings == study.settings | {
+            "placement": "looked-at",
+            "normalise": True,
+            "levels_from": "expansion",
+        }
         assert study.settings["placement"] == "corners"

@@ -26,7 +26,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     for path in (Path(upd_zoo.__file__).parent / "recipes").glob("*.toml")
 }
 VALUES = {"steps", "batch_size", "pretrain", "centred", "optimiser", "schedule", "settings", "phase"}
-VALUES |= {"score_rule", "smoothing", "erosion", "side", "weights", "clip"}
+VALUES |= {"score_rule", "smoothing", "erosion", "side", "weights", "clip", "precision"}
 LAYERS = {"modality": {*MODALITIES}, "access": {*Access}, "domain": {*DOMAINS, UNNAMED}, "protocol": {*Protocol}}
 PRETRAINING = "ccd"
 ENCODERS = {"vae", "f-anogan", "amcons", "dae", "pii", "expvae", "resnet18", "wide_resnet50_2"}

@@ -320,6 +320,7 @@ def test_the_configuration_says_how_the_model_was_made(finished: Path, store: St
         "store": store.sha256,
         "device": "cpu",
         "fraction": 1.0,
+        "precision": "float32",
     }
     assert (config.smoothing, config.erosion) == (RECIPE.smoothing, RECIPE.erosion) == (1.5, 2)
     assert config.labels == ["tiny test store", "quick profile"]

@@ -46,6 +46,7 @@ class Recipe:
         score_rule: How a map becomes a score where the method has none of its own.
         smoothing: Standard deviation of the Gaussian that smooths maps, in pixels of the model's image; 0 for none.
         erosion: Pixels by which tissue is eroded before it is the foreground.
+        precision: Numbers of training, `float32`, or `bfloat16` where the device has them.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Recipe:
     score_rule: ScoreRule
     smoothing: float
     erosion: int
+    precision: str
 
 
 def profile_labels(recipe: Recipe) -> list[str]:
@@ -97,8 +99,7 @@ def load_recipe(
         profile: The study's budget, or a named smaller one.
         steps: Optimiser steps of every phase instead of the recipe's; the profile's name then says so.
         batch_size: Images per step instead of the recipe's.
-        side: Height and width of the images in pixels, instead of the recipe's; what is
-            smoothed and eroded stays the same share of an image.
+        side: Height and width of images in pixels, instead of the recipe's; smoothing and erosion grow with them.
 
     Raises:
         NotFoundError: The method has no recipe.
@@ -110,15 +111,7 @@ def load_recipe(
     profiles = {FULL_PROFILE, *document.get("profile", {})}
     if profile not in profiles:
         raise UsageError(f"the method {model.method} has no profile called '{profile}'", ", ".join(sorted(profiles)))
-    chosen = {
-        "modality": model.domain.modality.id,
-        "access": model.domain.access,
-        "domain": model.domain.id,
-        "start": "ccd" if model.ccd else "",
-        "protocol": protocol,
-        "profile": profile,
-    }
-    merged = _layered(document, chosen)
+    merged = _layered(document, _layers_of(model, protocol, profile))
     own = side_of(merged.get("side", STUDY_SIDE))
     taken = own if side is None else side_of(side)
     return Recipe(
@@ -136,6 +129,7 @@ def load_recipe(
         score_rule=ScoreRule(merged.get("score_rule", model.domain.modality.score_rule)),
         smoothing=merged.get("smoothing", 0.0) * taken / own,
         erosion=round(merged.get("erosion", 0) * taken / own),
+        precision=merged.get("precision", "float32"),
     )
 
 
@@ -169,7 +163,20 @@ def load_pretraining(base: Recipe, encoder: str, steps: int | None = None, batch
         batch_size=batch_size or merged["batch_size"],
         centred=False,
         pretrain=Pretrain(merged.get("pretrain", base.pretrain)),
+        precision=merged.get("precision", "float32"),
     )
+
+
+def _layers_of(model: ModelId, protocol: Protocol, profile: str) -> dict[str, str]:
+    """Return which layer of every kind is laid over the top level, in order."""
+    return {
+        "modality": model.domain.modality.id,
+        "access": model.domain.access,
+        "domain": model.domain.id,
+        "start": "ccd" if model.ccd else "",
+        "protocol": protocol,
+        "profile": profile,
+    }
 
 
 def _check_work(steps: int | None, batch_size: int | None) -> None:

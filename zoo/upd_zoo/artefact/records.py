@@ -152,6 +152,7 @@ class Training(Record):
         subjects: Number of different subjects among them.
         store: SHA-256 of the prepared store's images.
         fraction: Share of that store's subjects that was trained on; 0 is a single subject.
+        precision: Numbers in which products and convolutions were computed.
     """
 
     profile: str
@@ -163,6 +164,7 @@ class Training(Record):
     store: Sha256
     device: str
     fraction: Fraction = 1.0
+    precision: str = "float32"
 
     @property
     def steps(self) -> int:

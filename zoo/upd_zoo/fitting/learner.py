@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from upd_zoo.layers.backbone import FeatureBackbone
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -30,6 +32,10 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def training_step(self, images: Tensor) -> dict[str, Tensor]:
         """Return named losses of a batch (B, C, H, W) float32; `loss` is descended, the rest is logged."""
+
+    def described_by(self) -> FeatureBackbone | None:
+        """Return the frozen backbone whose levels are all that training reads of an image; None where it reads more."""
+        return None
 
     def forward(self, images: Tensor, objective: str = "training_step") -> dict[str, Tensor]:
         """Return the named losses of one objective: what data-parallel wrappers call."""

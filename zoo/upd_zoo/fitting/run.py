@@ -26,6 +26,7 @@ from upd_zoo.artefact.record import Record, read_record, write_record
 from upd_zoo.artefact.records import CONFIG, Backbone, Config, Training
 from upd_zoo.errors import UsageError
 from upd_zoo.files import held, to_json
+from upd_zoo.fitting.precision import precision_on
 from upd_zoo.recipe import Recipe
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Framing, Scale
@@ -211,4 +212,5 @@ def training_of(recipe: Recipe, store: Store, settings: RunSettings) -> Training
         store=store.sha256,
         device=settings.device,
         fraction=settings.fraction,
+        precision=precision_on(settings.device, recipe.precision),
     )

@@ -17,6 +17,9 @@ from upd_zoo.files import naming, to_json, write_text
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT, Checkpoint, Position, write_checkpoint
 from upd_zoo.fitting.learner import Learner, Turn, trainable
+from upd_zoo.fitting.levels import FOLDER as LEVELS
+from upd_zoo.fitting.levels import KeptLevels, are_worth_keeping, recalling
+from upd_zoo.fitting.precision import computing_in, precision_on
 from upd_zoo.fitting.run import LOG, whole_lines
 from upd_zoo.fitting.schedule import rate_factor
 from upd_zoo.progress import Progress, Report, silent
@@ -58,6 +61,7 @@ class Trainer:
                 "one device per process",
                 "start another process",
             )
+        self.precision = precision_on(self.device.type, recipe.precision)
         self.finished: list[str] = []
 
     @property
@@ -92,7 +96,7 @@ class Trainer:
         log_every, save_every = max(1, budget.steps // _LOGGED_STEPS), max(1, budget.steps // _CHECKPOINTS)
         method.train().to(memory_format=_LAYOUT)
         wrapped, *prepared = self.accelerator.prepare(method, *optimisers)
-        clock = _Clock()
+        kept, clock = self._kept(method, batches, budget.steps), _Clock()
         for step in range(start, budget.steps):
             with clock.waiting():
                 images = batches.at(step, self.accelerator.process_index, self.accelerator.num_processes)
@@ -101,7 +105,7 @@ class Trainer:
             for turn, part, optimiser in zip(turns, parts, prepared, strict=True):
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * rate_factor(budget.schedule, step)
-                with _only(part, method):
+                with _only(part, method), recalling(method, kept, batches.rows(step)):
                     losses |= self._losses(wrapped, turn, optimiser, images, step)
                 if budget.clip:
                     self.accelerator.clip_grad_norm_([*trainable(part)], budget.clip)
@@ -114,6 +118,8 @@ class Trainer:
                 self._save(method, optimisers, phase, step + 1)
         self.finished.append(phase)
         self._save(method, optimisers, phase, budget.steps)
+        if kept is not None:
+            kept.remove()
 
     def visit(
         self, method: Learner, batches: Batches, *, phase: str = "statistics", share: float = 1.0
@@ -138,10 +144,25 @@ class Trainer:
             seen += len(images)
             self.on_progress(Progress(phase, seen, count))
 
+    def _kept(self, method: Learner, batches: Batches, steps: int) -> KeptLevels | None:
+        """Return the levels of all training images, where that pays; a card computes them faster than a disk reads."""
+        backbone, count = method.described_by(), len(batches.store)
+        looks, single = steps * batches.batch_size, self.accelerator.num_processes == 1
+        if backbone is None or self.device.type != "cpu" or not single:
+            return None
+        if not are_worth_keeping(backbone, count, looks, self.run):
+            return None
+        kept = KeptLevels(backbone, count, self.run / LEVELS)
+        for images in self.visit(method, batches, phase="levels"):
+            kept.append(backbone(images))
+        method.train()
+        return kept
+
     def _losses(self, wrapped: Any, turn: Turn, optimiser: Any, images: Tensor, step: int) -> dict[str, float]:
         """Return the losses of a batch; what moves has the gradient of the one that is descended."""
         optimiser.zero_grad(set_to_none=True)
-        losses = wrapped(images, turn.objective)
+        with computing_in(self.device, self.precision):
+            losses = wrapped(images, turn.objective)
         self.accelerator.backward(losses["loss"])
         values = {name: float(value.detach()) for name, value in losses.items()}
         for name, value in values.items():

@@ -2,7 +2,8 @@
 
 import importlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -167,6 +168,7 @@ class FeatureBackbone(nn.Module):
         self.network = _make(name, features, _levels(name, self.strides))
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.sides: tuple[int, ...] = tuple(side // stride for stride in self.strides)
+        self._recalled: list[Tensor] | None = None
         self.requires_grad_(False)
         self.eval()
         _pad(self, padding)
@@ -225,8 +227,19 @@ class FeatureBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the levels, (B, channels[i], sides[i], sides[i]) each, of (B, 1 or 3, H, W)."""
+        if self._recalled is not None:
+            return self._recalled
         levels: list[Tensor] = self.network(_colour(images, self.normalisation))
         return levels
+
+    @contextmanager
+    def recalling(self, levels: list[Tensor]) -> Iterator[None]:
+        """Answer with these levels, whatever images are asked for: they were computed of them before."""
+        self._recalled = levels
+        try:
+            yield
+        finally:
+            self._recalled = None
 
 
 def _colour(images: Tensor, normalisation: Normalisation | None) -> Tensor:

@@ -8,12 +8,15 @@ window w,
 
 which is the usual formula rearranged so that the study's constants (dynamic range 255 on images in [0, 1], differences
 near 1e-3) do not vanish beside 1. The variances still cancel, so images are compared in float64; in float32, two
-batch sizes differed by 7e-5. Windows are products with a banded matrix, which every runtime has in float64.
+batch sizes differed by 7e-5, and of products in bfloat16 nothing would be left. Windows are products with a banded
+matrix, which every runtime has in float64.
 """
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
+
+from upd_zoo.layers.precision import full_precision
 
 
 class Dissimilarity(nn.Module):
@@ -38,7 +41,10 @@ class Dissimilarity(nn.Module):
 
     def forward(self, maps: Tensor, others: Tensor) -> Tensor:
         """Return (B, C, H, W) of two batches (B, C, H, W)."""
-        maps, others = maps.to(self.matrix.dtype), others.to(self.matrix.dtype)
+        with full_precision(maps.device):
+            return self._compared(maps.to(self.matrix.dtype), others.to(self.matrix.dtype))
+
+    def _compared(self, maps: Tensor, others: Tensor) -> Tensor:
         mean_x, mean_y = self._mean(maps), self._mean(others)
         variance_x, variance_y = self._variance(maps, mean_x), self._variance(others, mean_y)
         difference = maps - others

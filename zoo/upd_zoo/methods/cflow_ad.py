@@ -25,6 +25,9 @@ Differs from the study (switches):
     placement            The study resizes levels corner to corner, and so puts what cells say up to half a cell too far
                          right and down. Here it lies where they look.
 
+    share                The study's step looks at all positions of its images. The original's looks at 256 vectors of
+                         any of them, so that many more steps are taken; here it can look at some positions of each.
+
 Differs from the study (always): it descends the decoders in turn by one Adam. In the torch of its time the gradients of
 those that wait are zeros, not absent, so that momentum moves each decoder in the turns of the others too.
 
@@ -150,16 +153,24 @@ class Decoder(nn.Module):
         self.register_buffer("code", positional_code(side, condition), False)
         self.blocks = nn.ModuleList(Coupling(channels, condition) for _ in range(blocks))
 
-    def forward(self, level: Tensor) -> Tensor:
-        """Return ℓ (B, side²), log-likelihood per channel of each position, of a level (B, C, side, side)."""
-        channels = level.shape[1]
-        z = level.transpose(0, 1).flatten(1)
+    def forward(self, level: Tensor, share: float = 1.0) -> Tensor:
+        """Return ℓ (B, P), log-likelihood per channel of each position, of a level (B, C, side, side).
+
+        Args:
+            level: What is judged.
+            share: Of the side² positions, row by row; below 1, P of them are drawn, the same in all images.
+        """
+        channels, vectors, code = level.shape[1], level.transpose(0, 1).flatten(2), self.code
+        if share < 1:
+            drawn = torch.randperm(code.shape[1], device=code.device)[: math.ceil(share * code.shape[1])]
+            vectors, code = vectors[:, :, drawn], code[:, drawn]
+        z = vectors.flatten(1)
         log_determinant = level.new_zeros(())
         for block in self.blocks:
-            z, change = block(z, self.code)
+            z, change = block(z, code)
             log_determinant = log_determinant + change
         log_likelihood: Tensor = log_determinant - (z**2).sum(0) / 2 - channels / 2 * math.log(2 * math.pi)
-        return (log_likelihood / channels).reshape(-1, self.code.shape[1])
+        return (log_likelihood / channels).reshape(-1, code.shape[1])
 
 
 @register
@@ -177,13 +188,14 @@ class CFlowAD(Method):
         first_batch_maximum: Whether m is the largest ℓ of any level in the first batch, instead of each level's own
             over all training images.
         inside_foreground: Whether only positions that are at least half tissue count for m.
+        share: Of the positions of a level, in (0, 1], that a step of training looks at; drawn anew in each.
         placement: Where in the image the cells of a level lie: `looked-at`, or `edges` or `corners` of it; see
             `upd_zoo.layers.receptive_field`.
         normalise: Whether the backbone takes images in [0, 1] and normalises them as its weights expect.
         levels_from: Of the backbone: its `blocks`, or their `expansion` where they end in a linear bottleneck.
 
     Raises:
-        UsageError: There are no strides or no blocks, or `condition` is no multiple of 4.
+        UsageError: There are no strides or no blocks, `condition` is no multiple of 4, or `share` is no share.
     """
 
     id = "cflow-ad"
@@ -202,14 +214,18 @@ class CFlowAD(Method):
         condition: int = 128,
         first_batch_maximum: bool = False,
         inside_foreground: bool = False,
+        share: float = 1.0,
         placement: str = "corners",
         levels_from: str = "blocks",
         normalise: bool = False,
     ) -> None:
         super().__init__()
+        if not 0 < share <= 1:
+            raise UsageError(f"a share of {share} of the positions cannot be drawn", "above 0, at most 1")
         if not strides:
             raise UsageError("no strides describe nothing", f"at least one, such as {STRIDES}")
         self.first_batch_maximum, self.inside_foreground = first_batch_maximum, inside_foreground
+        self.share = share
         self.backbone = FeatureBackbone(
             backbone, side, strides, padding=padding, features=levels_from, normalise=normalise
         )
@@ -224,13 +240,18 @@ class CFlowAD(Method):
     def encoders(self) -> Sequence[Encoder]:
         return (self.backbone.encoder,)
 
+    @override
+    def described_by(self) -> FeatureBackbone | None:
+        return self.backbone
+
     def log_likelihoods(self, images: Tensor) -> list[Tensor]:
         """Return ℓ (B, positions) of each level of images (B, C, H, W)."""
         return [decoder(level) for decoder, level in zip(self.decoders, self.backbone(images), strict=True)]
 
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:
-        losses = [-F.logsigmoid(log_likelihood).mean() for log_likelihood in self.log_likelihoods(images)]
+        levels = zip(self.decoders, self.backbone(images), strict=True)
+        losses = [-F.logsigmoid(decoder(level, self.share)).mean() for decoder, level in levels]
         named = {f"level_{number}": loss for number, loss in enumerate(losses, start=1)}
         return {"loss": sum(losses, start=losses[0].new_zeros(())), **named}
 

@@ -111,6 +111,10 @@ class FAE(Method):
     def encoders(self) -> Sequence[Encoder]:
         return (self.backbone.encoder,)
 
+    @override
+    def described_by(self) -> FeatureBackbone | None:
+        return None if self.backbone.adapts else self.backbone
+
     def extract(self, images: Tensor) -> Tensor:
         """Return features (B, C', H / 4, W / 4) of images (B, C, H, W)."""
         shallow, middle, deep = self.backbone(images)

@@ -183,6 +183,10 @@ class RD(Method):
     def encoders(self) -> Sequence[Encoder]:
         return (self.backbone.encoder,)
 
+    @override
+    def described_by(self) -> FeatureBackbone | None:
+        return self.backbone
+
     def levels(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the teacher's and the student's levels of images (B, C, H, W)."""
         taught = self.backbone(images)
@@ -191,7 +195,7 @@ class RD(Method):
     @override
     def training_step(self, images: Tensor) -> dict[str, Tensor]:
         distances = [
-            (1 - F.cosine_similarity(taught.flatten(1), drawn.flatten(1))).mean()
+            (1 - F.cosine_similarity(taught.flatten(1).float(), drawn.flatten(1).float())).mean()
             for taught, drawn in zip(*self.levels(images), strict=True)
         ]
         named = {f"level_{number}": distance for number, distance in enumerate(distances, start=1)}
