@@ -19,6 +19,7 @@ from upd_zoo.errors import UsageError
 if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
     from upd_harness.evaluation.run import Evaluation, Gathering
     from upd_zoo.runtime.model import Model
+    from upd_zoo.vocabulary import TestSet
 
 
 @command
@@ -41,15 +42,11 @@ def evaluate(
     """Measure a model on a test set, beside trivial baselines."""
     from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
-    from upd_zoo.names import ModelId
     from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import Store
-    from upd_zoo.vocabulary import get_test_set
 
     name = origin.name
-    if test_set is None and is_folder(name):
-        raise UsageError(f"the folder {name} names no test set", "--test-set NAME", "add --test-set phantom-t2")
-    chosen = get_test_set(test_set or ModelId.parse(name).target)
+    chosen = _test_set_of(name, test_set)
     check_room(output, overwrite=overwrite)
     loaded, folder = located(origin, running, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol, loaded.config.input.side))
@@ -64,6 +61,16 @@ def evaluate(
         named: dict[str, Any] = {"revision": revision_of(name), "gathering": how}
         evaluation = run_evaluation(loaded, chosen, store, output, **named, arguments=told, on_progress=advance)
     _tell(evaluation, chosen.title, terminal)
+
+
+def _test_set_of(model: str, named: str | None) -> "TestSet":
+    """Return the test set that is named, or else that of a model's name."""
+    from upd_zoo.names import ModelId
+    from upd_zoo.vocabulary import get_test_set
+
+    if named is None and is_folder(model):
+        raise UsageError(f"the folder {model} names no test set", "--test-set NAME", "add --test-set phantom-t2")
+    return get_test_set(named or ModelId.parse(model).target)
 
 
 def _tell(evaluation: "Evaluation", title: str, terminal: Terminal) -> None:
