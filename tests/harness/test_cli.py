@@ -416,12 +416,12 @@ def test_a_full_disk_or_an_interrupt_leaves_an_earlier_evaluation_as_it_was(
 
     full = finished([str(PROGRAM), *command, "--overwrite"], environment, tmp_path, preexec_fn=fill_disk)
     assert full.is_one_error(1)
-    assert "out/results/phantom-t2.json" in full.err
+    assert "out/results/phantom-t2." in full.err
 
-    def interrupt(*_arguments: object) -> None:
+    def interrupt(*_arguments: object, **_named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("upd_harness.evaluation.run.gather", interrupt)
+    monkeypatch.setattr("upd_harness.evaluation.contenders.gather", interrupt)
     stopped = upd_zoo(*command, "--overwrite")
     assert (stopped.code, stopped.out) == (130, "")
     assert stopped.err == "interrupted: nothing was written; an earlier evaluation stands as it was\n"
