@@ -179,6 +179,8 @@ def _evaluate(task: Task, plan: Plan) -> None:
 
     folder = plan.out / task.name
     model = load_folder(folder / ARTEFACT, device="cpu", threads=plan.threads)
-    for test_set in task.tests():
-        store = Store(store_path(plan.data, test_set.id, "test", plan.protocol, model.config.input.side))
-        evaluate(model, test_set, store, folder / EVALUATION / test_set.id, revision=f"seed-{task.seed}")
+    side = model.config.input.side
+    places = {each: store_path(plan.data, each.id, "test", plan.protocol, side) for each in task.tests()}
+    stand = {each: path for each, path in places.items() if path.is_dir()}
+    for test_set, path in (stand or places).items():  # where none stands, the first one says so
+        evaluate(model, test_set, Store(path), folder / EVALUATION / test_set.id, revision=f"seed-{task.seed}")

@@ -1,6 +1,7 @@
 """What can be reproduced: the tables and figures of the study by their names."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,8 @@ from upd_harness.reproduce.fig_1 import reproduce_fig_1
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import Order, columns, usual_material
 from upd_harness.reproduce.result import Reproduction, published
+from upd_harness.reproduce.score_tables import reproduce_scores
+from upd_harness.reproduce.scores import TABLES
 from upd_harness.reproduce.table_i import reproduce_table_i
 from upd_zoo.errors import UsageError, closest
 from upd_zoo.progress import Report, silent
@@ -15,6 +18,7 @@ from upd_zoo.vocabulary import Protocol
 
 ITEMS: Final[Mapping[str, Callable[[Order, Report], Reproduction]]] = {
     "table-i": reproduce_table_i,
+    **{item: partial(reproduce_scores, item) for item in TABLES},
     "fig-1": reproduce_fig_1,
 }
 OF_THE_STUDY: Final = (

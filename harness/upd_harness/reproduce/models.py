@@ -49,7 +49,7 @@ def find(task: Task, order: Order) -> Found:
 
     Raises:
         NotFoundError: It is neither in the folder nor on the hub.
-        UsageError: It was made under another protocol.
+        UsageError: It was made under another protocol or, in the folder, with another profile.
         UpdZooError: The hub cannot be asked, or what it holds is broken.
     """
     own = order.plan.out / task.name
@@ -60,6 +60,12 @@ def find(task: Task, order: Order) -> Found:
             f"{task.name} was made under the protocol {found.config.protocol}",
             f"models of the protocol {order.protocol}",
             "choose another folder with --models, or the other --protocol",
+        )
+    if made and found.config.training.profile != order.plan.profile:
+        raise UsageError(
+            f"{task.name} was made with the profile {found.config.training.profile}",
+            f"models of the profile {order.plan.profile}",
+            f"choose another folder with --models, or --profile {found.config.training.profile}",
         )
     return found
 

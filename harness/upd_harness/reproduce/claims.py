@@ -1,0 +1,264 @@
+"""What the study says of its results, checked: claims are data (`claims.toml`), and there is one rule.
+
+A claim is a list of comparisons, "this exceeds that". It holds where every difference lies above nothing by its whole
+95 % interval; it does not hold where one lies below by its whole interval; else it cannot be told. Nor can it where a
+figure is missing, or is of a single seed. The intervals take both sides for independent, though they are of the same
+images: they are too wide rather than too narrow. What the study printed goes through the same rule, with its rounding
+as the interval.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from upd_harness.reproduce.estimate import Estimate, half_width
+from upd_harness.reproduce.result import Block
+from upd_harness.reproduce.scores import Figures, Printed
+from upd_zoo.artefact.metrics import METRICS
+
+_EACH: Final = "each"
+_TITLES: Final = {metric.id: metric.title for metric in METRICS}
+
+
+class Finding(StrEnum):
+    """What becomes of a claim."""
+
+    HOLDS = "holds"
+    DOES_NOT = "does not hold"
+    UNTOLD = "cannot be told"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: the best of some methods, or the random classifier.
+
+    Attributes:
+        best_of: Ids; empty for the random classifier.
+        on: Test set of the study.
+        metric: Which.
+        ccd: Whether the methods start from CCD.
+        times: A factor.
+    """
+
+    best_of: tuple[str, ...]
+    on: str
+    metric: str
+    ccd: bool
+    times: float
+
+    def estimate(self, figures: Figures) -> Estimate | None:
+        """Return its figure; None where that of any method is missing."""
+        if not self.best_of:
+            found = [figures.chance(self.on, self.metric)]
+        else:
+            found = [figures.of(method, self.on, self.metric, ccd=self.ccd) for method in self.best_of]
+        known = [each for each in found if each is not None]
+        return max(known, key=lambda each: each.mean).times(self.times) if len(known) == len(found) else None
+
+    def __str__(self) -> str:
+        who = "random" if not self.best_of else self.best_of[0] if len(self.best_of) == 1 else "the best of the others"
+        factor = "" if self.times == 1 else f"{self.times:g} x "
+        return f"{factor}{who}{' (CCD)' if self.ccd else ''} on {self.on}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One comparison, made.
+
+    Attributes:
+        more: Of which it is claimed that it exceeds the other.
+        less: The other.
+        value: By how much it does; None where a figure is missing.
+        half: Half width of the 95 % interval of that.
+        seeds: Of the side with fewer.
+    """
+
+    more: Side
+    less: Side
+    value: float | None = None
+    half: float = 0.0
+    seeds: int = 0
+
+    @classmethod
+    def between(cls, more: Side, less: Side, figures: Figures) -> "Difference":
+        """Return the difference of two sides."""
+        first, second = more.estimate(figures), less.estimate(figures)
+        if first is None or second is None:
+            return cls(more, less)
+        half = half_width(first, second)
+        return cls(more, less, first.mean - second.mean, half, min(first.seeds, second.seeds))
+
+    @property
+    def finding(self) -> Finding:
+        """What becomes of it, by its figures alone."""
+        if self.value is None or abs(self.value) <= self.half + _TIED:
+            return Finding.UNTOLD
+        return Finding.HOLDS if self.value > 0 else Finding.DOES_NOT
+
+
+_TIED: Final = 1e-9
+"""Of two-digit figures whose difference equals their rounding, but for that of the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of the study.
+
+    Attributes:
+        id: Its name.
+        section: Where it stands.
+        says: The sentence.
+        tables: On whose pages it stands here.
+        comparisons: What it comes to: pairs, each of which the first is claimed to exceed.
+    """
+
+    id: str
+    section: str
+    says: str
+    tables: tuple[str, ...]
+    comparisons: tuple[tuple[Side, Side], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A claim, checked.
+
+    Attributes:
+        claim: Which.
+        finding: What becomes of it here.
+        reason: Why it cannot be told, where it cannot.
+        differences: What was compared.
+        in_print: What becomes of it by the study's own printed figures.
+    """
+
+    claim: Claim
+    finding: Finding
+    reason: str
+    differences: tuple[Difference, ...]
+    in_print: Finding
+
+
+def claims_of(item: str) -> list[Claim]:
+    """Return the claims that stand on the page of a table."""
+    return [claim for claim in all_claims() if item in claim.tables]
+
+
+@cache
+def all_claims() -> tuple[Claim, ...]:
+    """Return every claim."""
+    text = (files("upd_harness") / "reproduce" / "claims.toml").read_text(encoding="utf-8")
+    return read_claims(tomllib.loads(text))
+
+
+def read_claims(document: Mapping[str, Any]) -> tuple[Claim, ...]:
+    """Return the claims of a document such as `claims.toml`."""
+    groups = document["groups"]
+    return tuple(
+        Claim(
+            entry["id"],
+            entry["section"],
+            entry["says"],
+            tuple(entry["tables"]),
+            tuple(pair for each in entry["comparisons"] for pair in _pairs(each, groups)),
+        )
+        for entry in document["claims"]
+    )
+
+
+def _pairs(comparison: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> Iterator[tuple[Side, Side]]:
+    for method in _spelled_out(comparison.get(_EACH, ["-"]), groups):
+        for on in comparison["on"]:
+            for metric in comparison["metrics"]:
+                more, less = (_side(comparison[key], method, on, metric, groups) for key in ("more", "less"))
+                yield more, less
+
+
+def _side(entry: Mapping[str, Any], each: str, on: str, metric: str, groups: Mapping[str, Sequence[str]]) -> Side:
+    names = [each if name == _EACH else name for name in entry.get("best_of", ())]
+    methods = tuple(_spelled_out(names, groups))
+    return Side(methods, entry.get("on", on), metric, entry.get("ccd", False), entry.get("times", 1.0))
+
+
+def _spelled_out(names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the methods of names, some of which are groups."""
+    for name in names:
+        yield from groups.get(name, (name,))
+
+
+def checked(claims: Sequence[Claim], figures: Figures) -> list[Checked]:
+    """Return claims with what becomes of them."""
+    return [_checked(claim, figures) for claim in claims]
+
+
+def _checked(claim: Claim, figures: Figures) -> Checked:
+    found = tuple(Difference.between(more, less, figures) for more, less in claim.comparisons)
+    printed = [Difference.between(more, less, Printed()) for more, less in claim.comparisons]
+    finding, reason = _together(found), ""
+    missing = sum(each.value is None for each in found)
+    if missing:
+        finding, reason = Finding.UNTOLD, f"{missing} of {len(found)} comparisons lack a figure"
+    elif min(each.seeds for each in found) < 2:
+        finding, reason = Finding.UNTOLD, f"one seed does not tell its spread; by its figures alone: {finding}"
+    elif finding is Finding.UNTOLD:
+        reason = "a difference lies within its interval"
+    return Checked(claim, finding, reason, found, _together(printed))
+
+
+def _together(differences: Sequence[Difference]) -> Finding:
+    """Return what becomes of a claim by all its comparisons."""
+    findings = [each.finding for each in differences]
+    if Finding.DOES_NOT in findings:
+        return Finding.DOES_NOT
+    return Finding.HOLDS if {*findings} == {Finding.HOLDS} else Finding.UNTOLD
+
+
+def shown(claims: Sequence[Checked]) -> Block:
+    """Return claims as a table, with the comparison that speaks least for each."""
+    head = ("claim", "here", "in print", "least difference and its interval", "why")
+    rows = [
+        [f"{each.claim.says} ({each.claim.section})", each.finding, each.in_print, _least(each), each.reason]
+        for each in claims
+    ]
+    return Block("What section VI says of this", head, rows)
+
+
+def _least(checked_claim: Checked) -> str:
+    known = [(each.value - each.half, each) for each in checked_claim.differences if each.value is not None]
+    if not known:
+        return ""
+    least = min(known, key=lambda pair: pair[0])[1]
+    assert least.value is not None  # noqa: S101 - for the types
+    sides = f"{_TITLES[least.more.metric]}, {least.more} - {least.less}"
+    return f"{sides}: {least.value:+.3f} [{least.value - least.half:+.3f}, {least.value + least.half:+.3f}]"
+
+
+def described(claims: Sequence[Checked]) -> list[dict[str, Any]]:
+    """Return claims for programs, with every comparison."""
+    return [
+        {
+            "id": each.claim.id,
+            "section": each.claim.section,
+            "says": each.claim.says,
+            "finding": str(each.finding),
+            "in_print": str(each.in_print),
+            "reason": each.reason,
+            "comparisons": [_as_record(difference) for difference in each.differences],
+        }
+        for each in claims
+    ]
+
+
+def _as_record(difference: Difference) -> dict[str, Any]:
+    value, half = difference.value, difference.half
+    return {
+        "metric": difference.more.metric,
+        "more": str(difference.more),
+        "less": str(difference.less),
+        "difference": None if value is None else round(value, 4),
+        "interval": None if value is None else [round(value - half, 4), round(value + half, 4)],
+        "seeds": difference.seeds,
+    }

@@ -1,0 +1,254 @@
+"""Tables II to V: detection and localisation of every method on every test set, ours beside what the study printed."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from upd_harness.reproduce.claims import checked, claims_of, described, shown
+from upd_harness.reproduce.estimate import RULE, Estimate, Verdict, judge, tolerance
+from upd_harness.reproduce.material import Material
+from upd_harness.reproduce.order import Order, stand_ins
+from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, Shown, published
+from upd_harness.reproduce.scores import TABLES, Ours, Score, gather, measured_as, methods_of
+from upd_zoo.artefact.metrics import METRICS, Metric
+from upd_zoo.errors import NotFoundError
+from upd_zoo.progress import Report
+from upd_zoo.vocabulary import TEST_SETS, TestSet
+
+TITLES: Final = {
+    "table-ii": "detection and localisation, brain MRI and retinal photographs",
+    "table-iii": "detection, chest radiographs",
+    "table-iv": "detection and localisation after CCD pre-training, brain MRI and retinal photographs",
+    "table-v": "detection after CCD pre-training, chest radiographs",
+}
+_RELATED: Final = {"table-iv": ("table-ii",), "table-v": ("table-iii",)}
+"""Tables whose figures a table's claims need beside its own."""
+_MARKS: Final = {Verdict.WITHIN: " ✓", Verdict.OUTSIDE: " ✗"}
+_ABSENT: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of a table.
+
+    Attributes:
+        column: Test set of the study.
+        test_set: What stands for it; None where nothing does.
+        method: Id.
+        metric: Which.
+        printed: What the study printed; None where it printed nothing.
+        ours: What was measured; None where nothing was.
+        score: The results that it is of.
+        verdict: What the one is beside the other.
+        reason: Why it was not run, or is not judged.
+    """
+
+    column: str
+    test_set: TestSet | None
+    method: str
+    metric: Metric
+    printed: float | None
+    ours: Estimate | None
+    score: Score
+    verdict: Verdict
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """Our figure, its spread over seeds, and whether it agrees."""
+        if self.ours is None:
+            return _ABSENT
+        spread = "" if self.ours.deviation is None else f" ±{self.ours.deviation:.3f}"
+        return f"{self.ours.mean:.3f}{spread}{_MARKS.get(self.verdict, '')}"
+
+
+def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproduction:
+    """Return one of Tables II to V.
+
+    Raises:
+        NotFoundError: No test set is prepared, and no result is there.
+        UsageError: There is no such method.
+    """
+    ours = gather((item, *_RELATED.get(item, ())), order, (item,), on_progress)
+    cells = list(_cells(item, ours))
+    if all(each.ours is None for each in cells) and not _stands(item, order):
+        first = [test_set.id for column in published(item)["bold"] for test_set in stand_ins(order.material, column)]
+        raise NotFoundError(
+            f"no test set of {item} is prepared in {order.data}", ", ".join(first), f"upd-zoo prepare {first[0]}"
+        )
+    claims = checked(claims_of(item), ours)
+    blocks = [*_blocks(item, cells, ours), shown(claims), _judgement(cells, order), _making(ours)]
+    document = {
+        "schema": SCHEMA,
+        "item": item,
+        "material": order.material,
+        "banner": order.banner,
+        "protocol": order.protocol,
+        "profile": order.plan.profile,
+        "seeds": list(order.seeds),
+        "rule": RULE,
+        "cells": [_described(each, order) for each in cells],
+        "claims": described(claims),
+    }
+    outside = sum(each.verdict is Verdict.OUTSIDE for each in cells)
+    rows = [_as_row(each, order) for each in cells]
+    return Reproduction(
+        item, document, title=TITLES[item], banner=order.banner, blocks=blocks, cells=rows, outside=outside
+    )
+
+
+def _stands(item: str, order: Order) -> bool:
+    return any(order.has_store(each) for column in published(item)["bold"] for each in order.tests(column))
+
+
+def _cells(item: str, ours: Ours) -> Iterator[Cell]:
+    """Yield the figures of a table, test set by test set, in the order in which it was printed."""
+    for column, bold in published(item)["bold"].items():
+        metrics = METRICS[: len(bold)]
+        for test_set in ours.order.tests(column) or (None,):
+            for method in methods_of(item, ours.order):
+                for metric in metrics:
+                    yield _cell(item, ours, column, test_set, method, metric)
+
+
+def _cell(item: str, ours: Ours, column: str, test_set: TestSet | None, method: str, metric: Metric) -> Cell:
+    index = [each.id for each in METRICS].index(metric.id)
+    row = published(item)["printed"].get(method, {}).get(column)
+    printed = None if row is None else float(row[index])
+    if test_set is None:
+        why = f"nothing {ours.order.material} stands for {column}"
+        return Cell(column, None, method, metric, printed, None, Score(), Verdict.NOT_RUN, why)
+    score = ours.score(method, test_set, ccd=TABLES[item])
+    estimate = score.estimate(measured_as(metric.id, ours.order.protocol))
+    verdict, reason = _verdict(ours.order, score, estimate, printed)
+    return Cell(column, test_set, method, metric, printed, estimate, score, verdict, reason)
+
+
+def _verdict(order: Order, score: Score, estimate: Estimate | None, printed: float | None) -> tuple[Verdict, str]:
+    if estimate is None:
+        undefined = "this test set does not define it" if score.results else "the method has no network for CCD"
+        return Verdict.NOT_RUN, "; ".join(dict.fromkeys(score.reasons)) or undefined
+    if order.material is not Material.STUDY:
+        return Verdict.NOT_JUDGED, "a stand-in: not the images of the printed figure"
+    if printed is None:
+        return Verdict.NOT_JUDGED, "the study printed none"
+    return judge(estimate, printed)
+
+
+def _blocks(item: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Block]:
+    """Yield a table for each test set: a row for each method, ours and the printed figure side by side."""
+    by_test: dict[tuple[str, str | None], list[Cell]] = {}
+    for cell in cells:
+        by_test.setdefault((cell.column, _id(cell.test_set)), []).append(cell)
+    for (column, name), mine in by_test.items():
+        printed_as = TEST_SETS[column].title
+        if name is None:
+            yield Block(printed_as, notes=[f"Not run: nothing {ours.order.material} stands for it."])
+            continue
+        heading = printed_as if name == column else f"{TEST_SETS[name].title}, in place of {printed_as}"
+        metrics = list(dict.fromkeys(cell.metric for cell in mine))
+        head = ["method", *(word for metric in metrics for word in (metric.title, "printed"))]
+        yield Block(heading, head, list(_rows(item, column, mine, ours)), _notes(mine))
+
+
+def _rows(item: str, column: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Sequence[str | Shown]]:
+    for method in dict.fromkeys(cell.method for cell in cells):
+        mine = [cell for cell in cells if cell.method == method]
+        pairs = [(Shown(cell.text, _kind(cell)), Shown(_printed(cell.printed))) for cell in mine]
+        yield [method, *(each for pair in pairs for each in pair)]
+    row = published(item)["printed"]["random"][column]
+    metrics = dict.fromkeys(cell.metric for cell in cells)
+    chances = [ours.chance(column, metric.id) for metric in metrics]
+    texts = [_ABSENT if chance is None else f"{chance.mean:.3f}" for chance in chances]
+    yield ["random", *(Shown(each) for pair in zip(texts, map(_printed, row), strict=True) for each in pair)]
+
+
+def _kind(cell: Cell) -> str:
+    kinds = {Verdict.WITHIN: "within", Verdict.OUTSIDE: "outside", Verdict.NOT_RUN: "missing"}
+    return kinds.get(cell.verdict, "")
+
+
+def _printed(value: float | None) -> str:
+    return "N/A" if value is None else f"{value:.3g}" if value < 0.005 else f"{value:.2f}"
+
+
+def _notes(cells: Sequence[Cell]) -> list[str]:
+    """Say what was scored, and which methods were not and why."""
+    results = [each for cell in cells for each in cell.score.results]
+    notes = []
+    if results:
+        first = results[0]
+        labels = f"; {', '.join(first.labels)}" if first.labels else ""
+        notes.append(f"{first.images} images, {first.anomalous} anomalous, of {first.subjects} subjects{labels}.")
+    reasons: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.ours is None:
+            reasons.setdefault(cell.reason, []).append(cell.method)
+    notes += [f"Not run: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
+    lacking = {cell.method: why for cell in cells if cell.ours is not None for why in cell.score.reasons}
+    return notes + [f"A seed of {method} is missing: {why}" for method, why in lacking.items()]
+
+
+def _judgement(cells: Sequence[Cell], order: Order) -> Block:
+    counts = Counter(cell.verdict for cell in cells)
+    tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    of_study = order.material is Material.STUDY
+    told = "" if of_study else "No cell is judged, since the images are not those of the printed figures. "
+    return Block("Verdicts", notes=[f"{len(cells)} figures: {tally}.", f"{told}{RULE}"])
+
+
+def _making(ours: Ours) -> Block:
+    """Say under which budgets the models were made, and where they were found."""
+    found = [each for score in ours.scores.values() for each in score.found]
+    made = Counter((each.config.training.profile, each.config.training.seed, each.origin) for each in found)
+    rows = [[profile, str(seed), origin, str(count)] for (profile, seed, origin), count in sorted(made.items())]
+    notes = [f"Protocol {ours.order.protocol}; seeds {', '.join(map(str, ours.order.seeds))}."]
+    return Block("Models", ("profile", "seed", "found in", "figures of"), rows, notes)
+
+
+def _described(cell: Cell, order: Order) -> dict[str, Any]:
+    """Return a figure for programs, with the models that it is of."""
+    models = [
+        {
+            "model": found.config.id,
+            "revision": result.revision,
+            "manifest": result.manifest,
+            "profile": found.config.training.profile,
+            "steps": found.config.training.steps,
+            "seed": result.seed,
+            "origin": found.origin,
+        }
+        for found, result in zip(cell.score.found, cell.score.results, strict=True)
+    ]
+    return {**_as_row(cell, order), "models": models}
+
+
+def _as_row(cell: Cell, order: Order) -> dict[str, Any]:
+    """Return a figure as a line of the CSV file."""
+    ours, allowed = cell.ours, None
+    if order.material is Material.STUDY and ours is not None and cell.printed is not None:
+        allowed = tolerance(ours, cell.printed)
+    return {
+        "material": str(order.material),
+        "column": cell.column,
+        "test_set": _id(cell.test_set),
+        "method": cell.method,
+        "metric": cell.metric.id,
+        "printed": cell.printed,
+        "ours": None if ours is None else round(ours.mean, 4),
+        "seeds": None if ours is None else ours.seeds,
+        "deviation": None if ours is None else _rounded(ours.deviation),
+        "sampling_error": None if ours is None else _rounded(ours.sampling),
+        "tolerance": _rounded(allowed),
+        "verdict": str(cell.verdict),
+        "reason": cell.reason,
+    }
+
+
+def _id(test_set: TestSet | None) -> str | None:
+    return None if test_set is None else test_set.id
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
