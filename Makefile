@@ -56,10 +56,12 @@ evaluate: $(READY)  ## measure on a test set: MODEL=vae-phantom-t2 [HUB=]
 grid: phantoms  ## every method on every phantom, side by side: [WEIGHTS=]
 	@$(BIN)/upd-zoo grid $(OUT)/grid $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
+# Models that are missing are made, one for each core; a run that was stopped, even killed, goes on with the same command.
 # Exit code 4: nothing that it needs is prepared. Then phantoms stand in, and say so.
-reproduce-%: $(READY)  ## table-i or fig-1 of the study; phantoms may stand in
-	@$(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced || { code=$$?; test $$code -eq 4 || exit $$code; echo 'Phantoms stand in.' >&2; \
-	$(MAKE) --no-print-directory phantoms && $(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced; }
+REPRODUCE = $(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced --train --jobs $(CORES) --threads 1 $(ARGS)
+reproduce-%: $(READY)  ## table-i table-ii table-iii table-iv table-v fig-1 [ARGS=]
+	@$(REPRODUCE) || { code=$$?; test $$code -eq 4 || exit $$code; echo 'Phantoms stand in.' >&2; \
+	$(MAKE) --no-print-directory phantoms && $(REPRODUCE); }
 
 phantoms: $(READY)  ## fill the stores of a small population of every phantom
 	@for domain in phantom-t1 phantom-t2; do $(BIN)/upd-zoo prepare $$domain --subjects 10 || exit; done

@@ -174,7 +174,7 @@ def test_without_matplotlib_the_extra_is_named(two_sets: Path, monkeypatch: pyte
 # The program
 
 
-@pytest.mark.parametrize("item", [*ITEMS])
+@pytest.mark.parametrize("item", ["table-i", "fig-1"])
 def test_the_program_tells_and_writes(item: str, upd_zoo: Command, two_sets: Path) -> None:
     done = upd_zoo("reproduce", item, "--data", two_sets, "-o", two_sets / "out")
     assert done.code == 0, done.err

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from upd_harness.cli.engines import Where
 from upd_harness.cli.making import ProtocolOption, SideOption, StepsOption
 from upd_harness.cli.options import Data, Place, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_harness.engines.engine import Engine
 from upd_harness.reproduce.material import Material
 from upd_zoo.errors import MissingExtraError, ToleranceError
 from upd_zoo.vocabulary import Protocol
@@ -30,7 +32,6 @@ class Wanted(Place):
         protocol: Whether the study's faults are repeated.
         models: Folder of a grid; None for one of its own for each profile and protocol.
         train: Whether what is missing is made.
-        jobs: Models made at the same time.
         threads: CPU threads of each model; None for what torch takes.
         method: Ids of methods; None for all that the study has.
         seed: Of the trainings; None for what is usual with the material.
@@ -39,6 +40,7 @@ class Wanted(Place):
         weights: What backbones start from; None for what is usual.
         steps: Of every phase, instead of the recipe's.
         side: Of images in pixels, instead of the recipe's.
+        any_code: Whether what other versions of the code have made is taken.
     """
 
     data: Data = None
@@ -51,7 +53,6 @@ class Wanted(Place):
         Path | None, typer.Option("--models", help="Folder of a grid whose models are used, and made with --train.")
     ] = None
     train: Annotated[bool, typer.Option("--train", help="Make the models that are missing.")] = False
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Models made at the same time.")] = 1
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of each model.")] = None
     method: Annotated[list[str] | None, typer.Option("--method", help="May be given again; else all.")] = None
     seed: Annotated[
@@ -69,8 +70,11 @@ class Wanted(Place):
     ] = None
     steps: StepsOption = None
     side: SideOption = None
+    any_code: Annotated[
+        bool, typer.Option("--any-code", help="Take models that another version of the code has made.")
+    ] = False
 
-    def order(self, material: Material, data: Path, output: Path | None) -> "Order":
+    def order(self, material: Material, data: Path, output: Path | None, where: Where, engine: Engine) -> "Order":
         """Return it as the library takes it: what was not asked for is as is usual with a material."""
         from upd_harness.grid.plan import Plan
         from upd_harness.reproduce.order import HABITS, Order
@@ -79,20 +83,25 @@ class Wanted(Place):
         profile = self.profile or habit.profile
         models = self.models or (output or Path("out", "reproduced")) / "models" / f"{self.protocol}-{profile}"
         weights = self.weights or habit.weights
-        plan = Plan(models, data, profile, self.protocol, weights, self.steps, self.threads, self.side)
+        if weights is not None and Path(weights).is_file():
+            weights = str(Path(weights).absolute())
+        threads = where.threads(self.threads)
+        making = (self.profile or habit.profile, self.protocol, weights, self.steps, threads, self.side, self.any_code)
+        plan = Plan(models.absolute(), data.absolute(), *making)
         backbone = habit.backbone if self.backbone is None else self.backbone or None
-        seeds = self.seed or habit.seeds
-        return Order(plan, material, self.method or (), seeds, backbone, self.train, self.jobs, self.open())
+        maker = engine if self.train else None
+        return Order(plan, material, self.method or (), self.seed or habit.seeds, backbone, maker, self.open())
 
 
 @command
 def reproduce(
-    item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i or fig-1.")],
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i to table-v, or fig-1.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for its files; default: none are written.")
     ] = None,
     *,
     wanted: Wanted,
+    where: Where,
     terminal: Terminal,
 ) -> int:
     """Reproduce a table or figure of the study.
@@ -109,9 +118,9 @@ def reproduce(
     if wanted.train and find_spec("torch") is None:
         raise MissingExtraError("Making models", "train")
     data = data_folder(wanted.data)
-    order = wanted.order(wanted.material or usual(item, data, wanted.protocol), data, output)
-    with when_interrupted(_KEPT), terminal.bar(f"reproducing {item}") as advance:
-        result = made_again(item, order, advance)
+    material = wanted.material or usual(item, data, wanted.protocol)
+    with when_interrupted(_KEPT), where.opened() as engine, terminal.bar(f"reproducing {item}") as advance:
+        result = made_again(item, wanted.order(material, data, output, where, engine), advance)
     paths = write_reproduction(result, output) if output is not None else []
     if result.banner:
         terminal.say(result.banner)

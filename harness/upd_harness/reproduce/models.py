@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from upd_harness.evaluation.run import evaluate
+from upd_harness.grid.identity import IDENTITY, identity_of, settle
 from upd_harness.grid.plan import FINISHED, Task
 from upd_harness.grid.work import ARTEFACT, EVALUATION
 from upd_harness.reproduce.order import Order
@@ -49,23 +50,19 @@ def find(task: Task, order: Order) -> Found:
 
     Raises:
         NotFoundError: It is neither in the folder nor on the hub.
-        UsageError: It was made under another protocol or, in the folder, with another profile.
+        UsageError: It was made otherwise than the order says: in the folder by anything that decides what it comes to.
         UpdZooError: The hub cannot be asked, or what it holds is broken.
     """
     own = order.plan.out / task.name
     made = (own / FINISHED).is_file()
+    if made and (own / IDENTITY).is_file():
+        settle(own, identity_of(task, order.plan), order.plan)
     found = _found(own / ARTEFACT, "folder", own / EVALUATION) if made else _pulled(task, order)
     if found.config.protocol is not order.protocol:
         raise UsageError(
             f"{task.name} was made under the protocol {found.config.protocol}",
             f"models of the protocol {order.protocol}",
             "choose another folder with --models, or the other --protocol",
-        )
-    if made and found.config.training.profile != order.plan.profile:
-        raise UsageError(
-            f"{task.name} was made with the profile {found.config.training.profile}",
-            f"models of the profile {order.plan.profile}",
-            f"choose another folder with --models, or --profile {found.config.training.profile}",
         )
     return found
 
@@ -133,16 +130,15 @@ def make_missing(tasks: Iterable[Task], order: Order, on_progress: Report) -> di
     Returns:
         Why each that failed did so, by its name.
     """
-    if not order.train:
+    if order.engine is None:
         return {}
     missing = [task for task in dict.fromkeys(tasks) if not _is_there(task, order)]
     if not missing:
         return {}
-    from upd_harness.engines.local import LocalEngine
     from upd_harness.grid.outcomes import carry_out
 
     failed = {}
-    for outcome in carry_out(missing, order.plan, LocalEngine(order.jobs)):
+    for outcome in carry_out(missing, order.plan, order.engine):
         if outcome.error:
             failed[outcome.task.name] = outcome.error
         on_progress(Progress(outcome.what, outcome.done, outcome.total, outcome.task.name))

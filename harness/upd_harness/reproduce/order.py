@@ -15,6 +15,7 @@ from upd_zoo.stores.places import store_path
 from upd_zoo.vocabulary import TEST_SETS, Protocol, TestSet
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
+    from upd_harness.engines.engine import Engine
     from upd_zoo.hub.hub import Hub
 
 
@@ -54,8 +55,7 @@ class Order:
         methods: Ids; empty for all that the study has.
         seeds: Of the trainings, one at least.
         backbone: timm's name of the network of methods that take one; None for the study's own.
-        train: Whether what is missing is made.
-        jobs: Models made at the same time.
+        engine: What makes the models that are missing; None where none are made.
         hub: Where models are looked for that are not in the folder; None for nowhere.
     """
 
@@ -64,8 +64,7 @@ class Order:
     methods: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     backbone: str | None = None
-    train: bool = False
-    jobs: int = 1
+    engine: "Engine | None" = None
     hub: "Hub | None" = None
 
     @property

@@ -1,0 +1,164 @@
+"""Tables II to V: what is found, how it is judged, what is said of what is missing, and the files."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake.orders import order_of, put
+from fake.program import Command
+from upd_harness.reproduce.estimate import Estimate, Verdict, judge, tolerance
+from upd_harness.reproduce.items import reproduce, usual
+from upd_harness.reproduce.material import Material
+from upd_harness.reproduce.order import Order
+from upd_harness.reproduce.page import write_reproduction
+from upd_zoo.artefact.records import Metrics
+from upd_zoo.errors import NotFoundError
+from upd_zoo.vocabulary import Protocol
+
+FAE_ON_BRATS_T2 = (0.87, 0.87, 0.51, 0.52)
+
+
+def metrics(ap_image: float, auroc: float, ap_pixel: float, dice: float, **more: float) -> Metrics:
+    return Metrics(ap_image=ap_image, auroc=auroc, ap_pixel=ap_pixel, dice=dice, **more)
+
+
+def cell(document: dict[str, Any], **wanted: object) -> dict[str, Any]:
+    (found,) = (each for each in document["cells"] if wanted.items() <= each.items())
+    return dict(found)
+
+
+# The rule
+
+
+def test_the_tolerance_is_that_of_its_rule() -> None:
+    ours = Estimate.of([0.5, 0.52, 0.54], [(0.4, 0.6)] * 3)
+    # By hand: s = 0.02, t = 4.303, n = 3, 1.96 e = 0.1, r = 0.005.
+    assert tolerance(ours, 0.5) == pytest.approx(0.005 + ((4.303 * 0.02) ** 2 * (1 / 3 + 1 / 3) + 0.1**2) ** 0.5)
+    assert tolerance(ours, 0.004) == pytest.approx(tolerance(ours, 0.5) - 0.0045)  # type: ignore[operator]
+
+
+def test_one_seed_and_a_missing_interval_judge_nothing() -> None:
+    assert judge(Estimate.of([0.9], [(0.8, 1.0)]), 0.1) == (Verdict.NOT_JUDGED, "one seed does not tell its spread")
+    assert judge(Estimate.of([0.9, 0.9], [(0.8, 1.0), None]), 0.1)[0] is Verdict.NOT_JUDGED
+
+
+def test_more_seeds_allow_less() -> None:
+    few, many = (Estimate.of([0.5, 0.52] * count, [(0.5, 0.5)] * 2 * count) for count in (1, 3))
+    assert tolerance(many, 0.5) < tolerance(few, 0.5)  # type: ignore[operator]
+
+
+# The tables
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Order:
+    """FAE of three seeds on BraTS, as printed but for its AUROC on T2, and VAE of one seed."""
+    order = order_of(tmp_path, material=Material.STUDY, seeds=(10, 20, 30), methods=("vae", "fae"))
+    for seed, shift in zip(order.seeds, (-0.01, 0.0, 0.01), strict=True):
+        ap_image, _, ap_pixel, dice = (value + shift for value in FAE_ON_BRATS_T2)
+        put(order, "fae", "brats-t2", seed, metrics(ap_image, 0.6 + shift, ap_pixel, dice, study_dice=0.1))
+    put(order, "vae", "brats-t2", 10, metrics(0.68, 0.73, 0.28, 0.33))
+    return order
+
+
+def test_every_cell_has_a_verdict_or_says_why_not(study: Order) -> None:
+    result = reproduce("table-ii", study)
+    document = result.document
+    assert len(document["cells"]) == 2 * 16
+    fae = {"method": "fae", "column": "brats-t2"}
+    assert cell(document, **fae, metric="ap_image")["verdict"] == "within"
+    outside = cell(document, **fae, metric="auroc")
+    assert (outside["verdict"], outside["printed"], outside["ours"], outside["seeds"]) == ("outside", 0.87, 0.6, 3)
+    assert abs(outside["ours"] - outside["printed"]) > outside["tolerance"] > 0
+    assert cell(document, **fae, metric="dice")["ours"] == pytest.approx(0.52)
+    lone = cell(document, method="vae", column="brats-t2", metric="dice")
+    assert (lone["verdict"], lone["reason"]) == ("not judged", "one seed does not tell its spread")
+    absent = cell(document, method="vae", column="ddr", metric="dice")
+    assert absent["verdict"] == "not run"
+    assert "vae-ddr@seed-10 is not made" in absent["reason"]
+    assert result.outside == 1
+    assert "32 figures: 3 within, 1 outside, 24 not run, 4 not judged." in result.told
+    assert "A seed of vae is missing" in result.told
+
+
+def test_the_studys_protocol_is_judged_by_its_own_dice(study: Order) -> None:
+    order = replace(study, plan=replace(study.plan, protocol=Protocol.STUDY))
+    for seed, shift in zip(order.seeds, (-0.01, 0.0, 0.01), strict=True):
+        put(order, "fae", "brats-t2", seed, metrics(0.87, 0.87, 0.51, 0.9, study_dice=0.52 + shift))
+    found = cell(reproduce("table-ii", order).document, method="fae", column="brats-t2", metric="dice")
+    assert (found["ours"], found["verdict"]) == (0.52, "within")
+
+
+def test_a_model_of_the_other_protocol_is_not_shown(study: Order) -> None:
+    order = replace(study, plan=replace(study.plan, protocol=Protocol.STUDY))
+    put(order, "vae", "ddr", 10, metrics(0.5, 0.5, 0.5, 0.5))
+    found = cell(reproduce("table-ii", order).document, method="fae", column="brats-t2", metric="dice")
+    assert found["verdict"] == "not run"
+    assert "was made under the protocol sound" in found["reason"]
+
+
+def test_stand_ins_are_shown_in_capitals_and_judge_nothing(tmp_path: Path) -> None:
+    order = order_of(tmp_path, methods=("fae", "h-tae-s"))
+    put(order, "fae", "phantom-t2", 0, metrics(0.1, 0.1, 0.1, 0.1))
+    result = reproduce("table-ii", order)
+    assert result.outside == 0
+    found = cell(result.document, method="fae", column="brats-t2", metric="auroc")
+    assert (found["test_set"], found["ours"], found["printed"]) == ("phantom-t2", 0.1, 0.87)
+    assert (found["verdict"], found["tolerance"]) == ("not judged", None)
+    folder = tmp_path / "out"
+    paths = write_reproduction(result, folder)
+    assert sorted(path.name for path in paths) == [f"table-ii.{kind}" for kind in ("csv", "html", "json", "md")]
+    for name in ("table-ii.md", "table-ii.html", "table-ii.json"):
+        assert "PHANTOMS, NOT THE STUDY" in (folder / name).read_text(encoding="utf-8").replace("&#39;", "'")
+    with (folder / "table-ii.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["material"] for row in rows} == {"phantom"}
+    assert len(rows) == len(result.document["cells"])
+    assert json.loads((folder / "table-ii.json").read_text()) == result.document
+    assert "src=" not in (folder / "table-ii.html").read_text(encoding="utf-8").replace('src="data:', "")
+
+
+def test_pre_trained_and_plain_models_are_not_mixed_up(tmp_path: Path) -> None:
+    order = order_of(tmp_path, methods=("fae", "h-tae-s"))
+    put(order, "fae", "phantom-t2", 0, metrics(0.1, 0.1, 0.1, 0.1))
+    put(order, "fae", "phantom-fundus", 0, metrics(0.2, 0.2, 0.2, 0.2), ccd=True)
+    document = reproduce("table-iv", order).document
+    assert cell(document, method="fae", column="brats-t2", metric="dice")["verdict"] == "not run"
+    assert cell(document, method="fae", column="ddr", metric="dice")["ours"] == 0.2
+    assert (
+        cell(document, method="h-tae-s", column="ddr", metric="dice")["reason"] == "the method has no network for CCD"
+    )
+    assert "N/A" in reproduce("table-iv", order).told
+
+
+def test_what_nothing_stands_for_is_named(tmp_path: Path) -> None:
+    order = order_of(tmp_path, methods=("fae",))
+    put(order, "fae", "phantom-cxr", 0, metrics(0.5, 0.6, 0.1, 0.1))
+    document = reproduce("table-iii", order).document
+    assert cell(document, column="chexpert-effusion", metric="auroc")["ours"] == 0.6
+    reason = cell(document, column="chexpert-opacity", metric="auroc")["reason"]
+    assert reason == "nothing phantom stands for chexpert-opacity"
+
+
+def test_without_stores_and_results_there_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="upd-zoo prepare phantom-t2"):
+        reproduce("table-ii", order_of(tmp_path, methods=("fae",)))
+
+
+def test_the_studys_own_images_are_taken_where_they_stand(tmp_path: Path) -> None:
+    assert usual("table-ii", tmp_path, Protocol.SOUND) is Material.PHANTOM
+    (tmp_path / "atlas" / "test").mkdir(parents=True)
+    assert usual("table-ii", tmp_path, Protocol.SOUND) is Material.STUDY
+    assert usual("table-iii", tmp_path, Protocol.SOUND) is Material.PHANTOM
+
+
+def test_figures_outside_their_tolerance_end_the_command_with_8(study: Order, upd_zoo: Command) -> None:
+    plan = study.plan
+    options = ("--models", plan.out, "--data", plan.data, "--material", "study", "--method", "fae", "--offline")
+    answer = upd_zoo("reproduce", "table-ii", *options, "--profile", "tiny", "--backbone", "resnet18", "--json")
+    assert answer.code == 8
+    assert answer.json["banner"] in answer.err
