@@ -24,6 +24,7 @@ from upd_harness.cli.terminal import Terminal, reports_errors
 from upd_harness.grid.effects import Row, as_lines, as_markdown, carry_out, finished, rows_of
 from upd_harness.grid.trial import Contest
 from upd_harness.grid.variants import variants_of
+from upd_zoo.errors import UsageError
 from upd_zoo.files import write_json, write_text
 from upd_zoo.stores.places import data_folder
 
@@ -38,8 +39,24 @@ seeds; in brackets the 95 % bootstrap interval over subjects, its ends averaged 
 """
 Methods = Annotated[list[str], typer.Option("--method", help="A method, such as rd or rd.mobilenetv2_100; again.")]
 Domains = Annotated[list[str], typer.Option("--domain", help="A domain, such as idrid; may be given again.")]
+Fractions = Annotated[
+    list[str] | None,
+    typer.Option("--fraction", help="DOMAIN=SHARE of its training subjects that is learnt from; else all."),
+]
 Switches = Annotated[list[str] | None, typer.Option("--switch", help="A value of the study's, by name; else all.")]
 Explicit = Annotated[list[str] | None, typer.Option("--variant", help="A further row: 'KEY=VALUE KEY=VALUE'.")]
+
+
+def shares_of(texts: Sequence[str]) -> dict[str, float]:
+    """Return the share of the training subjects by domain of texts such as `ixi-t1=0.1`.
+
+    Raises:
+        UsageError: A text has another form.
+    """
+    try:
+        return {domain: float(share) for domain, _, share in (text.partition("=") for text in texts)}
+    except ValueError:
+        raise UsageError(f"{', '.join(texts)} names no shares", "DOMAIN=SHARE", "--fraction ixi-t1=0.1") from None
 
 
 def gathered(rows: Sequence[Row], seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -62,6 +79,7 @@ def main(
     domain: Domains,
     switch: Switches = None,
     variant: Explicit = None,
+    fraction: Fractions = None,
     seeds: Annotated[str, typer.Option(help="Such as 0,1,2.")] = "0,1,2",
     profile: Annotated[str, typer.Option(help="Budget of the recipes.")] = "quick",
     weights: Annotated[str | None, typer.Option(help="What backbones start from: random, timm or a file.")] = None,
@@ -74,8 +92,11 @@ def main(
     """Train models with and without each switch, and measure them on the test sets."""
     terminal, began, numbers = Terminal(), time.monotonic(), seeds_of(seeds)
     more = variants_of((), variant) if variant else []
-    names = [f"{each}-{target}" for target, each in product(domain, method)]
-    contests = [Contest(name, out, data_folder(data), profile, weights=weights) for name in names]
+    shares, where = shares_of(fraction or ()), data_folder(data)
+    contests = [
+        Contest(f"{each}-{target}", out, where, profile, weights=weights, fraction=shares.get(target, 1.0))
+        for target, each in product(domain, method)
+    ]
     rows = [row for contest in contests for row in rows_of(contest, switch or (), more)]
     for seed, row in () if page_only else product(numbers, rows):
         if minutes is not None and time.monotonic() - began > 60 * minutes:

@@ -1,6 +1,7 @@
 """Domains of one's own: kept beside the stores, and never mistaken for those that mean the same everywhere."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from upd_zoo.artefact.records import OwnImages
 from upd_zoo.errors import UsageError
 from upd_zoo.names import ModelId
-from upd_zoo.stores.domains import FILE, add_own, adopt, check_own_name, read_own
+from upd_zoo.recipe import FULL_PROFILE, LIGHT_PROFILE, load_recipe, usual_profile
+from upd_zoo.roster import own_methods
+from upd_zoo.stores.domains import FILE, UNNAMED, add_own, adopt, check_own_name, know_own, read_own
 from upd_zoo.vocabulary import DOMAINS, FUNDUS, TEST_SETS, Access, Domain, TestSet, get_domain, get_test_set
 
 CLINIC = Domain("clinic", 'Own images, "clinic" and ü', FUNDUS, Access.OWN, "known to their owner")
@@ -58,3 +61,20 @@ def test_the_facts_of_a_domain_travel_only_where_its_name_does_not_say_them() ->
     assert facts is not None
     assert (facts.title, facts.modality, facts.licence) == (CLINIC.title, "fundus", CLINIC.licence)
     assert OwnImages.of(get_domain("idrid")) is None
+
+
+@pytest.mark.parametrize("method", own_methods())
+def test_a_folder_that_is_just_given_is_learnt_from_on_a_processors_budget_where_there_is_one(
+    method: str, tmp_path: Path
+) -> None:
+    adopt(tmp_path)
+    know_own(CLINIC)
+    know_own(replace(CLINIC, id=UNNAMED))
+    given, named, listed = (ModelId.parse(f"{method}-{domain}") for domain in (UNNAMED, CLINIC.id, "idrid"))
+    assert usual_profile(named) == usual_profile(listed) == FULL_PROFILE
+    try:
+        load_recipe(listed, profile=LIGHT_PROFILE)
+    except UsageError:
+        assert usual_profile(given) == FULL_PROFILE
+    else:
+        assert usual_profile(given) == LIGHT_PROFILE

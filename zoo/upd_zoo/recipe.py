@@ -23,11 +23,15 @@ from upd_zoo.artefact.records import Phase
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.names import ModelId
 from upd_zoo.roster import foreign_methods, foreign_recipe, known_methods, package_of
+from upd_zoo.stores.domains import UNNAMED
 from upd_zoo.vocabulary import STUDY_SIDE, Domain, Pretrain, Protocol, ScoreRule, Side, side_of
 
 _PRETRAINING = "ccd"
 FULL_PROFILE = "full"
 """The study's own budget; any other profile is named in the labels of what it makes."""
+
+LIGHT_PROFILE = "light"
+"""What the packaged models were made by: a network and a budget for a processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,18 @@ class Recipe:
     smoothing: float
     erosion: int
     precision: str
+
+
+def usual_profile(model: ModelId) -> str:
+    """Return the budget of a model for which none is named: of images that a call was just given, the light one if any.
+
+    Stores of collections with a name have the side that their owner gave, which the light budget may not share.
+
+    Raises:
+        NotFoundError: The method has no recipe.
+    """
+    light = model.domain.id == UNNAMED and LIGHT_PROFILE in _read(model.method).get("profile", {})
+    return LIGHT_PROFILE if light else FULL_PROFILE
 
 
 def profile_labels(recipe: Recipe) -> list[str]:

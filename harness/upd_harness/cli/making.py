@@ -14,7 +14,7 @@ from upd_harness.cli.terminal import Terminal
 from upd_zoo.errors import MissingExtraError
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report
-from upd_zoo.recipe import FULL_PROFILE
+from upd_zoo.recipe import Recipe, load_recipe, usual_profile
 from upd_zoo.vocabulary import Protocol
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Fitting:
 
     Attributes:
         data: Folder of the prepared stores; None for the default one.
-        profile: Which budget of the recipe.
+        profile: Which budget of the recipe; None for the usual one of a model.
         protocol: Whether the study's faults are repeated.
         seed: Of everything random.
         device: Where.
@@ -57,7 +57,10 @@ class Fitting:
     """
 
     data: Data = None
-    profile: ProfileOption = FULL_PROFILE
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", help="full (the usual budget), quick, tiny; light, if any, is usual for own images."),
+    ] = None
     protocol: ProtocolOption = Protocol.SOUND
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0
     device: Device = "auto"
@@ -70,6 +73,11 @@ class Fitting:
     ] = None
     side: SideOption = None
     resume: Annotated[bool, typer.Option("--continue", help="Continue the run in the folder.")] = False
+
+    def recipe(self, model: ModelId) -> Recipe:
+        """Return how a model is trained."""
+        profile = self.profile or usual_profile(model)
+        return load_recipe(model, self.protocol, profile, self.steps, self.batch_size, self.side)
 
     def settings(self) -> "RunSettings":
         """Return what is chosen for this run, as the calls that train take it."""

@@ -31,13 +31,13 @@ def pretrain(
     with needs_train("Pre-training"):
         from upd_zoo.pretrain.run import BACKBONE
         from upd_zoo.pretrain.run import pretrain as pretrain_network
-    from upd_zoo.recipe import load_recipe
+    from upd_zoo.recipe import FULL_PROFILE, load_recipe
     from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import Store
 
     name = replace(ModelId.parse(model), ccd=False)
     run = pretraining_folder(name) if output is None else output
-    base = load_recipe(name, fitting.protocol, fitting.profile, side=fitting.side)
+    base = load_recipe(name, fitting.protocol, fitting.profile or FULL_PROFILE, side=fitting.side)
     store = Store(store_path(data_folder(fitting.data), name.domain.id, "train", fitting.protocol, base.side))
     with when_interrupted(KEPT), terminal.bar(f"pre-training for {name}") as advance:
         how = heard(terminal, f"the network of {name.name}", advance) | {"steps": fitting.steps}

@@ -74,7 +74,6 @@ def _own(
     Raises:
         UsageError: No method is called so, the images cannot be used so, or the folder is in use.
     """
-    from upd_zoo.recipe import load_recipe
     from upd_zoo.sources.collection import Collection
     from upd_zoo.sources.folders import Folders
     from upd_zoo.sources.source import Request
@@ -92,7 +91,7 @@ def _own(
     collection = Collection.of(UNNAMED, Folders(healthy), modality)
     add_own(data, collection.domain, [])
     name = ModelId.parse(f"{model}-{UNNAMED}")
-    recipe = load_recipe(name, fitting.protocol, fitting.profile, fitting.steps, fitting.batch_size, fitting.side)
+    recipe = fitting.recipe(name)
     done = prepare_own(
         collection, data, Request(), {"protocol": fitting.protocol, "side": recipe.side, "force": False}, terminal
     )
@@ -103,12 +102,11 @@ def _own(
 def _make(name: ModelId, run: Path, artefact: Path, fitting: Fitting, no_export: bool, terminal: Terminal) -> None:
     """Train a model from its stores, and make its artefact."""
     from upd_zoo.export.folds import calibrate_by_folds
-    from upd_zoo.recipe import load_recipe
     from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import Store
     from upd_zoo.training import train as train_model
 
-    recipe = load_recipe(name, fitting.protocol, fitting.profile, fitting.steps, fitting.batch_size, fitting.side)
+    recipe = fitting.recipe(name)
     data, known = data_folder(fitting.data), (fitting.protocol, recipe.side)
     store = Store(store_path(data, name.domain.id, "train", *known))
     unseen = store_path(data, name.domain.id, "validation", *known)

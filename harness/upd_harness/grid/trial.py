@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from upd_harness.evaluation.planted import Planting, measure, planted
 from upd_harness.grid.identity import code, hash_of, plain, weights_identity
+from upd_harness.grid.plan import fraction_suffix
 from upd_harness.grid.variants import Variant, varied, without
 from upd_harness.report.run_record import versions
 from upd_zoo.artefact.record import read_record
@@ -49,6 +50,7 @@ class Contest:
         protocol: Of the recipe.
         weights: What backbones start from; None for what the recipe says.
         planting: What is planted; the seed of a trial is added to its own, so that seeds differ in the anomalies too.
+        fraction: Share of the training subjects that is learnt from, in [0, 1].
         map_only: Names beside `AFTERWARDS` that change how a finished model maps and not what it learns.
     """
 
@@ -60,6 +62,7 @@ class Contest:
     weights: str | None = None
     planting: Planting = _USUAL
     map_only: tuple[str, ...] = ()
+    fraction: float = 1.0
 
     def recipe(self, changes: Mapping[str, Any]) -> Recipe:
         """Return the recipe of the model with other values; a side takes with it what is smoothed and eroded."""
@@ -101,7 +104,7 @@ def planned(contest: Contest, variant: Variant, seed: int) -> Planned:
     learnt = contest.recipe(without(variant.changes, (*AFTERWARDS, *contest.map_only)))
     train = contest.store(recipe, Part.TRAIN)
     inputs = {
-        "model": ModelId.parse(contest.model).name,
+        "model": ModelId.parse(contest.model).name + fraction_suffix(contest.fraction),
         "seed": seed,
         "weights": weights_identity(contest.weights),
         "train": train.sha256,
@@ -169,7 +172,7 @@ def _train(contest: Contest, plan: Planned, seed: int, on_progress: Report) -> C
     if (plan.run / WEIGHTS).is_file():
         return read_record(plan.run / CONFIG, Config)
     weights = contest.weights if "backbone" in plan.learnt.settings else None
-    settings = RunSettings(seed=seed, device="cpu", weights=weights, resume=True)
+    settings = RunSettings(seed=seed, device="cpu", weights=weights, resume=True, fraction=contest.fraction)
     return train(ModelId.parse(contest.model), plan.learnt, plan.train, plan.run, settings, on_progress=on_progress)
 
 
