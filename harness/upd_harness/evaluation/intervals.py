@@ -6,12 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.evaluation.digest import Floats
-from upd_harness.evaluation.resampling import Metric, draws, image_draws, intervals, numbered, pixel_draws
+from upd_harness.evaluation.resampling import RESAMPLES, Metric, draws, image_draws, intervals, numbered, pixel_draws
 from upd_harness.evaluation.subjects import SubjectTally
 
 
 def resampled(
-    scores: Floats, anomalous: npt.NDArray[np.bool_], subjects: Sequence[str], pixels: SubjectTally | None = None
+    scores: Floats,
+    anomalous: npt.NDArray[np.bool_],
+    subjects: Sequence[str],
+    pixels: SubjectTally | None = None,
+    resamples: int = RESAMPLES,
 ) -> Metric:
     """Return every metric in each of the draws, which are the same for all models on these images.
 
@@ -20,9 +24,10 @@ def resampled(
         anomalous: (N,) whether it shows pathology.
         subjects: N names, of whom each image is.
         pixels: Those of all these subjects, where their truth is known.
+        resamples: How many draws; of a higher number the first ones are the same.
     """
     names, numbers = numbered(subjects)
-    drawn = draws(len(names))
+    drawn = draws(len(names), resamples)
     found = image_draws(scores, anomalous, numbers, drawn)
     if pixels is not None and pixels.names:
         found |= pixel_draws(pixels, drawn[:, [names.index(name) for name in pixels.names]])

@@ -27,7 +27,8 @@ FPR_LIMIT: Final = 0.3
 _SEED: Final = 0
 _EVEN: Final = 1024
 _FINENESS: Final = 128
-_THRESHOLDS: Final = 256  # at a time
+_CELLS: Final = 1 << 18  # draws times thresholds at a time
+_THRESHOLDS: Final = 256  # at most at a time
 _IMAGES: Final = 1 << 22  # weights of images at a time
 
 Draws = npt.NDArray[np.float64]
@@ -102,8 +103,8 @@ def pixel_draws(tally: SubjectTally, drawn: Draws) -> Metric:
     precision, dice, overlap = (np.zeros(len(drawn)) for _ in range(3))
     before = _Sums(*(np.zeros((len(drawn), 1)) for _ in range(3)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        for start in range(0, len(thresholds), _THRESHOLDS):
-            counts = tally.counts(thresholds[start : start + _THRESHOLDS])
+        for part in np.array_split(thresholds, 1 + len(thresholds) // min(_THRESHOLDS, 1 + _CELLS // len(drawn))):
+            counts = tally.counts(part)
             now = _Sums(*(np.hstack((first, drawn @ each)) for first, each in zip(before, counts, strict=True)))
             hits, alarms = now.hits[:, 1:], now.alarms[:, 1:]
             precision += (np.diff(now.hits) * hits / np.maximum(hits + alarms, 1)).sum(axis=1)
