@@ -20,7 +20,7 @@ from upd_harness.scoring.settings import Settings
 from upd_zoo.artefact.records import Space
 from upd_zoo.brains.scans import Brain, Scan, prepare_scan
 from upd_zoo.brains.shapes import erosion
-from upd_zoo.brains.shelf import VERSION
+from upd_zoo.brains.shelf import VERSION, space_of
 from upd_zoo.brains.template import load_template
 from upd_zoo.errors import InputError, InputErrorCode, UsageError
 from upd_zoo.runtime.model import Array, Model
@@ -234,6 +234,27 @@ def test_a_model_says_which_template_it_knows(mirror: Model) -> None:
     assert Heads.known_to(config.model_copy(update={"space": known})).space == space.model_copy(
         update={"template": load_template().name, "template_sha256": load_template().sha256}
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, []),
+        ({"preparation": VERSION - 1}, [f"upd-zoo, version {VERSION - 1}"]),
+        ({"extractor": "bet"}, ["by bet, "]),
+    ],
+    ids=["the same", "an older version", "another program"],
+)
+def test_a_brain_that_is_prepared_in_another_way_than_was_learnt_from_is_doubted(
+    mirror: Model, someone: Head, tmp_path: Path, changed: dict[str, Any], told: list[str]
+) -> None:
+    taught = space_of(load_template(), None).model_copy(update=changed)
+    heads = Heads.known_to(mirror.config.model_copy(update={"space": taught}))
+    save(tmp_path / "brain.nii", np.where(someone.brain, someone.data, 0), someone.affine, "LAS")
+    cautions = heads.open(listed(tmp_path, "brain.nii")[0]).cautions
+    found = [each.message for each in cautions if "learnt from" in each.message]
+    assert len(found) == len(told)
+    assert all(text in message for text, message in zip(told, found, strict=True))
 
 
 def test_a_model_of_photographs_prepares_nothing(colour_model: Model) -> None:

@@ -101,6 +101,7 @@ class Heads:
         guided: Whether scans need the T1 scan of the same head.
         scale: Which value of a brain the model knows as 1.
         side: Of the model's image in pixels.
+        taught: How the brains were prepared that the model learnt from; None where nothing says it.
     """
 
     template: Template
@@ -108,6 +109,7 @@ class Heads:
     guided: bool
     scale: Scale
     side: Side
+    taught: Space | None
 
     @classmethod
     def known_to(cls, config: Config, template: Path | None = None, extractor: str = "") -> "Heads":
@@ -130,7 +132,7 @@ class Heads:
         config.check_space(chosen.name, chosen.sha256)
         guided = config.images.contrast == "T2"
         program = Extractor.parse(extractor) if extractor else None
-        return cls(chosen, program, guided, config.scale, config.input.side)
+        return cls(chosen, program, guided, config.scale, config.input.side, config.space)
 
     @property
     def space(self) -> Space:
@@ -172,9 +174,18 @@ class Heads:
         told = {key: round(value, 3) for key, value in found.items()}
         volume = Volume(brain.image, self.template.grid.affine)
         case = case_of(volume, Intensities(brain.image), self.scale, self.side)
-        cautions = [*brain.cautions, *case.cautions, _IN_ITS_SPACE]
+        cautions = [*brain.cautions, *case.cautions, _IN_ITS_SPACE, *_otherwise(self.taught, self.space)]
         told |= {"stripped": brain.stripped, "guide": guide or None}
         return HeadCase(case, Grid(own.data.shape, own.affine), own.placement, brain.where, told, cautions)
+
+
+def _otherwise(taught: Space | None, here: Space) -> list[Caution]:
+    """Return what to know where a model learnt from brains that were found or prepared in another way than here."""
+    if taught is None or (taught.extractor, taught.preparation) == (here.extractor, here.preparation):
+        return []
+    ways = [f"{each.extractor}, version {each.preparation}" for each in (taught, here)]
+    message = f"the model learnt from brains prepared by {ways[0]}, and this one was prepared by {ways[1]}"
+    return [Caution(CautionCode.SPACE, message)]
 
 
 _NAMED: Final = "a T2 scan whose name says so, such as sub-01_T2w.nii.gz beside sub-01_T1w.nii.gz"
