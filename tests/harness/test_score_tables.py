@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,8 @@ from typing import Any
 import pytest
 
 from fake.orders import order_of, put
-from fake.program import Command
+from fake.program import PROGRAM, Command
+from fake.stores import write_tiny_store
 from upd_harness.reproduce.estimate import Estimate, Verdict, judge, tolerance
 from upd_harness.reproduce.items import reproduce, usual
 from upd_harness.reproduce.material import Material
@@ -111,7 +116,7 @@ def test_stand_ins_are_shown_in_capitals_and_judge_nothing(tmp_path: Path) -> No
     assert (found["verdict"], found["tolerance"]) == ("not judged", None)
     folder = tmp_path / "out"
     paths = write_reproduction(result, folder)
-    assert sorted(path.name for path in paths) == [f"table-ii.{kind}" for kind in ("csv", "html", "json", "md")]
+    assert sorted(path.name for path in paths) == [f"table-ii.{kind}" for kind in ("csv", "html", "json", "md", "png")]
     for name in ("table-ii.md", "table-ii.html", "table-ii.json"):
         assert "PHANTOMS, NOT THE STUDY" in (folder / name).read_text(encoding="utf-8").replace("&#39;", "'")
     with (folder / "table-ii.csv").open(encoding="utf-8", newline="") as stream:
@@ -119,6 +124,7 @@ def test_stand_ins_are_shown_in_capitals_and_judge_nothing(tmp_path: Path) -> No
     assert {row["material"] for row in rows} == {"phantom"}
     assert len(rows) == len(result.document["cells"])
     assert json.loads((folder / "table-ii.json").read_text()) == result.document
+    assert (folder / "table-ii.png").stat().st_size < 200_000
     assert "src=" not in (folder / "table-ii.html").read_text(encoding="utf-8").replace('src="data:', "")
 
 
@@ -162,3 +168,33 @@ def test_figures_outside_their_tolerance_end_the_command_with_8(study: Order, up
     answer = upd_zoo("reproduce", "table-ii", *options, "--profile", "tiny", "--backbone", "resnet18", "--json")
     assert answer.code == 8
     assert answer.json["banner"] in answer.err
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_where_it_stood(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "validation")):
+        store = tmp_path / "data" / "phantom-fundus" / part
+        write_tiny_store(store, 3, 12, seed=seed, name=f"phantom-fundus/{part}", subjects=part)
+    test = tmp_path / "data" / "phantom-fundus" / "test"
+    write_tiny_store(test, 3, 8, 7, masks=True, anomalous=4, name="phantom-fundus/test", subjects="test")
+    options = ("--data", tmp_path / "data", "-o", tmp_path / "out", "--profile", "tiny", "--weights", "random")
+    words = ("reproduce", "table-ii", *options, "--method", "vae", "--method", "padim", "--train", "--threads", "1")
+    command = [str(PROGRAM), *map(str, words)]
+    models = tmp_path / "out" / "models" / "sound-tiny"
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as begun:
+        while not [*models.glob("*/times.json")]:
+            assert begun.poll() is None
+            time.sleep(0.05)
+        os.killpg(begun.pid, signal.SIGKILL)
+    (first,) = models.glob("*/times.json")
+    made = first.stat().st_mtime_ns
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert first.stat().st_mtime_ns == made
+    assert "PHANTOMS" in done.stderr
+    cells = json.loads((tmp_path / "out" / "table-ii.json").read_text())["cells"]
+    fundus = [each for each in cells if each["column"] == "ddr"]
+    assert len(fundus) == 8
+    assert all(each["ours"] is not None and each["verdict"] == "not judged" for each in fundus)
+    assert all(each["sampling_error"] is not None for each in fundus)
+    brains = {each["reason"] for each in cells if each["column"] != "ddr"}
+    assert all("is not made" in reason for reason in brains)

@@ -20,7 +20,7 @@ class Shown:
 
     Attributes:
         text: What is read.
-        kind: What it is: `within` or `outside` its tolerance, `missing`, or empty for anything else.
+        kind: What it is: `within` or `outside` its tolerance, `absent`, or empty for anything else.
     """
 
     text: str

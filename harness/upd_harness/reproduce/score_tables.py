@@ -10,6 +10,7 @@ from upd_harness.reproduce.estimate import RULE, Estimate, Verdict, judge, toler
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import Order, stand_ins
 from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, Shown, published
+from upd_harness.reproduce.score_chart import Row, chart
 from upd_harness.reproduce.scores import TABLES, Ours, Score, gather, measured_as, methods_of
 from upd_zoo.artefact.metrics import METRICS, Metric
 from upd_zoo.errors import NotFoundError
@@ -93,9 +94,26 @@ def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproducti
     }
     outside = sum(each.verdict is Verdict.OUTSIDE for each in cells)
     rows = [_as_row(each, order) for each in cells]
-    return Reproduction(
-        item, document, title=TITLES[item], banner=order.banner, blocks=blocks, cells=rows, outside=outside
-    )
+    picture = chart(_lines(cells), order.banner)
+    pictures = {} if picture is None else {".png": picture}
+    return Reproduction(item, document, "", pictures, TITLES[item], order.banner, blocks, rows, outside)
+
+
+def _lines(cells: Sequence[Cell]) -> list[list[tuple[str, str, list[Row]]]]:
+    """Return what a chart shows of every test set: how well images are told apart, below it pixels where known."""
+    metrics = {cell.metric.id: cell.metric for cell in cells}
+    return [
+        [
+            (name or column, metrics[wanted].title, [_row(cell) for cell in mine if cell.metric.id == wanted])
+            for (column, name), mine in _by_test(cells).items()
+        ]
+        for wanted in ("ap_image", "ap_pixel")
+        if wanted in metrics
+    ]
+
+
+def _row(cell: Cell) -> Row:
+    return cell.method, cell.ours, cell.printed
 
 
 def _stands(item: str, order: Order) -> bool:
@@ -128,7 +146,7 @@ def _cell(item: str, ours: Ours, column: str, test_set: TestSet | None, method: 
 def _verdict(order: Order, score: Score, estimate: Estimate | None, printed: float | None) -> tuple[Verdict, str]:
     if estimate is None:
         undefined = "this test set does not define it" if score.results else "the method has no network for CCD"
-        return Verdict.NOT_RUN, "; ".join(dict.fromkeys(score.reasons)) or undefined
+        return Verdict.NOT_RUN, _first(score.reasons) or undefined
     if order.material is not Material.STUDY:
         return Verdict.NOT_JUDGED, "a stand-in: not the images of the printed figure"
     if printed is None:
@@ -136,12 +154,23 @@ def _verdict(order: Order, score: Score, estimate: Estimate | None, printed: flo
     return judge(estimate, printed)
 
 
+def _first(reasons: Sequence[str]) -> str:
+    """Return the first reason, and how many others there are, which are mostly the same of another seed."""
+    others = len({*reasons}) - 1
+    return "".join(reasons[:1]) + (f" And {others} more." if others > 0 else "")
+
+
+def _by_test(cells: Sequence[Cell]) -> dict[tuple[str, str | None], list[Cell]]:
+    """Return the cells by their test set of the study and what stands for it."""
+    found: dict[tuple[str, str | None], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell.column, _id(cell.test_set)), []).append(cell)
+    return found
+
+
 def _blocks(item: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Block]:
     """Yield a table for each test set: a row for each method, ours and the printed figure side by side."""
-    by_test: dict[tuple[str, str | None], list[Cell]] = {}
-    for cell in cells:
-        by_test.setdefault((cell.column, _id(cell.test_set)), []).append(cell)
-    for (column, name), mine in by_test.items():
+    for (column, name), mine in _by_test(cells).items():
         printed_as = TEST_SETS[column].title
         if name is None:
             yield Block(printed_as, notes=[f"Not run: nothing {ours.order.material} stands for it."])
@@ -165,7 +194,7 @@ def _rows(item: str, column: str, cells: Sequence[Cell], ours: Ours) -> Iterator
 
 
 def _kind(cell: Cell) -> str:
-    kinds = {Verdict.WITHIN: "within", Verdict.OUTSIDE: "outside", Verdict.NOT_RUN: "missing"}
+    kinds = {Verdict.WITHIN: "within", Verdict.OUTSIDE: "outside", Verdict.NOT_RUN: "absent"}
     return kinds.get(cell.verdict, "")
 
 
@@ -186,7 +215,7 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
         if cell.ours is None:
             reasons.setdefault(cell.reason, []).append(cell.method)
     notes += [f"Not run: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
-    lacking = {cell.method: why for cell in cells if cell.ours is not None for why in cell.score.reasons}
+    lacking = {cell.method: _first(cell.score.reasons) for cell in cells if cell.ours and cell.score.reasons}
     return notes + [f"A seed of {method} is missing: {why}" for method, why in lacking.items()]
 
 

@@ -1,0 +1,67 @@
+"""A picture of Tables II to V: for every test set, ours as dots with their intervals beside printed ones as rings."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from textwrap import fill
+from typing import Any, Final
+
+from upd_harness.reproduce.estimate import Estimate, half_width
+
+_OURS, _PRINTED = "#0072b2", "#d55e00"
+_COLUMN: Final = 2.0
+"""Inches of a panel."""
+_SIGNS: Final = 30
+"""Of a line that is as wide as a panel."""
+
+Row = tuple[str, Estimate | None, float | None]
+"""A method, ours and the printed figure."""
+
+
+def chart(lines: Sequence[Sequence[tuple[str, str, Sequence[Row]]]], banner: str) -> bytes | None:
+    """Return the picture as PNG; None where matplotlib is not installed.
+
+    Args:
+        lines: One below the other, of panels side by side: title, metric and rows of each; methods from top to bottom.
+        banner: What must stand above it.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        names = [row[0] for row in lines[0][0][2]]
+        size = (1 + _COLUMN * len(lines[0]), 0.6 + (0.7 + 0.19 * len(names)) * len(lines))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(lines), len(lines[0]), squeeze=False, sharey=True)
+        for axes, (title, metric, rows) in zip(grid.flat, (each for line in lines for each in line), strict=True):
+            _draw(axes, rows)
+            axes.set_title(title, fontsize=9)
+            axes.set_xlabel(metric)
+        grid[0, 0].set_yticks(range(len(names)), names)
+        figure.legend(handles=_key(grid[0, 0]), frameon=False, loc="outside lower center", ncols=2)
+        figure.suptitle(fill(banner, _SIGNS * len(lines[0])), fontsize=9, color=_PRINTED)
+        return _saved(figure)
+
+
+def _key(axes: Any) -> list[Any]:
+    """Return what the signs mean, drawn beside the picture."""
+    printed = axes.plot([], [], "o", mfc="none", color=_PRINTED, label="printed")
+    return [*printed, axes.errorbar([], [], xerr=[], fmt=".", color=_OURS, label="ours, with its 95 % interval")]
+
+
+def _draw(axes: Any, rows: Sequence[Row]) -> None:
+    for place, (_, ours, printed) in enumerate(rows):
+        if printed is not None:
+            axes.plot(printed, place, "o", mfc="none", color=_PRINTED)
+        if ours is not None:
+            axes.errorbar(ours.mean, place, xerr=half_width(ours), fmt=".", color=_OURS)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", alpha=0.2)
+
+
+def _saved(figure: Any) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
