@@ -62,8 +62,7 @@ def connected(address: str | None, engine: RayEngine) -> Iterator[RayEngine]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        OfflineError: No cluster answers at the address.
-        UsageError: It asks for another token.
+        OfflineError: No cluster answers at the address, or it asks for another token.
     """
     # Ray would send counts of its use to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -77,17 +76,12 @@ def connected(address: str | None, engine: RayEngine) -> Iterator[RayEngine]:
     try:
         where = {"address": "local", **own} if address is None else {"address": address}
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except ray.exceptions.AuthenticationError as error:
-        raise UsageError(
-            f"the Ray cluster at {address} does not take this machine's token",
-            "the token that its head node has",
-            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it",
-        ) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+        # A wrong token ends in the same error as a wrong address.
         raise OfflineError(
-            f"no Ray cluster answers at {address or 'this machine'}: {_first_line(error)}",
-            "HOST:PORT of a head node that runs, with --address or RAY_ADDRESS",
-            "ray start --head, or leave the address out to start a cluster here",
+            f"no Ray cluster lets this process in at {address or 'this machine'}: {_first_line(error)}",
+            "HOST:PORT of a head node that runs, with --address or RAY_ADDRESS, and its token",
+            "ray start --head there; where it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here",
         ) from error
     try:
         yield engine
