@@ -19,6 +19,7 @@ from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.metrics import Floats
 from upd_harness.evaluation.resampling import aupro
 from upd_harness.evaluation.stored import SUFFIX, Kept
+from upd_harness.evaluation.subgroups import looks_of, position_baseline, probes, strata, subject_level
 from upd_harness.report.html import GalleryItem, write_evaluation_report
 from upd_harness.report.overlay import colour_range, thumbnail
 from upd_harness.report.run_record import describe_run, utc_now
@@ -165,7 +166,9 @@ def _result(model: Model, test_set: TestSet, store: Store, revision: str, gather
     metrics[RANDOM] = metrics[RANDOM].model_copy(update=chance(store.anomalous))
     if gathered.pixels is not None:
         metrics[MODEL] = metrics[MODEL].model_copy(update={"aupro": aupro(gathered.pixels)})
-    scores = np.array(gathered.contenders[MODEL].scores)
+    scores, looks = np.array(gathered.contenders[MODEL].scores), looks_of(store, model.config)
+    if (position := position_baseline(store, looks)) is not None:
+        metrics["position"] = position
     return Result(
         model=model.config.id,
         revision=revision,
@@ -182,6 +185,9 @@ def _result(model: Model, test_set: TestSet, store: Store, revision: str, gather
         intervals=bootstrap_intervals(scores, store.anomalous, store.subjects, gathered.pixels),
         baselines=metrics,
         labels=list(dict.fromkeys([*model.config.labels, *store.facts.labels])),
+        subject_level=subject_level(scores, store, looks, model.calibration, gathered.pixels),
+        strata=strata(scores, store.anomalous, looks),
+        probes=probes(scores, store.anomalous, looks),
     )
 
 

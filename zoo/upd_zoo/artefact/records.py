@@ -413,6 +413,53 @@ class Metrics(Record):
     aupro: Fraction | None = None
 
 
+class Stratum(Record):
+    """Diseased images whose lesions are alike in one respect, against all healthy images.
+
+    Attributes:
+        by: `lesion pixels` or `lesion contrast` (mean of the lesion minus mean of the other foreground).
+        low: Its least value among them.
+        high: Its greatest.
+        images: How many they are.
+        auroc: Of their scores against those of the healthy images.
+    """
+
+    by: str
+    low: float
+    high: float
+    images: int
+    auroc: Fraction | None
+
+
+class Alarms(Record):
+    """Healthy subjects of a group, and how many of them score above the model's threshold."""
+
+    healthy: int
+    alarmed: int
+
+
+class SubjectLevel(Record):
+    """How whole subjects are judged, by the rule and the thresholds that the model brings.
+
+    Attributes:
+        ap: Average precision of the scores of subjects.
+        auroc: Area under their ROC curve.
+        aimed_at: Share of healthy subjects that the threshold should let score above it.
+        alarms: What came of it, by group: `all`, and by sex, age and view where they are known.
+        dice: Mean over diseased subjects of the Dice of all their images at the threshold of map values.
+        called: Median over healthy subjects of the share of their pixels at or above that threshold.
+    """
+
+    subjects: int
+    anomalous: int
+    ap: Fraction | None
+    auroc: Fraction | None
+    aimed_at: Fraction
+    alarms: dict[str, Alarms]
+    dice: Fraction | None
+    called: Fraction | None
+
+
 class Result(Record):
     """What a model, or a trivial baseline, scores on one test set.
 
@@ -420,6 +467,9 @@ class Result(Record):
         intervals: The least and the greatest of 95 % of the draws of other subjects, by metric.
         tallies: Hash of the file beside it, of the same name and ending in .npz, that keeps scores of images and
             digests of the pixels of subjects; None where none was kept.
+        subject_level: How whole subjects are judged; None in results of older versions.
+        strata: How well lesions of which size and contrast are found.
+        probes: Spearman's correlation of the scores of healthy images with their slice, foreground and brightness.
     """
 
     remedy: ClassVar[str] = "evaluate the model again with upd-zoo evaluate --overwrite"
@@ -440,6 +490,9 @@ class Result(Record):
     baselines: dict[str, Metrics]
     labels: list[str]
     tallies: Sha256 | None = None
+    subject_level: SubjectLevel | None = None
+    strata: list[Stratum] = Field(default=[])
+    probes: dict[str, float] = Field(default={})
 
     def rival(self, metric: str) -> float | None:
         """Return the highest value that a trivial baseline has of a metric; None where none has one.
