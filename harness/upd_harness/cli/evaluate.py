@@ -10,7 +10,7 @@ import typer
 
 from upd_harness.cli.engines import Where
 from upd_harness.cli.fetching import announce, as_argument, is_folder, located, revision_of
-from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, command
+from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, TestedOrigin, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import prose, table
 from upd_zoo.artefact.metrics import figure, shown
@@ -18,13 +18,14 @@ from upd_zoo.errors import UsageError
 
 if TYPE_CHECKING:  # importing what evaluates takes longer than --help may
     from upd_harness.evaluation.run import Evaluation, Gathering
+    from upd_zoo.artefact.records import Result
     from upd_zoo.runtime.model import Model
     from upd_zoo.vocabulary import TestSet
 
 
 @command
 def evaluate(
-    origin: ChosenOrigin,
+    tested: TestedOrigin,
     output: Output,
     test_set: Annotated[
         str | None, typer.Option("--test-set", help="Test set; default: the one that MODEL names.")
@@ -34,17 +35,28 @@ def evaluate(
     shards: Annotated[
         int | None, typer.Option("--shards", min=1, help="Parts that are scored in processes of their own.")
     ] = None,
+    maps: Annotated[Path | None, typer.Option("--maps", help="Maps of any origin, instead of a model.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option("--masks", help="With --maps: their masks, under the same names.")
+    ] = None,
+    score: Annotated[str, typer.Option("--score", help="With --maps: maximum or mean of a map.")] = "maximum",
     *,
     running: Running,
     where: Where,
     terminal: Terminal,
 ) -> None:
-    """Measure a model on a test set, beside trivial baselines."""
+    """Measure a model, or anybody's maps, on a test set, beside trivial baselines."""
     from upd_harness.evaluation.run import check_room
     from upd_harness.evaluation.run import evaluate as run_evaluation
     from upd_zoo.stores.places import data_folder, store_path
     from upd_zoo.stores.store import Store
 
+    origin = tested.chosen
+    if maps is not None or masks is not None:
+        _measure_maps(origin, (maps, masks), score, output, overwrite, terminal)
+        return
+    if origin is None:
+        raise UsageError("nothing to measure is named", "-m MODEL, or --maps DIR --masks DIR", "add -m MODEL")
     name = origin.name
     chosen = _test_set_of(name, test_set)
     check_room(output, overwrite=overwrite)
@@ -61,6 +73,30 @@ def evaluate(
         named: dict[str, Any] = {"revision": revision_of(name), "gathering": how}
         evaluation = run_evaluation(loaded, chosen, store, output, **named, arguments=told, on_progress=advance)
     _tell(evaluation, chosen.title, terminal)
+
+
+def _measure_maps(
+    origin: ChosenOrigin | None,
+    folders: tuple[Path | None, Path | None],
+    score: str,
+    output: Path,
+    overwrite: bool,
+    terminal: Terminal,
+) -> None:
+    """Measure maps of any origin against their masks, and say what came of it."""
+    from upd_harness.evaluation.maps import MapFolders, evaluate_maps
+    from upd_harness.evaluation.run import check_room
+    from upd_zoo.vocabulary import ScoreRule
+
+    maps, masks = folders
+    if origin is not None or maps is None or masks is None:
+        raise UsageError("maps are measured against masks, without a model", "--maps DIR --masks DIR, and no -m")
+    if score not in {*ScoreRule}:
+        raise UsageError(f"no score is called '{score}'", ", ".join(ScoreRule), "leave --score out")
+    check_room(output, overwrite=overwrite)
+    with when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
+        result = evaluate_maps(MapFolders(maps, masks, ScoreRule(score)), output, advance)
+    terminal.data(result.model_dump(mode="json", by_alias=True), figures_of(result, result.test_set, terminal.width))
 
 
 def _test_set_of(model: str, named: str | None) -> "TestSet":
@@ -105,7 +141,14 @@ _KEPT: Final = "nothing was written; an earlier evaluation stands as it was"
 
 def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: int | None) -> str:
     """Return for people what was measured on a test set of this title, and in which figures the model is poor."""
-    result = evaluation.result
+    text = figures_of(evaluation.result, title, width)
+    if poor:
+        text += "\n\n" + prose(f"Not clearly better than a baseline: {', '.join(poor)}", width)
+    return f"{text}\n\n{evaluation.report}"
+
+
+def figures_of(result: "Result", title: str, width: int | None) -> str:
+    """Return the figures of a result on a test set of this title, as a table."""
     metrics = shown([result.metrics])
     rows = [
         (name, *(figure(getattr(found, metric.id)) for metric in metrics))
@@ -115,7 +158,4 @@ def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: in
     rows.insert(1, ("95 % interval", *("" if each is None else f"{each[0]:.3f}-{each[1]:.3f}" for each in bounds)))
     head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
     head += f"  [{', '.join(result.labels)}]" if result.labels else ""
-    text = f"{prose(head, width)}\n\n" + table(("", *(metric.title for metric in metrics)), rows, width)
-    if poor:
-        text += "\n\n" + prose(f"Not clearly better than a baseline: {', '.join(poor)}", width)
-    return f"{text}\n\n{evaluation.report}"
+    return f"{prose(head, width)}\n\n" + table(("", *(metric.title for metric in metrics)), rows, width)

@@ -120,6 +120,14 @@ class MaybeOrigin(Place):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TestedOrigin(MaybeOrigin):
+    """Where a model comes from that is tested, unless maps are."""
+
+    __test__ = False  # no test, although its name begins like one
+    model: Annotated[str | None, typer.Option("-m", "--model", help=_MODEL)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Running:
     """How a model runs.
 

@@ -1,0 +1,173 @@
+"""Anybody's anomaly maps against their masks: the metrics, intervals and files that an evaluation of a model has.
+
+A map and its mask have one name, below two folders: NIfTI (the slices of the last axis are images, the volume is the
+subject), PNG or TIFF (an image, a subject of its own), or NumPy's .npy of (H, W) or (N, H, W), likewise. An image is
+diseased where its mask has a pixel above zero. Its score is the highest value of its map, or the mean.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_harness.evaluation.contenders import MODEL, RANDOM, Contender, chance
+from upd_harness.evaluation.intervals import bootstrap_intervals
+from upd_harness.evaluation.resampling import aupro
+from upd_harness.evaluation.stored import SUFFIX, Kept
+from upd_harness.evaluation.subjects import SubjectTally
+from upd_zoo.artefact.record import write_record
+from upd_zoo.artefact.records import RESULTS, Result
+from upd_zoo.errors import NotFoundError, UsageError
+from upd_zoo.files import write_json
+from upd_zoo.images.gate import read_photograph, read_volume, suffix_of
+from upd_zoo.progress import Progress, Report, silent
+from upd_zoo.vocabulary import ScoreRule
+
+_VOLUMES: Final = (".nii", ".nii.gz")
+_FLAT: Final = (".png", ".tif", ".tiff")
+_ARRAYS: Final = (".npy",)
+_KINDS: Final = (*_VOLUMES, *_FLAT, *_ARRAYS)
+_SEED: Final = 0
+Pixels = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class MapFolders:
+    """Maps, masks, and how an image is scored.
+
+    Attributes:
+        maps: Folder of the maps.
+        masks: Folder of the masks, each under the name of its map.
+        rule: Whether an image's score is the highest value of its map, or the mean.
+    """
+
+    maps: Path
+    masks: Path
+    rule: ScoreRule = ScoreRule.MAXIMUM
+
+    def pairs(self) -> dict[str, tuple[Path, Path]]:
+        """Return map and mask by the name that they share, which is a path without suffix.
+
+        Raises:
+            NotFoundError: A folder holds no map, or a map or mask has no partner.
+            UsageError: Two files of a folder have one name.
+        """
+        maps, masks = _named(self.maps), _named(self.masks)
+        for missing, folder in ((maps.keys() - masks.keys(), self.masks), (masks.keys() - maps.keys(), self.maps)):
+            if missing:
+                raise NotFoundError(
+                    f"{len(missing)} files have no partner in {folder}, such as {min(missing)}",
+                    "a map and a mask under each name; of healthy images an empty mask",
+                )
+        return {name: (maps[name], masks[name]) for name in sorted(maps)}
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and suffix_of(path) in _KINDS):
+        name = str(path.relative_to(folder))[: -len(suffix_of(path))]
+        if name in found:
+            raise UsageError(f"two files in {folder} are called {name}", "one for each name", "remove one of them")
+        found[name] = path
+    if not found:
+        raise NotFoundError(f"there is no map or mask in {folder}", f"files of the kinds {', '.join(_KINDS)}")
+    return found
+
+
+def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silent) -> Result:
+    """Measure maps and write `results/<name of the masks' folder>.json` and `.npz`, and `run.json`.
+
+    Args:
+        folders: Maps and masks.
+        output: Where the results go.
+        on_progress: Told how many files are done.
+
+    Raises:
+        InputError: A file is damaged, or a map and its mask have different shapes.
+        NotFoundError: A map or mask has no partner.
+        UsageError: Two files have one name.
+    """
+    found, contenders, pixels = folders.pairs(), {name: Contender() for name in (MODEL, RANDOM)}, SubjectTally()
+    generator, hashes = np.random.default_rng(_SEED), (hashlib.sha256(), hashlib.sha256())
+    subjects: list[str] = []
+    anomalous: list[bool] = []
+    for done, (name, maps, masks) in enumerate(_read(found), 1):
+        noise = generator.random(maps.shape, np.float32)
+        contenders[MODEL].update(maps, _scores(maps, folders.rule), masks)
+        contenders[RANDOM].update(noise, _scores(noise, folders.rule), masks)
+        pixels.update(maps, masks, [name] * len(maps))
+        subjects += [name] * len(maps)
+        anomalous += [bool(mask.any()) for mask in masks]
+        hashes[0].update(_bytes(name, maps))
+        hashes[1].update(_bytes(name, masks))
+        on_progress(Progress("", done, len(found)))
+    pixels.close()
+    scores, sick = np.array(contenders[MODEL].scores), np.array(anomalous)
+    path = output / RESULTS / f"{folders.masks.resolve().name}.json"
+    metrics = {name: each.metrics(sick, has_masks=True) for name, each in contenders.items()}
+    result = Result(
+        model=folders.maps.resolve().name,
+        revision="local",
+        manifest=hashes[0].hexdigest(),
+        test_set=path.stem,
+        store=hashes[1].hexdigest(),
+        seed=0,
+        backend="maps",
+        images=len(scores),
+        anomalous=int(sick.sum()),
+        subjects=len(found),
+        metrics=metrics[MODEL].model_copy(update={"aupro": aupro(pixels)}),
+        intervals=bootstrap_intervals(scores, sick, subjects, pixels),
+        baselines={RANDOM: metrics[RANDOM].model_copy(update=chance(sick))},
+        labels=["maps of files", f"image score: {folders.rule} of the map"],
+        tallies=Kept(scores, sick, subjects, pixels).write(path.with_suffix(SUFFIX)),
+    )
+    write_record(path, result)
+    write_json(output / "run.json", {"command": "evaluate", "maps": result.model, "masks": result.test_set})
+    return result
+
+
+def _bytes(name: str, array: npt.NDArray[Any]) -> bytes:
+    return f"{name} {array.shape} ".encode() + array.tobytes()
+
+
+def _scores(maps: Pixels, rule: ScoreRule) -> Pixels:
+    return np.asarray(maps.max(axis=(1, 2)) if rule is ScoreRule.MAXIMUM else maps.mean(axis=(1, 2)))
+
+
+def _read(pairs: dict[str, tuple[Path, Path]]) -> Iterator[tuple[str, Pixels, npt.NDArray[np.uint8]]]:
+    """Yield every name with its maps (N, H, W) and masks (N, H, W)."""
+    for name, (map_path, mask_path) in pairs.items():
+        maps, masks = _slices(map_path), _slices(mask_path)
+        if maps.shape != masks.shape:
+            raise UsageError(
+                f"the map {name} has the shape {maps.shape}, its mask {masks.shape}",
+                "both on one grid",
+                "resample the map to the grid of the mask",
+            )
+        yield name, maps, (masks > 0).astype(np.uint8)
+
+
+def _slices(path: Path) -> Pixels:
+    """Return the images (N, H, W) of a file; of colours the mean."""
+    kind = suffix_of(path)
+    if kind in _VOLUMES:
+        found: npt.NDArray[Any] = np.moveaxis(read_volume(path, constant_ok=True).data, -1, 0)
+    elif kind in _FLAT:
+        image = read_photograph(path, constant_ok=True)
+        found = image.stored.mean(axis=0, dtype=np.float64)[None] / image.full
+    else:
+        try:
+            found = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UsageError(f"{path.name} cannot be read: {error}", "an array of numbers, not pickled") from error
+        found = found[None] if found.ndim == 2 else found
+    if found.ndim != 3 or found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise UsageError(
+            f"{path.name} holds {found.dtype} of shape {found.shape}", "finite numbers, (H, W) or (N, H, W)"
+        )
+    return np.ascontiguousarray(found, dtype=np.float32)

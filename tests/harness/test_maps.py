@@ -1,0 +1,116 @@
+"""Anybody's maps: the figures of an independent reference, whatever the format, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from upd_harness.cli.program import app
+from upd_harness.evaluation.maps import MapFolders, evaluate_maps
+from upd_harness.evaluation.stored import read_result
+from upd_zoo.errors import NotFoundError, UpdZooError, UsageError
+from upd_zoo.vocabulary import ScoreRule
+
+Array = npt.NDArray[Any]
+CASES, SLICES, SIDE = 6, 3, 24
+
+
+def volume(path: Path, array: Array) -> None:
+    data = np.moveaxis(array, 0, -1).astype(np.float32)
+    nib.Nifti1Image(data, np.eye(4)).to_filename(path.with_name(f"{path.name}.nii.gz"))
+
+
+def array_file(path: Path, array: Array) -> None:
+    np.save(path.with_name(f"{path.name}.npy"), array)
+
+
+def picture(path: Path, array: Array) -> None:
+    pixels = np.round(array[0] * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path.with_name(f"{path.name}.png"))
+
+
+WRITERS: dict[str, tuple[Callable[[Path, Array], None], int]] = {
+    "volumes": (volume, SLICES),
+    "arrays": (array_file, SLICES),
+    "pictures": (picture, 1),
+}
+
+
+def made(folder: Path, kind: str = "arrays") -> tuple[MapFolders, Array, Array]:
+    """Write maps and masks, half of them empty, the maps in steps of 1 / 255; return where they are, and both."""
+    rng, (write, slices) = np.random.default_rng(0), WRITERS[kind]
+    masks = (rng.random((CASES, slices, SIDE, SIDE)) < 0.1) & (np.arange(CASES) % 2 == 1)[:, None, None, None]
+    maps = np.round(np.clip(rng.random(masks.shape) * 0.7 + 0.25 * masks, 0, 1) * 255) / 255
+    for name, arrays in (("maps", maps), ("masks", masks)):
+        (folder / name / "deep").mkdir(parents=True)
+        for number, each in enumerate(arrays):
+            write(folder / name / "deep" / f"case-{number}", each.astype(np.float32))
+    return MapFolders(folder / "maps", folder / "masks"), maps.reshape(-1, SIDE, SIDE), masks.reshape(-1, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("rule", ScoreRule)
+def test_figures_are_those_of_an_independent_reference(tmp_path: Path, kind: str, rule: ScoreRule) -> None:
+    folders, maps, masks = made(tmp_path, kind)
+    found = evaluate_maps(MapFolders(folders.maps, folders.masks, rule), tmp_path / "out")
+    flat = maps.reshape(len(maps), -1)
+    scores = flat.max(axis=1) if rule is ScoreRule.MAXIMUM else flat.astype(np.float32).mean(axis=1)
+    sick = masks.any(axis=(1, 2))
+    assert (found.images, found.anomalous, found.subjects) == (len(maps), sick.sum(), CASES)
+    assert found.metrics.auroc == pytest.approx(roc_auc_score(sick, scores))
+    assert found.metrics.ap_pixel == pytest.approx(average_precision_score(masks.ravel(), maps.ravel()))
+    assert {"auroc", "ap_image", "ap_pixel", "dice", "aupro"} == {*found.intervals}
+    assert found.metrics.aupro is not None
+    assert read_result(tmp_path / "out" / "results" / "masks.json")[0] == found
+
+
+def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path)
+    deep = tmp_path / "maps" / "deep"
+    (tmp_path / "none").mkdir()
+
+    def refused(error: type[UpdZooError], message: str, where: MapFolders = folders) -> None:
+        with pytest.raises(error, match=message):
+            evaluate_maps(where, tmp_path / "out")
+        assert not (tmp_path / "out" / "results").exists()
+
+    refused(NotFoundError, "There is no map or mask in", MapFolders(tmp_path / "none", folders.masks))
+    np.save(deep / "case-0.npy", np.zeros((2, SIDE, SIDE)))
+    refused(UsageError, r"shape \(2, 24, 24\), its mask \(3, 24, 24\)")
+    np.save(deep / "case-0.npy", np.full((3, SIDE, SIDE), np.nan))
+    refused(UsageError, "finite numbers")
+    (deep / "case-0.npy").write_bytes(b"no array")
+    refused(UsageError, "cannot be read")
+    (deep / "case-0.npy").unlink()
+    refused(NotFoundError, "1 files have no partner in .*maps, such as deep/case-0")
+
+
+def test_the_command_prints_the_table_and_wants_both_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders, _, _ = made(tmp_path)
+
+    def run(*options: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            app(["evaluate", *options, "-o", str(tmp_path / "out"), "-q"], prog_name="upd-zoo")
+        return int(ended.value.code or 0)
+
+    both = ("--maps", str(folders.maps), "--masks", str(folders.masks))
+    assert run(*both) == 0
+    said = capsys.readouterr().out
+    assert "95 % interval" in said
+    assert "AUPRO" in said
+    assert run(*both) == 2  # the folder is not empty
+    assert run(*both, "--overwrite", "--json") == 0
+    capsys.readouterr()
+    assert json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["maps"] == "maps"
+    for wrong in (both[:2], (*both, "-m", "rd-phantom-t2"), (), (*both, "--score", "median")):
+        assert run(*wrong) == 2
+        assert "error: " in capsys.readouterr().err
