@@ -1,4 +1,4 @@
-"""How fast pixels are tallied, beside scikit-learn."""
+"""How fast pixels are tallied and subjects drawn, beside scikit-learn."""
 
 import time
 import tracemalloc
@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from figures import Figure, resident, say, seconds_of
+from upd_harness.evaluation.resampling import draws, pixel_draws
+from upd_harness.evaluation.subjects import SubjectTally
 from upd_harness.evaluation.tally import ScoreTally
 
 _ANOMALOUS: Final = 0.03
 _BLOCK: Final = 1 << 20
+_SUBJECTS: Final = 100
 
 
 def metrics(pixels: int) -> list[Figure]:
@@ -30,7 +33,16 @@ def metrics(pixels: int) -> list[Figure]:
     say(f"{pixels} pixels: scikit-learn")
     reference, seconds = _reference(scores, mask)
     difference = max(abs(ours - theirs) for ours, theirs in zip(found, reference, strict=True))
+    say(f"{pixels} pixels: draws of {_SUBJECTS} subjects")
+    tracemalloc.start()
+    _draw(scores, mask)
+    drawing = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    drawn = seconds_of(partial(_draw, scores, mask))
     return [
+        Figure("intervals: digests and 1,000 draws of 100 subjects", drawn, "s", 20, "lower"),
+        Figure("intervals: peak allocations beyond the data", drawing / 1e6, "MB", 300, "lower"),
+        Figure("intervals: time of scikit-learn for the values alone", seconds / drawn, "x"),
         Figure("AP_p and best Dice: tally", pixels / tallied / 1e6, "Mpixel/s"),
         Figure("AP_p and best Dice: scikit-learn", pixels / seconds / 1e6, "Mpixel/s"),
         Figure("AP_p and best Dice: tally / scikit-learn", seconds / tallied, "x", 10),
@@ -60,6 +72,15 @@ def _tally(scores: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> tupl
     result = tally.result()
     dice = result.best_dice.dice if result.best_dice else None
     return result.average_precision or 0.0, dice or 0.0
+
+
+def _draw(scores: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> None:
+    tally = SubjectTally()
+    cut = [np.array_split(each, _SUBJECTS) for each in (scores, mask.view(np.uint8))]
+    for subject, (values, truth) in enumerate(zip(*cut, strict=True)):
+        tally.update(values.reshape(1, 1, -1), truth.reshape(1, 1, -1), [str(subject)])
+    tally.close()
+    pixel_draws(tally, draws(_SUBJECTS))
 
 
 def _reference(scores: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> tuple[tuple[float, float], float]:

@@ -110,6 +110,10 @@ def test_everything_is_written_and_can_be_read_back(evaluation: Evaluation, test
     assert (run["command"], run["test_set"], run["model"]["revision"]) == ("evaluate", "phantom-t2", "seed-1")
     page = evaluation.report.read_text(encoding="utf-8")
     assert "AUROC" in page
+    assert "False alarms, all" in page
+    assert evaluation.result.subject_level is not None
+    assert f"of {evaluation.result.subject_level.alarms['all'].healthy} healthy subjects" in page
+    assert "position" in evaluation.result.baselines
     assert page.count("data:image/jpeg") == 5
 
 
