@@ -20,7 +20,11 @@ def compare(
     *,
     terminal: Terminal,
 ) -> None:
-    """Compare evaluated models: paired differences with intervals, corrected p, and mean ranks."""
+    """Tell evaluated models apart on the same images.
+
+    For each pair the difference in every metric, with its interval and p over draws of subjects; p is corrected by Holm.
+    Over several test sets, mean ranks with the critical difference.
+    """
     from upd_harness.evaluation.compare import compare as run_comparison
     from upd_harness.evaluation.compare import write
 

@@ -45,11 +45,8 @@ def evaluate(
     where: Where,
     terminal: Terminal,
 ) -> None:
-    """Measure a model, or anybody's maps, on a test set, beside trivial baselines."""
+    """Measure a model, or anybody's maps, beside trivial baselines."""
     from upd_harness.evaluation.run import check_room
-    from upd_harness.evaluation.run import evaluate as run_evaluation
-    from upd_zoo.stores.places import data_folder, store_path
-    from upd_zoo.stores.store import Store
 
     origin = tested.chosen
     if maps is not None or masks is not None:
@@ -57,9 +54,25 @@ def evaluate(
         return
     if origin is None:
         raise UsageError("nothing to measure is named", "-m MODEL, or --maps DIR --masks DIR", "add -m MODEL")
-    name = origin.name
-    chosen = _test_set_of(name, test_set)
+    chosen = _test_set_of(origin.name, test_set)
     check_room(output, overwrite=overwrite)
+    evaluation = _evaluated(origin, chosen, (data, output), (running, where, shards), terminal)
+    _tell(evaluation, chosen.title, terminal)
+
+
+def _evaluated(
+    origin: ChosenOrigin,
+    chosen: "TestSet",
+    folders: tuple[Path | None, Path],
+    how: tuple[Running, Where, int | None],
+    terminal: Terminal,
+) -> "Evaluation":
+    """Return what a model scores on a test set, from the folder of stores and into that of the output."""
+    from upd_harness.evaluation.run import evaluate as run_evaluation
+    from upd_zoo.stores.places import data_folder, store_path
+    from upd_zoo.stores.store import Store
+
+    (data, output), (running, where, shards) = folders, how
     loaded, folder = located(origin, running, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol, loaded.config.input.side))
     announce(loaded, terminal)
@@ -68,11 +81,10 @@ def evaluate(
     with (
         when_interrupted(_KEPT),
         terminal.bar("evaluating") as advance,
-        _gathering(where, shards, loaded, folder, running) as how,
+        _gathering(where, shards, loaded, folder, running) as gathering,
     ):
-        named: dict[str, Any] = {"revision": revision_of(name), "gathering": how}
-        evaluation = run_evaluation(loaded, chosen, store, output, **named, arguments=told, on_progress=advance)
-    _tell(evaluation, chosen.title, terminal)
+        named: dict[str, Any] = {"revision": revision_of(origin.name), "gathering": gathering}
+        return run_evaluation(loaded, chosen, store, output, **named, arguments=told, on_progress=advance)
 
 
 def _measure_maps(

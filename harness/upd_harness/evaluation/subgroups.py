@@ -15,7 +15,8 @@ from upd_harness.evaluation.metrics import Floats, image_metrics
 from upd_harness.evaluation.resampling import numbered
 from upd_harness.evaluation.subjects import SubjectTally
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.records import Alarms, Config, Metrics, Stratum, SubjectLevel
+from upd_zoo.artefact.findings import Alarms, Stratum, SubjectLevel
+from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.images.foreground import inside
 from upd_zoo.stores.store import Store
 
