@@ -22,8 +22,8 @@ def compare(
 ) -> None:
     """Tell evaluated models apart on the same images.
 
-    For each pair the difference in every metric, with its interval and p over draws of subjects, corrected by Holm. Over
-    several test sets, mean ranks with the critical difference.
+    For each pair the difference in every metric, with its interval and p over draws of subjects, corrected by Holm.
+    Over several test sets, mean ranks with the critical difference.
     """
     from upd_harness.evaluation.compare import compare as run_comparison
     from upd_harness.evaluation.compare import write
