@@ -59,7 +59,7 @@ grid: phantoms  ## every method on every phantom, side by side: [WEIGHTS=]
 # Models that are missing are made, one for each core; a run that was stopped, even killed, goes on with the same command.
 # Exit code 4: nothing that it needs is prepared. Then phantoms stand in, and say so.
 REPRODUCE = $(BIN)/upd-zoo reproduce $* -o $(OUT)/reproduced --train --jobs $(CORES) --threads 1 $(ARGS)
-reproduce-%: $(READY)  ## table-i table-ii table-iii table-iv table-v fig-1 [ARGS=]
+reproduce-%: $(READY)  ## table-i to table-vi, fig-1 to fig-4 [ARGS=]
 	@$(REPRODUCE) || { code=$$?; test $$code -eq 4 || exit $$code; echo 'Phantoms stand in.' >&2; \
 	$(MAKE) --no-print-directory phantoms && $(REPRODUCE); }
 

@@ -13,7 +13,7 @@ from fake.orders import order_of
 from fake.program import Command
 from fake.stores import draw_image, write_tiny_store
 from upd_harness.reproduce.fig_1 import BLOCK, measure
-from upd_harness.reproduce.items import ITEMS, OF_THE_STUDY, reproduce
+from upd_harness.reproduce.items import reproduce
 from upd_harness.reproduce.page import write_reproduction
 from upd_harness.reproduce.result import published
 from upd_zoo.errors import MissingExtraError, NotFoundError, UsageError
@@ -30,13 +30,6 @@ def test_what_is_not_known_is_named_with_what_is() -> None:
 
 
 # Table I
-
-
-def test_what_cannot_be_made_yet_is_not_called_unknown(tmp_path: Path) -> None:
-    assert {*ITEMS} <= {*OF_THE_STUDY}
-    for item in {*OF_THE_STUDY} - {*ITEMS}:
-        with pytest.raises(UsageError, match=f"cannot make {item} of the study yet"):
-            reproduce(item, order_of(tmp_path))
 
 
 def test_every_printed_count_is_of_a_store_that_the_study_reads() -> None:

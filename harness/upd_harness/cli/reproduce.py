@@ -14,7 +14,7 @@ from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.engines.engine import Engine
 from upd_harness.reproduce.material import Material
 from upd_zoo.errors import MissingExtraError, ToleranceError
-from upd_zoo.vocabulary import Protocol
+from upd_zoo.vocabulary import Protocol, get_test_set
 
 if TYPE_CHECKING:  # importing what measures takes longer than --help may
     from upd_harness.reproduce.order import Order
@@ -34,6 +34,7 @@ class Wanted(Place):
         train: Whether what is missing is made.
         threads: CPU threads of each model; None for what torch takes.
         method: Ids of methods; None for all that the study has.
+        test_set: Test sets of the study to which a figure is kept; None for all.
         seed: Of the trainings; None for what is usual with the material.
         profile: Which budget of the recipes; None for what is usual.
         backbone: Of methods that take one; None for what is usual, empty for the study's own.
@@ -55,11 +56,19 @@ class Wanted(Place):
     train: Annotated[bool, typer.Option("--train", help="Make the models that are missing.")] = False
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of each model.")] = None
     method: Annotated[list[str] | None, typer.Option("--method", help="May be given again; else all.")] = None
+    test_set: Annotated[
+        list[str] | None,
+        typer.Option("--test-set", help="Of the study, in figures 2 to 4; may be given again; else all."),
+    ] = None
     seed: Annotated[
         list[int] | None, typer.Option("--seed", help="May be given again; default: 10, 20, 30; of stand-ins 0.")
     ] = None
     profile: Annotated[
-        str | None, typer.Option("--profile", help="full, quick or tiny; default: full; of stand-ins quick.")
+        str | None,
+        typer.Option(
+            "--profile",
+            help="full, quick or tiny; default: full; of stand-ins quick, of phantoms in figures 2 to 4 tiny.",
+        ),
     ] = None
     backbone: Annotated[
         str | None,
@@ -74,28 +83,33 @@ class Wanted(Place):
         bool, typer.Option("--any-code", help="Take models that another version of the code has made.")
     ] = False
 
-    def order(self, material: Material, data: Path, output: Path | None, where: Where, engine: Engine) -> "Order":
+    def order(
+        self, item: str, material: Material, data: Path, output: Path | None, where: Where, engine: Engine
+    ) -> "Order":
         """Return it as the library takes it: what was not asked for is as is usual with a material."""
         from upd_harness.grid.plan import Plan
+        from upd_harness.reproduce.items import usual_profile
         from upd_harness.reproduce.order import HABITS, Order
 
         habit = HABITS[material]
-        profile = self.profile or habit.profile
+        profile = self.profile or usual_profile(item, material)
         models = self.models or (output or Path("out", "reproduced")) / "models" / f"{self.protocol}-{profile}"
         weights = self.weights or habit.weights
         if weights is not None and Path(weights).is_file():
             weights = str(Path(weights).absolute())
         threads = where.threads(self.threads)
-        making = (self.profile or habit.profile, self.protocol, weights, self.steps, threads, self.side, self.any_code)
+        making = (profile, self.protocol, weights, self.steps, threads, self.side, self.any_code)
         plan = Plan(models.absolute(), data.absolute(), *making)
         backbone = habit.backbone if self.backbone is None else self.backbone or None
         maker = engine if self.train else None
-        return Order(plan, material, self.method or (), self.seed or habit.seeds, backbone, maker, self.open())
+        only = [get_test_set(name).id for name in self.test_set or ()]
+        seeds = self.seed or habit.seeds
+        return Order(plan, material, self.method or (), seeds, backbone, maker, self.open(), only)
 
 
 @command
 def reproduce(
-    item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i to table-v, or fig-1.")],
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="table-i to table-vi, fig-1 to fig-4.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for its files; default: none are written.")
     ] = None,
@@ -120,7 +134,7 @@ def reproduce(
     data = data_folder(wanted.data)
     material = wanted.material or usual(item, data, wanted.protocol)
     with when_interrupted(_KEPT), where.opened() as engine, terminal.bar(f"reproducing {item}") as advance:
-        result = made_again(item, wanted.order(material, data, output, where, engine), advance)
+        result = made_again(item, wanted.order(item, material, data, output, where, engine), advance)
     paths = write_reproduction(result, output) if output is not None else []
     if result.banner:
         terminal.say(result.banner)

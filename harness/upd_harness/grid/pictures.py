@@ -1,6 +1,7 @@
 """Pictures of a grid: a diseased and a healthy image of each test set as every model draws and maps them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -67,12 +68,36 @@ def shown_rows(store: Store) -> list[int]:
 
 def _line(artefact: Path, store: Store, rows: Sequence[int]) -> Line:
     """Return the panels of a model for some images of a store, image after image."""
+    images = np.array(store.images[rows])  # (K, C, H, W)
+    masks: Masks = list(store.masks[rows]) if store.masks is not None else [None] * len(rows)
+    answer = answer_of(artefact, images)
+    drawn = np.zeros_like(images) if answer.drawn is None else answer.drawn
+    return panels_of(answer.title, images, drawn, answer.maps, masks, answer.colours)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a model makes of some images.
+
+    Attributes:
+        title: Of its method.
+        maps: (K, H, W), higher is more anomalous.
+        drawn: (K, C, H, W) the images as it would draw healthy ones; None where it draws none.
+        colours: Map values at the ends of the colours, from its calibration: the same for all images.
+    """
+
+    title: str
+    maps: Array
+    drawn: Array | None
+    colours: tuple[float, float]
+
+
+def answer_of(artefact: Path, images: Array) -> Answer:
+    """Return what the model of an artefact makes of images (K, C, H, W) in [0, 1]; imports torch."""
     import torch
 
     from upd_zoo.runtime.eager import load_detector
 
-    images = np.array(store.images[rows])  # (K, C, H, W)
-    masks: Masks = list(store.masks[rows]) if store.masks is not None else [None] * len(rows)
     config = read_record(artefact / CONFIG, Config)
     colours = colour_range(read_record(artefact / CALIBRATION, Calibration))
     detector = load_detector(artefact)
@@ -80,11 +105,9 @@ def _line(artefact: Path, store: Store, rows: Sequence[int]) -> Line:
         pixels = torch.from_numpy(images)
         maps = detector(pixels).anomaly_map.numpy()[:, 0]  # (K, H, W)
         drawn = detector.method.reconstruct(detector.pixels(pixels))  # (K, C, H, W) as the method sees pixels
-    if drawn is None:
-        drawn = torch.zeros_like(pixels)
-    elif config.centred:
+    if drawn is not None and config.centred:
         drawn = drawn / 2 + 0.5
-    return panels_of(config.title, images, drawn.numpy(), maps, masks, colours)
+    return Answer(config.title, maps, None if drawn is None else drawn.numpy(), colours)
 
 
 def panels_of(title: str, images: Array, drawn: Array, maps: Array, masks: Masks, colours: tuple[float, float]) -> Line:

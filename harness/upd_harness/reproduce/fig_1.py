@@ -8,7 +8,6 @@ bins, nor says whether it counts images or lesions; here it is images.
 Source: the caption of the study's Figure 1 and its section V-A.
 """
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +15,25 @@ from textwrap import fill
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from upd_harness.checks.progress import in_turn
 from upd_harness.report.text import table
+from upd_harness.reproduce.drawing import COLOURS, figure_of, saved
+from upd_harness.reproduce.lesions import Floats, lesions_in
 from upd_harness.reproduce.order import Order
 from upd_harness.reproduce.result import SCHEMA, Reproduction, published
-from upd_zoo.errors import MissingExtraError, NotFoundError
-from upd_zoo.images.foreground import inside
+from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report
 from upd_zoo.stores.places import store_path
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Foreground, Protocol, TestSet, get_domain
-
-Floats = npt.NDArray[np.float64]
 
 BLOCK: Final = 256
 """Images that are read at a time."""
 _BINS: Final = 40
 _LETTERS: Final = 32
 """Of a title's line that are as wide as a panel."""
-_HEALTHY, _LESION = "#0072b2", "#d55e00"
+_HEALTHY, _LESION = COLOURS[:2]
 _QUARTILES: Final = (0.25, 0.5, 0.75)
 
 
@@ -124,16 +121,7 @@ def _measured(store: Store, start: int, rule: Foreground) -> Floats:
     assert store.masks is not None  # noqa: S101 - for the types
     masks = np.asarray(store.masks[start : start + BLOCK], np.bool_)
     sick = np.flatnonzero(masks.any(axis=(1, 2)))
-    images, lesion = np.array(store.images[start : start + BLOCK][sick]), masks[sick]
-    grey, shown = images.mean(axis=1), inside(images, rule)
-    sizes = lesion.sum(axis=(1, 2)) / np.maximum((shown | lesion).sum(axis=(1, 2)), 1)
-    return np.stack([sizes, _mean_in(grey, lesion), _mean_in(grey, shown & ~lesion)])
-
-
-def _mean_in(grey: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> Floats:
-    counts = where.sum(axis=(1, 2)).astype(np.float64)
-    counts[counts == 0] = np.nan
-    return np.asarray((grey * where).sum(axis=(1, 2), dtype=np.float64) / counts)
+    return lesions_in(np.array(store.images[start : start + BLOCK][sick]), masks[sick], rule)
 
 
 def _described(panel: Panel) -> dict[str, Any]:
@@ -187,22 +175,14 @@ def _as_text(panels: Sequence[dict[str, Any]]) -> str:
 
 def _drawn(panels: Sequence[Panel]) -> dict[str, bytes]:
     """Return the figure as PNG and SVG; the same panels always give the same bytes."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("Drawing figures", "figures") from error
-    with mpl.rc_context(
-        {"svg.hashsalt": "upd-zoo", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Figure(figsize=(max(2.6 * len(panels), 4), 4.6), layout="constrained")
+    with figure_of(max(2.6 * len(panels), 4), 4.6) as figure:
         axes = figure.subplots(2, len(panels), squeeze=False)
         for panel, (top, bottom) in zip(panels, axes.T, strict=True):
             _draw_panel(panel, top, bottom)
         axes[0, 0].set_ylabel("images")
         axes[1, 0].set_ylabel("images")
         axes[1, 0].legend(frameon=False)
-        return {suffix: _saved(figure, suffix) for suffix in (".png", ".svg")}
+        return {suffix: saved(figure, suffix) for suffix in (".png", ".svg")}
 
 
 def _draw_panel(panel: Panel, top: Any, bottom: Any) -> None:
@@ -213,9 +193,3 @@ def _draw_panel(panel: Panel, top: Any, bottom: Any) -> None:
     for values, colour, label in ((panel.rest, _HEALTHY, "the rest"), (panel.lesions, _LESION, "lesion")):
         bottom.hist(values[np.isfinite(values)], _unit(), color=colour, alpha=0.6, label=label)
     bottom.set_xlabel("mean brightness")
-
-
-def _saved(figure: Any, suffix: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
-    return buffer.getvalue()

@@ -57,6 +57,7 @@ class Order:
         backbone: timm's name of the network of methods that take one; None for the study's own.
         engine: What makes the models that are missing; None where none are made.
         hub: Where models are looked for that are not in the folder; None for nowhere.
+        only: Test sets of the study to which a figure is kept; empty for all that it shows.
     """
 
     plan: Plan
@@ -66,6 +67,7 @@ class Order:
     backbone: str | None = None
     engine: "Engine | None" = None
     hub: "Hub | None" = None
+    only: Sequence[str] = ()
 
     @property
     def data(self) -> Path:

@@ -27,13 +27,16 @@ _BATCH: Final = 16
 _WORKERS: Final = 2
 
 
-def score(path: Path, model: Model | None, *, prepare: bool, on_progress: Report = silent) -> Table:
+def score(
+    path: Path, model: Model | None, *, prepare: bool, batch_size: int = _BATCH, on_progress: Report = silent
+) -> Table:
     """Return a row for every image below a folder.
 
     Args:
         path: A folder, searched recursively, or one file.
         model: What scores; None for the packaged model of each kind of image.
         prepare: Whether a named model has brains found in whole heads.
+        batch_size: Images per call of the network.
         on_progress: Told after every input.
 
     Raises:
@@ -42,9 +45,9 @@ def score(path: Path, model: Model | None, *, prepare: bool, on_progress: Report
     """
     panel = packaged_panel(lambda name: load_folder(place_of(name))) if model is None else _panel(model, prepare)
     inputs = panel.listed(list_inputs(path).inputs)
-    pipeline = Pipeline(Reader(panel), _Teller(panel), batch_size=_BATCH, workers=_WORKERS)
+    pipeline = Pipeline(Reader(panel), _Teller(panel), batch_size=batch_size, workers=_WORKERS)
     found: dict[str, Scored] = {}
-    for row in pipeline.rows(batches(inputs, _BATCH)):
+    for row in pipeline.rows(batches(inputs, batch_size)):
         found[row["input"]] = _scored(row)
         on_progress(Progress("", len(found), len(inputs), row["input"]))
     return Table(tuple(found[each.name] for each in inputs))

@@ -88,6 +88,11 @@ def share_of(store: Store, fraction: float, seed: int, least: int = 1) -> Store:
         return store
     names = list(dict.fromkeys(store.subjects))
     order = np.random.default_rng((seed, *_DRAW)).permutation(len(names))
-    chosen = {names[number] for number in order[: max(1, round(fraction * len(names)))]}
+    chosen = {names[number] for number in order[: subjects_in(fraction, len(names))]}
     rows = np.flatnonzero([subject in chosen for subject in store.subjects])
     return Excerpt(store, rows, least)
+
+
+def subjects_in(fraction: float, subjects: int) -> int:
+    """Return how many of some subjects a fraction of them is: one at least."""
+    return max(1, round(fraction * subjects))
