@@ -1,6 +1,10 @@
 """Where work is carried out: options of one engine are not those of the other, and parts leave nothing out."""
 
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,3 +60,46 @@ def test_a_failure_is_raised_where_its_answer_is_asked_for() -> None:
     assert Ended("item", 5, None).result() == 5
     with pytest.raises(MemoryError):
         Ended("item", None, MemoryError()).result()
+
+
+def say_who_and_wait(path: Path) -> None:
+    """Write the number of this process, and wait longer than any test does."""
+    path.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+WAIT = """
+import sys
+from pathlib import Path
+from test_engines import say_who_and_wait
+from upd_harness.engines.local import apart
+if __name__ == "__main__":
+    apart(say_who_and_wait, Path(sys.argv[1]))
+"""
+
+
+def lives(number: int) -> bool:
+    """Return whether a process runs; what has ended and nobody has asked for does not."""
+    status = Path(f"/proc/{number}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    ends = time.monotonic() + seconds
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system keeps no record of processes")
+def test_what_works_for_a_process_that_was_killed_ends_too(tmp_path: Path) -> None:
+    script, told = tmp_path / "wait.py", tmp_path / "number"
+    script.write_text(WAIT)
+    paths = {"PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path))}
+    driver = subprocess.Popen([sys.executable, str(script), str(told)], env=os.environ | paths)
+    assert until(lambda: told.exists() and told.read_text() != "")
+    worker = int(told.read_text())
+    assert lives(worker)
+    driver.kill()
+    driver.wait()
+    assert until(lambda: not lives(worker))

@@ -1,11 +1,13 @@
 """The engine of this machine: several processes at a time."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import ParamSpec
 
 from upd_harness.engines.engine import EXPECTED, Answer, Ended, Item, killed
@@ -45,5 +47,17 @@ def _ended(item: Item, end: "Future[Answer]") -> Ended[Item, Answer]:
 
 def apart(function: Callable[Arguments, Answer], /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
     """Return what a function returns in a new process, so that nothing that it imports or holds stays here."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         return pool.submit(function, *arguments, **named).result()
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it is killed: else it would go on, and write, unseen."""
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent.join,), daemon=True).start()
+
+
+def _end_after(wait: Callable[[], object]) -> None:
+    wait()
+    os._exit(1)
