@@ -31,8 +31,8 @@ def is_one_object(answer: Answer, code: int, kind: str) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["evaluate", "-o", "out"], "upd-zoo evaluate needs -m/--model. Accepted: A name such as rd-brats-t2"),
-        (["evaluate"], "Do this: upd-zoo evaluate -m MODEL -o OUTPUT."),
+        (["evaluate", "-o", "out"], "Nothing to measure is named. Accepted: -m MODEL, or --maps DIR --masks DIR."),
+        (["evaluate"], "upd-zoo evaluate needs -o/--output. Accepted: Folder for the results."),
         (["score"], "upd-zoo score needs FOLDER."),
         (["pull"], "upd-zoo pull needs MODEL."),
         (["pul", MODEL], "No command is called 'pul'. Did you mean pull? Do this: upd-zoo -h."),
@@ -101,9 +101,9 @@ def test_an_error_is_an_object_where_json_is_asked_for(
 
 def test_the_object_tells_each_beat_by_itself(upd_zoo: Command) -> None:
     told = upd_zoo("evaluate", "--json").json["error"]
-    assert told["message"] == "upd-zoo evaluate needs -m/--model."
-    assert told["accepted"].startswith("A name such as")
-    assert told["do_this"] == "upd-zoo evaluate -m MODEL -o OUTPUT"
+    assert told["message"] == "upd-zoo evaluate needs -o/--output."
+    assert told["accepted"].startswith("Folder for the results")
+    assert told["do_this"] == "upd-zoo evaluate -o OUTPUT"
 
 
 def test_verbose_shows_where_an_error_arose_and_what_was_asked(upd_zoo: Command, hub: Path) -> None:

@@ -50,6 +50,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_made_again(plan: Plan) -> None:
     folder = plan.out / TASK.name
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -57,6 +58,7 @@ def test_what_is_finished_is_not_made_again(plan: Plan) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
@@ -71,6 +73,7 @@ def test_what_was_made_otherwise_is_not_shown_as_this(plan: Plan, changed: dict[
     assert [task["finished"] for task in described([TASK], replace(plan, **changed))] == [False]
 
 
+@pytest.mark.slow
 def test_what_was_made_of_other_images_is_not_shown_as_this_and_of_none_that_are_here_it_is(
     plan: Plan, tmp_path: Path
 ) -> None:
@@ -81,6 +84,7 @@ def test_what_was_made_of_other_images_is_not_shown_as_this_and_of_none_that_are
         make(TASK, other)
 
 
+@pytest.mark.slow
 def test_what_other_code_made_is_kept_only_where_that_is_asked_for(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upd_harness.grid.identity.code", lambda: "other")
     with pytest.raises(UsageError, match=r"other code of the methods.*--any-code"):
@@ -88,6 +92,7 @@ def test_what_other_code_made_is_kept_only_where_that_is_asked_for(plan: Plan, m
     assert make(TASK, replace(plan, any_code=True)) == {}
 
 
+@pytest.mark.slow
 def test_an_older_grid_which_did_not_say_what_it_was_is_known_by_its_artefacts(plan: Plan, tmp_path: Path) -> None:
     older = replace(plan, out=tmp_path)
     shutil.copytree(plan.out / TASK.name, tmp_path / TASK.name)
@@ -97,6 +102,7 @@ def test_an_older_grid_which_did_not_say_what_it_was_is_known_by_its_artefacts(p
         make(TASK, replace(older, profile="quick"))
 
 
+@pytest.mark.slow
 def test_a_task_that_another_process_carries_out_is_left_to_it(plan: Plan) -> None:
     with held(plan.out / TASK.name / ".lock"), pytest.raises(Timeout):
         make(TASK, plan, 0)
@@ -129,6 +135,7 @@ def test_tables_and_pictures_come_from_what_is_there(plan: Plan, upd_zoo: Comman
     )
 
 
+@pytest.mark.slow
 def test_a_picture_has_four_panels_for_each_image_of_each_model(plan: Plan) -> None:
     with Image.open(draw([TASK, TASK], "phantom-cxr", plan)) as drawn:
         pixels = np.asarray(drawn)
@@ -161,6 +168,7 @@ def test_a_map_is_drawn_in_colour_where_it_is_high() -> None:
     assert sheet(("a", "b", "c", "d"), [line]).size == (110 + 4 * 130, 18 + 130)
 
 
+@pytest.mark.slow
 def test_models_share_the_pretraining_of_one_encoder_on_the_same_pixels(plan: Plan) -> None:
     tasks = tasks_of(Choice(("fae", "padim", "rd", "vae"), ("phantom-t2",), (Start.CCD,), (0, 1), "mobilenetv2_100"))
     folders: dict[tuple[str | None, bool, int], set[str]] = {}

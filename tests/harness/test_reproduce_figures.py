@@ -192,6 +192,7 @@ def test_a_figure_shows_what_is_there_and_says_of_whom_it_is(item: str, order: O
     assert (RULE in written[".md"].read_text()) is (item == "fig-3")
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_lack(order: Order) -> None:
     lacking = reproduce("fig-4", order)
     (point,) = lacking.document["points"]

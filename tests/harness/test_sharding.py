@@ -34,6 +34,7 @@ def written(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [2, 5])
 def test_shards_add_up_to_the_whole(
     model: Model, artefact: Path, tested_store: Store, tmp_path: Path, shards: int
@@ -49,6 +50,7 @@ def test_shards_add_up_to_the_whole(
     assert written(tmp_path / "whole") == written(tmp_path / "shards")
 
 
+@pytest.mark.slow
 def test_another_model_in_the_place_of_the_model_is_refused(
     model: Model, colour_artefact: Path, tested_store: Store
 ) -> None:

@@ -25,16 +25,19 @@ class Batches:
         self.store, self.batch_size, self.seed, self.centred = store, batch_size, seed, centred
         self.per_epoch = -(-len(store) // batch_size)
 
-    def rows(self, step: int, process: int = 0, processes: int = 1) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """Return the rows of the store that make this process's share of the batch of a step, ascending."""
+    def rows(self, step: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Return the rows of the store that make the batch of a step."""
         epoch, position = divmod(step, self.per_epoch)
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.store))
-        rows = order[position * self.batch_size : (position + 1) * self.batch_size]
-        return np.sort(rows[process::processes])
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def share(self, step: int, process: int = 0, processes: int = 1) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Return the rows of this process's share of the batch of a step, in the order in which `at` gives them."""
+        return np.sort(self.rows(step)[process::processes])
 
     def at(self, step: int, process: int = 0, processes: int = 1) -> Tensor:
         """Return (B, C, 128, 128) float32, this process's share of the batch of a step."""
-        return self._pixels(self.store.images[self.rows(step, process, processes)])
+        return self._pixels(self.store.images[self.share(step, process, processes)])
 
     def in_order(self, count: int) -> Iterator[Tensor]:
         """Yield the first `count` images in the store's order, (B, C, 128, 128) float32."""

@@ -105,7 +105,7 @@ class Trainer:
             for turn, part, optimiser in zip(turns, parts, prepared, strict=True):
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * rate_factor(budget.schedule, step)
-                with _only(part, method), recalling(method, kept, batches.rows(step)):
+                with _only(part, method), recalling(method, kept, batches.share(step)):
                     losses |= self._losses(wrapped, turn, optimiser, images, step)
                 if budget.clip:
                     self.accelerator.clip_grad_norm_([*trainable(part)], budget.clip)
