@@ -110,13 +110,18 @@ def findings(out: Path) -> list[str]:
     """Return what came of the phantoms: how good the model is beside its best rival, and what ranks first."""
     (result,) = (out / "evaluated" / "results").glob("*.json")
     document = json.loads(result.read_text(encoding="utf-8"))
-    own, intensity = document["metrics"], document["baselines"]["intensity"]
+    own, baselines = document["metrics"], document["baselines"]
+    rivals = {
+        metric: max((each[metric], name) for name, each in baselines.items() if each[metric] is not None)
+        for metric in ("auroc", "ap_pixel")
+    }
+    best = " and ".join(f"{value:.2f} ({name})" for value, name in rivals.values())
     with (out / "scored" / "results.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["status"] == "ok"]
     first = max(rows, key=lambda row: float(row["score"]))["input"]
     return [
         f"On phantoms, whose figures say nothing of patients: AUROC {own['auroc']:.2f}, AP_p {own['ap_pixel']:.2f}; "
-        f"plain intensity {intensity['auroc']:.2f} and {intensity['ap_pixel']:.2f}.",
+        f"the best trivial scores {best}.",
         f"Of the phantoms that were scored, {first} ranks first.",
     ]
 
