@@ -10,7 +10,7 @@ early; it is written after each. What is finished is not made again, so the same
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -29,6 +29,7 @@ from upd_zoo.files import write_json, write_text
 from upd_zoo.stores.places import data_folder
 
 SCHEMA: Final = "upd-zoo/effects/1"
+MADE_OF: Final = ("model", "row", "seed", "test_set", "run", "train", "test", "weights", "code")
 PAGES: Final = Path(__file__).resolve().parents[1] / "cards" / "results"
 HEAD: Final = """# Effects of switches
 
@@ -64,12 +65,19 @@ def gathered(rows: Sequence[Row], seeds: Sequence[int]) -> list[dict[str, Any]]:
     return [outcome for row, seed in product(rows, seeds) for outcome in finished(row, seed)]
 
 
+def document_of(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the lines of the page, and what every outcome was made of; all its figures lie in a file of its own."""
+    made = [{key: outcome[key] for key in MADE_OF} for outcome in outcomes]
+    versions = [dict(pairs) for pairs in dict.fromkeys(tuple(outcome["versions"].items()) for outcome in outcomes)]
+    return {"schema": SCHEMA, "versions": versions, "lines": as_lines(outcomes), "outcomes": made}
+
+
 def write_pages(rows: Sequence[Row], seeds: Sequence[int], pages: Path) -> int:
     """Write the page and its JSON, and return of how many outcomes; of none, nothing is written."""
     outcomes = gathered(rows, seeds)
     if outcomes:
         write_text(pages / "effects.md", HEAD.format(profile=rows[0].contest.profile) + "\n" + as_markdown(outcomes))
-        write_json(pages / "effects.json", {"schema": SCHEMA, "lines": as_lines(outcomes), "outcomes": outcomes})
+        write_json(pages / "effects.json", document_of(outcomes))
     return len(outcomes)
 
 

@@ -10,13 +10,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from upd_zoo.artefact.appearance import coarse, figures_of
-from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
-from upd_zoo.artefact.records import Config, PixelConvention, Training
+from upd_harness.speed import untrained
+from upd_zoo.artefact.records import Config
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.runtime.model import Model, Predict
-from upd_zoo.vocabulary import SCALES, STUDY_SIDE, Pretrain
+from upd_zoo.vocabulary import STUDY_SIDE
 
 DOMAIN: Final = "phantom-t2"
 BATCH: Final = 16
@@ -71,30 +70,14 @@ def shortest(repeats: int, *actions: Callable[[], object]) -> list[float]:
 
 def config_of(method: str, profile: str) -> Config:
     """Return the configuration of an untrained model for T2-weighted phantoms."""
-    recipe = load_recipe(ModelId(method, None, DOMAIN), profile=profile)
-    modality = recipe.domain.modality
-    training = Training(
-        profile=profile, seed=0, phases={}, batch_size=BATCH, images=0, subjects=0, store="0" * 64, device="cpu",
-    )  # fmt: skip
-    return Config(
-        id=f"{method}-{DOMAIN}", method=method, title=method, domain=DOMAIN, pretrain=Pretrain.NONE,
-        protocol=recipe.protocol, settings=recipe.settings, input=PixelConvention(channels=modality.channels),
-        framing=modality.framing, centred=recipe.centred, foreground=modality.foreground,
-        score_rule=modality.score_rule, weights_origin=None, scale=SCALES[recipe.protocol], training=training,
-        labels=["random weights"],
-    )  # fmt: skip
+    model = ModelId(method, None, DOMAIN)
+    return untrained.config_of(model, load_recipe(model, profile=profile))
 
 
 def model_of(config: Config, predict: Predict) -> Model:
     """Return a model with a made-up calibration."""
-    spread = Quantiles(count=3, levels=[0.0, 0.5, 0.999, 1.0], values=[0.0, 1.0, 5.0, 6.0])
-    images = np.zeros((1, 1, STUDY_SIDE, STUDY_SIDE), np.float32)
-    calibration = Calibration(
-        dataset="none", image_scores=spread, subject_scores=spread, map_values=spread, false_positive_rate=0.05,
-        appearance=appearance_of(figures_of(images), coarse(images), ["none"]),
-        image_threshold=5.0, subject_threshold=5.0, map_threshold=5.0,
-    )  # fmt: skip
-    return Model(config, calibration, "0" * 64, "onnx", "cpu", "float32", predict)
+    known = untrained.calibration_of(np.zeros((1, 1, STUDY_SIDE, STUDY_SIDE), np.float32))
+    return Model(config, known, "0" * 64, "onnx", "cpu", "float32", predict)
 
 
 def resident(field: str) -> int:

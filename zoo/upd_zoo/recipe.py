@@ -19,12 +19,12 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from upd_zoo.artefact.record import Setting
-from upd_zoo.artefact.records import Phase
+from upd_zoo.artefact.records import Config, OwnImages, Phase, PixelConvention, Training
 from upd_zoo.errors import NotFoundError, UsageError, closest
 from upd_zoo.names import ModelId
 from upd_zoo.roster import foreign_methods, foreign_recipe, known_methods, package_of
 from upd_zoo.stores.domains import UNNAMED
-from upd_zoo.vocabulary import STUDY_SIDE, Domain, Pretrain, Protocol, ScoreRule, Side, side_of
+from upd_zoo.vocabulary import STUDY_SIDE, Domain, Pretrain, Protocol, Scale, ScoreRule, Side, side_of
 
 _PRETRAINING = "ccd"
 FULL_PROFILE = "full"
@@ -68,6 +68,43 @@ class Recipe:
     smoothing: float
     erosion: int
     precision: str
+
+
+def draft_of(
+    name: str, title: str, recipe: Recipe, training: Training, scale: Scale | None, labels: list[str]
+) -> Config:
+    """Return the configuration of a model that a recipe decides, before weights from elsewhere are chosen.
+
+    Args:
+        name: Of the model.
+        title: Of its method.
+        recipe: Decides all that stands in no other argument.
+        training: How it is trained.
+        scale: How its scans are scaled; None of photographs.
+        labels: What a reader of any of its numbers must be told.
+    """
+    modality = recipe.domain.modality
+    return Config(
+        id=name,
+        method=recipe.method,
+        title=title,
+        domain=recipe.domain.id,
+        pretrain=Pretrain.NONE,
+        protocol=recipe.protocol,
+        settings=recipe.settings,
+        input=PixelConvention(channels=modality.channels, height=recipe.side, width=recipe.side),
+        framing=modality.framing,
+        centred=recipe.centred,
+        foreground=modality.foreground,
+        score_rule=recipe.score_rule,
+        weights_origin=None,
+        scale=scale,
+        smoothing=recipe.smoothing,
+        erosion=recipe.erosion,
+        own=OwnImages.of(recipe.domain),
+        training=training,
+        labels=labels,
+    )
 
 
 def usual_profile(model: ModelId) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from upd_zoo.artefact.records import WEIGHTS, Config, OwnImages, PixelConvention, Space
+from upd_zoo.artefact.records import WEIGHTS, Config, Space
 from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
@@ -20,7 +20,7 @@ from upd_zoo.method import Method
 from upd_zoo.names import ModelId
 from upd_zoo.pretrain.weights import start_from
 from upd_zoo.progress import Report, silent
-from upd_zoo.recipe import Recipe, fraction_labels, profile_labels, side_labels
+from upd_zoo.recipe import Recipe, draft_of, fraction_labels, profile_labels, side_labels
 from upd_zoo.registry import method_called
 from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.stores.excerpt import share_of
@@ -135,31 +135,12 @@ def _start_from_ccd(method: Method, draft: Config, recipe: Recipe, weights: str 
 
 def _draft(model: ModelId, recipe: Recipe, store: Store, settings: RunSettings) -> Config:
     """Return the configuration of a method without a pre-trained backbone."""
-    modality = recipe.domain.modality
-    return Config(
-        id=model.canonical.name,
-        method=recipe.method,
-        title=method_called(recipe.method).title,
-        domain=recipe.domain.id,
-        pretrain=Pretrain.NONE,
-        protocol=recipe.protocol,
-        settings=recipe.settings,
-        input=PixelConvention(channels=modality.channels, height=recipe.side, width=recipe.side),
-        framing=modality.framing,
-        centred=recipe.centred,
-        foreground=modality.foreground,
-        score_rule=recipe.score_rule,
-        weights_origin=None,
-        space=Space.of(store.facts.provenance),
-        scale=scale_of(recipe, store),
-        smoothing=recipe.smoothing,
-        erosion=recipe.erosion,
-        own=OwnImages.of(recipe.domain),
-        training=training_of(recipe, store, settings),
-        labels=[
-            *store.facts.labels,
-            *profile_labels(recipe),
-            *side_labels(recipe.side),
-            *fraction_labels(settings.fraction),
-        ],
-    )
+    labels = [
+        *store.facts.labels,
+        *profile_labels(recipe),
+        *side_labels(recipe.side),
+        *fraction_labels(settings.fraction),
+    ]
+    title, training = method_called(recipe.method).title, training_of(recipe, store, settings)
+    draft = draft_of(model.canonical.name, title, recipe, training, scale_of(recipe, store), labels)
+    return draft.model_copy(update={"space": Space.of(store.facts.provenance)})

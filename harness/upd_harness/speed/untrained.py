@@ -8,11 +8,11 @@ from typing import Final
 
 from upd_zoo.artefact.appearance import coarse, figures_of
 from upd_zoo.artefact.calibration import Calibration, Quantiles, appearance_of
-from upd_zoo.artefact.records import Config, PixelConvention, Training
+from upd_zoo.artefact.records import Config, Training
 from upd_zoo.names import ModelId
-from upd_zoo.recipe import Recipe
+from upd_zoo.recipe import Recipe, draft_of
 from upd_zoo.runtime.model import Array, Model
-from upd_zoo.vocabulary import SCALES, Framing, Pretrain
+from upd_zoo.vocabulary import SCALES, Framing
 
 LABEL: Final = "random weights"
 _SEED: Final = 0
@@ -60,46 +60,33 @@ def untrained(model: ModelId, recipe: Recipe, look: Array) -> tuple[Model, Size]
         sizes[parameter.requires_grad] += parameter.numel()
     stored = sum(tensor.nbytes for tensor in detector.method.state_dict().values())
     predict = as_predict(detector.to(device), device)
-    loaded = Model(config, _calibration(look), "0" * 64, "torch", device, "float32", predict)
+    loaded = Model(config, calibration_of(look), "0" * 64, "torch", device, "float32", predict)
     return loaded, Size(sizes[True], sizes[False], stored)
 
 
 def config_of(model: ModelId, recipe: Recipe) -> Config:
     """Return the configuration of a model that nobody trained."""
-    modality = recipe.domain.modality
-    return Config(
-        id=model.name,
-        method=recipe.method,
-        title=recipe.method,
-        domain=recipe.domain.id,
-        pretrain=Pretrain.NONE,
-        protocol=recipe.protocol,
-        settings=recipe.settings,
-        input=PixelConvention(channels=modality.channels, height=recipe.side, width=recipe.side),
-        framing=modality.framing,
-        centred=recipe.centred,
-        foreground=modality.foreground,
-        score_rule=recipe.score_rule,
-        weights_origin=None,
-        scale=SCALES[recipe.protocol] if modality.framing is Framing.SQUARE_SLICES else None,
-        smoothing=recipe.smoothing,
-        erosion=recipe.erosion,
-        training=Training(
-            profile=recipe.profile,
-            seed=_SEED,
-            phases={},
-            batch_size=recipe.batch_size,
-            images=0,
-            subjects=0,
-            store="0" * 64,
-            device="cpu",
-        ),
-        labels=[LABEL],
+    scans = recipe.domain.modality.framing is Framing.SQUARE_SLICES
+    training = Training(
+        profile=recipe.profile,
+        seed=_SEED,
+        phases={},
+        batch_size=recipe.batch_size,
+        images=0,
+        subjects=0,
+        store="0" * 64,
+        device="cpu",
     )
+    scale = SCALES[recipe.protocol] if scans else None
+    return draft_of(model.name, recipe.method, recipe, training, scale, [LABEL])
 
 
-def _calibration(look: Array) -> Calibration:
-    """Return what such a model would know of healthy images: made-up scores, and how some images look."""
+def calibration_of(look: Array) -> Calibration:
+    """Return what such a model would know of healthy images: made-up scores, and how some images look.
+
+    Args:
+        look: (N, C, H, W) in [0, 1].
+    """
     spread = Quantiles(count=3, levels=[0.0, 0.5, 0.999, 1.0], values=[0.0, 1.0, 5.0, 6.0])
     return Calibration(
         dataset="none",
