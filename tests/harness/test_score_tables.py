@@ -22,7 +22,7 @@ from upd_harness.reproduce.order import Order
 from upd_harness.reproduce.page import write_reproduction
 from upd_zoo.artefact.records import Metrics
 from upd_zoo.errors import NotFoundError
-from upd_zoo.vocabulary import Protocol
+from upd_zoo.vocabulary import TEST_SETS, Protocol
 
 FAE_ON_BRATS_T2 = (0.87, 0.87, 0.51, 0.52)
 
@@ -88,6 +88,21 @@ def test_every_cell_has_a_verdict_or_says_why_not(study: Order) -> None:
     assert result.outside == 1
     assert "32 figures: 3 within, 1 outside, 24 not run, 4 not judged." in result.told
     assert "A seed of vae is missing" in result.told
+
+
+def test_what_does_not_beat_the_best_trivial_score_is_marked(study: Order) -> None:
+    put(study, "vae", "brats-t2", 20, metrics(0.2, 0.4, 0.01, 0.03))
+    put(study, "vae", "brats-t2", 30, metrics(0.01, 0.4, 0.01, 0.03))
+    result = reproduce("table-ii", study)
+    below, above = (cell(result.document, method="vae", column="brats-t2", metric=m) for m in ("ap_image", "auroc"))
+    assert (below["ours"], below["trivial"], above["ours"], above["trivial"]) == (0.2967, 0.3, 0.51, 0.5)
+    (table,) = (block for block in result.blocks if block.heading == TEST_SETS["brats-t2"].title)
+    texts = {str(row[0]): [*map(str, row[1:])] for row in table.rows}
+    assert texts["vae"][0].endswith(" †")
+    assert not texts["vae"][2].endswith("†")
+    assert texts["best trivial"][::2] == ["0.300", "0.500", "0.020", "0.040"]
+    assert any(note.startswith("† Not above") for note in table.notes)
+    assert "best trivial" in result.told
 
 
 def test_the_studys_protocol_is_judged_by_its_own_dice(study: Order) -> None:

@@ -26,6 +26,7 @@ TITLES: Final = {
 _RELATED: Final = {"table-iv": ("table-ii",), "table-v": ("table-iii",)}
 """Tables whose figures a table's claims need beside its own."""
 _MARKS: Final = {Verdict.WITHIN: " ✓", Verdict.OUTSIDE: " ✗"}
+_POOR: Final = " †"
 _ABSENT: Final = "-"
 
 
@@ -41,6 +42,7 @@ class Cell:
         printed: What the study printed; None where it printed nothing.
         ours: What was measured; None where nothing was.
         score: The results that it is of.
+        trivial: The highest figure of what has learnt nothing, on the same images; None where none has one.
         verdict: What the one is beside the other.
         reason: Why it was not run, or is not judged.
     """
@@ -52,16 +54,22 @@ class Cell:
     printed: float | None
     ours: Estimate | None
     score: Score
+    trivial: float | None
     verdict: Verdict
     reason: str
 
     @property
+    def poor(self) -> bool:
+        """Whether what has learnt nothing does as well."""
+        return self.ours is not None and self.trivial is not None and self.ours.mean <= self.trivial
+
+    @property
     def text(self) -> str:
-        """Our figure, its spread over seeds, and whether it agrees."""
+        """Our figure, its spread over seeds, whether it agrees, and whether what has learnt nothing does as well."""
         if self.ours is None:
             return _ABSENT
         spread = "" if self.ours.deviation is None else f" ±{self.ours.deviation:.3f}"
-        return f"{self.ours.mean:.3f}{spread}{_MARKS.get(self.verdict, '')}"
+        return f"{self.ours.mean:.3f}{spread}{_MARKS.get(self.verdict, '')}{_POOR if self.poor else ''}"
 
 
 def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproduction:
@@ -136,11 +144,12 @@ def _cell(item: str, ours: Ours, column: str, test_set: TestSet | None, method: 
     printed = None if row is None else float(row[index])
     if test_set is None:
         why = f"nothing {ours.order.material} stands for {column}"
-        return Cell(column, None, method, metric, printed, None, Score(), Verdict.NOT_RUN, why)
+        return Cell(column, None, method, metric, printed, None, Score(), None, Verdict.NOT_RUN, why)
     score = ours.score(method, test_set, ccd=TABLES[item])
-    estimate = score.estimate(measured_as(metric.id, ours.order.protocol))
+    name = measured_as(metric.id, ours.order.protocol)
+    estimate = score.estimate(name)
     verdict, reason = _verdict(ours.order, score, estimate, printed)
-    return Cell(column, test_set, method, metric, printed, estimate, score, verdict, reason)
+    return Cell(column, test_set, method, metric, printed, estimate, score, score.trivial(name), verdict, reason)
 
 
 def _verdict(order: Order, score: Score, estimate: Estimate | None, printed: float | None) -> tuple[Verdict, str]:
@@ -191,6 +200,9 @@ def _rows(item: str, column: str, cells: Sequence[Cell], ours: Ours) -> Iterator
     chances = [ours.chance(column, metric.id) for metric in metrics]
     texts = [_ABSENT if chance is None else f"{chance.mean:.3f}" for chance in chances]
     yield ["random", *(Shown(each) for pair in zip(texts, map(_printed, row), strict=True) for each in pair)]
+    rivals = [ours.trivial(column, metric.id) for metric in metrics]
+    told = [_ABSENT if rival is None else f"{rival:.3f}" for rival in rivals]
+    yield ["best trivial", *(Shown(each) for text in told for each in (text, ""))]
 
 
 def _kind(cell: Cell) -> str:
@@ -210,6 +222,8 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
         first = results[0]
         labels = f"; {', '.join(first.labels)}" if first.labels else ""
         notes.append(f"{first.images} images, {first.anomalous} anomalous, of {first.subjects} subjects{labels}.")
+    if any(cell.poor for cell in cells):
+        notes.append("† Not above the best of what has learnt nothing: chance, brightness, darkness, position.")
     reasons: dict[str, list[str]] = {}
     for cell in cells:
         if cell.ours is None:
@@ -269,6 +283,7 @@ def _as_row(cell: Cell, order: Order) -> dict[str, Any]:
         "seeds": None if ours is None else ours.seeds,
         "deviation": None if ours is None else _rounded(ours.deviation),
         "sampling_error": None if ours is None else _rounded(ours.sampling),
+        "trivial": _rounded(cell.trivial),
         "tolerance": _rounded(allowed),
         "verdict": str(cell.verdict),
         "reason": cell.reason,

@@ -49,6 +49,10 @@ class Score:
         found = _estimate([each.baselines[RANDOM] for each in self.results if RANDOM in each.baselines], metric)
         return None if found is None else Estimate(found.mean, found.seeds, 0.0, 0.0)
 
+    def trivial(self, metric: str) -> float | None:
+        """Return the highest value that a baseline which has learnt nothing has; None where no result says it."""
+        return max((value for each in self.results if (value := each.rival(metric)) is not None), default=None)
+
 
 def _estimate(
     metrics: Iterable[Metrics], metric: str, intervals: Sequence[dict[str, tuple[float, float]]] = ()
@@ -97,6 +101,16 @@ class Ours:
         tests = {each.id for each in self.order.tests(column)}
         found = (score.chance(metric) for key, score in self.scores.items() if key[2] in tests)
         return next((each for each in found if each is not None), None)
+
+    def trivial(self, column: str, metric: str) -> float | None:
+        """Return the highest value that a baseline which has learnt nothing has on what stands for a test set."""
+        tests = {each.id for each in self.order.tests(column)}
+        found = (
+            score.trivial(measured_as(metric, self.order.protocol))
+            for key, score in self.scores.items()
+            if key[2] in tests
+        )
+        return max((value for value in found if value is not None), default=None)
 
 
 class Printed:
