@@ -1,5 +1,6 @@
 """What is asked of a table or figure in a test: stand-ins unless it says otherwise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ def order_of(data: Path, protocol: Protocol = Protocol.SOUND, **changes: Any) ->
     return Order(plan, **{"backbone": "resnet18"} | changes)
 
 
-def put(order: Order, method: str, test_set: str, seed: int, metrics: Metrics, *, ccd: bool = False) -> None:
+def put(
+    order: Order,
+    method: str,
+    test_set: str,
+    seed: int,
+    metrics: Metrics,
+    *,
+    ccd: bool = False,
+    labels: Sequence[str] = ("made",),
+) -> None:
     """Put a model that nobody trained, and its result on a test set, where a finished task of an order would lie.
 
     Args:
@@ -30,6 +40,7 @@ def put(order: Order, method: str, test_set: str, seed: int, metrics: Metrics, *
         seed: Of its training.
         metrics: What it is said to have come to; the interval of each reaches 0.0196 to both sides.
         ccd: Whether it started from CCD.
+        labels: What must be told of its figures.
     """
     domain = TEST_SETS[test_set].domain
     task = order.task(method, domain, seed, ccd=ccd)
@@ -40,7 +51,7 @@ def put(order: Order, method: str, test_set: str, seed: int, metrics: Metrics, *
     intervals = {name: (value - 0.0196, value + 0.0196) for name, value in known.items()}
     chance = {"random": Metrics(ap_image=0.3, auroc=0.5, ap_pixel=0.02, dice=0.04)}
     result = made_result(
-        task.model, test_set, seed=seed, metrics=metrics, intervals=intervals, baselines=chance, labels=["made"]
+        task.model, test_set, seed=seed, metrics=metrics, intervals=intervals, baselines=chance, labels=[*labels]
     )
     write_record(result_in(folder / "evaluation", test_set), result)
     write_json(folder / FINISHED, {"train": 1.0})

@@ -90,6 +90,13 @@ def test_every_cell_has_a_verdict_or_says_why_not(study: Order) -> None:
     assert "A seed of vae is missing" in result.told
 
 
+def test_a_label_of_some_models_names_them_and_one_of_all_stands_alone(study: Order) -> None:
+    put(study, "vae", "brats-t2", 20, metrics(0.2, 0.4, 0.01, 0.03), labels=("made", "random backbone"))
+    notes = [note for block in reproduce("table-ii", study).blocks for note in block.notes]
+    (told,) = (note for note in notes if "anomalous" in note)
+    assert told.endswith(" subjects; made; random backbone (vae).")
+
+
 def test_what_does_not_beat_the_best_trivial_score_is_marked(study: Order) -> None:
     put(study, "vae", "brats-t2", 20, metrics(0.2, 0.4, 0.01, 0.03))
     put(study, "vae", "brats-t2", 30, metrics(0.01, 0.4, 0.01, 0.03))

@@ -220,8 +220,8 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
     notes = []
     if results:
         first = results[0]
-        labels = f"; {', '.join(first.labels)}" if first.labels else ""
-        notes.append(f"{first.images} images, {first.anomalous} anomalous, of {first.subjects} subjects{labels}.")
+        labels = "; ".join((f"of {first.subjects} subjects", *_labels(cells)))
+        notes.append(f"{first.images} images, {first.anomalous} anomalous, {labels}.")
     if any(cell.poor for cell in cells):
         notes.append("† Not above the best of what has learnt nothing: chance, brightness, darkness, position.")
     reasons: dict[str, list[str]] = {}
@@ -231,6 +231,16 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
     notes += [f"Not run: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
     lacking = {cell.method: _first(cell.score.reasons) for cell in cells if cell.ours and cell.score.reasons}
     return notes + [f"A seed of {method} is missing: {why}" for method, why in lacking.items()]
+
+
+def _labels(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield what must be told of figures: labels of all methods, then those of some with their names."""
+    labels = {
+        cell.method: [label for each in cell.score.results for label in each.labels] for cell in cells if cell.ours
+    }
+    for label in dict.fromkeys(label for each in labels.values() for label in each):
+        having = [method for method, own in labels.items() if label in own]
+        yield label if len(having) == len(labels) else f"{label} ({', '.join(having)})"
 
 
 def _judgement(cells: Sequence[Cell], order: Order) -> Block:
@@ -244,10 +254,18 @@ def _judgement(cells: Sequence[Cell], order: Order) -> Block:
 def _making(ours: Ours) -> Block:
     """Say under which budgets the models were made, and where they were found."""
     found = [each for score in ours.scores.values() for each in score.found]
-    made = Counter((each.config.training.profile, each.config.training.seed, each.origin) for each in found)
-    rows = [[profile, str(seed), origin, str(count)] for (profile, seed, origin), count in sorted(made.items())]
+    made = Counter(
+        (
+            each.config.training.profile,
+            str(each.config.training.seed),
+            str(each.config.settings.get("backbone", _ABSENT)),
+            each.origin,
+        )
+        for each in found
+    )
+    rows = [[*kind, str(count)] for kind, count in sorted(made.items())]
     notes = [f"Protocol {ours.order.protocol}; seeds {', '.join(map(str, ours.order.seeds))}."]
-    return Block("Models", ("profile", "seed", "found in", "figures of"), rows, notes)
+    return Block("Models", ("profile", "seed", "backbone", "found in", "scored"), rows, notes)
 
 
 def _described(cell: Cell, order: Order) -> dict[str, Any]:
