@@ -10,17 +10,21 @@ from typing import Final
 
 import numpy as np
 
-from figures import BATCH, Figure, config_of, model_of, say, shortest
+from figures import BATCH, DOMAIN, Figure, config_of, model_of, say, shortest
 from upd_harness.engines.local import apart
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, ONNX, Config, PixelConvention
 from upd_zoo.errors import UpdZooError
 from upd_zoo.runtime.model import Array, Model
 from upd_zoo.runtime.onnx import onnx_predict
-from upd_zoo.vocabulary import DOMAINS, STUDY_SIDE
+from upd_zoo.stores.places import Part, StoreName
+from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import DOMAINS, STUDY_SIDE, get_test_set
 
 _LARGE: Final = "rd", "full"
 _SMALL: Final = "vae", "quick"
+_PHANTOM_SLICES: Final = 84
+"""So many of a phantom are in a store."""
 
 
 def _export(method: str, profile: str, folder: Path) -> None:
@@ -50,7 +54,8 @@ def scoring(slices: int, repeats: int) -> list[Figure]:
         for side in (STUDY_SIDE, 240):
             say(f"{slices} slices of {side} x {side}, {repeats} times with and without files")
             figures += apart(_scored, folder, side, slices, repeats)
-    return figures
+        say(f"phantom slices, {repeats} times evaluated and by the network alone")
+        return [*figures, *apart(_evaluated, folder, slices, repeats)]
 
 
 def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
@@ -93,6 +98,33 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
         Figure(f"RD, {side} x {side}: score, file to report", len(images) / complete, "slices/s"),
         Figure(f"RD, {side} x {side}: score / network alone", alone / complete, "x", 0.85),
         Figure(f"RD, {side} x {side}: share of that time inside the network", statistics.median(shares), "x"),
+    ]
+
+
+def _evaluated(folder: Path, slices: int, repeats: int) -> list[Figure]:
+    from upd_harness.evaluation.run import evaluate
+    from upd_zoo.sources.phantoms import PHANTOMS
+    from upd_zoo.sources.preparation import fill
+    from upd_zoo.sources.source import Request
+
+    request = Request(subjects=-(-slices // _PHANTOM_SLICES))
+    fill(PHANTOMS, [StoreName(DOMAIN, Part.TEST)], folder, request)
+    model, store = _model(folder), Store(folder / DOMAIN / Part.TEST)
+    images = np.array(store.images)
+
+    def network() -> None:
+        for start in range(0, len(images), BATCH):
+            model.network(images[start : start + BATCH])
+
+    def whole() -> None:
+        evaluate(model, get_test_set(DOMAIN), store, folder / "evaluation")
+
+    network()
+    alone, complete = shortest(repeats, network, whole)
+    name = f"RD, {len(images)} slices of {len(set(store.subjects))} subjects"
+    return [
+        Figure(f"{name}: evaluate, store to report", len(images) / complete, "slices/s"),
+        Figure(f"{name}: evaluate / network alone", alone / complete, "x", 0.85),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from upd_harness.evaluation.contenders import MODEL, RANDOM, Contender, chance
+from upd_harness.evaluation.contenders import MODEL, RANDOM, Contender, chance, random_maps
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.resampling import aupro
 from upd_harness.evaluation.stored import SUFFIX, Kept
@@ -96,7 +96,7 @@ def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silen
     subjects: list[str] = []
     anomalous: list[bool] = []
     for done, (name, maps, masks) in enumerate(_read(found), 1):
-        noise = generator.random(maps.shape, np.float32)
+        noise = random_maps(generator, maps.shape)
         contenders[MODEL].update(maps, _scores(maps, folders.rule), masks)
         contenders[RANDOM].update(noise, _scores(noise, folders.rule), masks)
         pixels.update(maps, masks, [name] * len(maps))
