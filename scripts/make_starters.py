@@ -23,7 +23,7 @@ from upd_harness.evaluation.contenders import answers, metrics_of
 from upd_zoo.artefact.metrics import METRICS, figure
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import RESULTS, Result
-from upd_zoo.export.results import add_results
+from upd_zoo.card.results import add_results
 from upd_zoo.files import megabytes, write_text
 from upd_zoo.hub.packaged import FOLDER, package, place_of, write_defaults
 from upd_zoo.names import ModelId

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from upd_zoo.artefact.metrics import figure
-from upd_zoo.artefact.records import Result
-from upd_zoo.hub.packaged import FOLDER, packaged, results_of
-from upd_zoo.names import ModelId
+from upd_zoo.hub.catalogue import Figure, Measured
+from upd_zoo.hub.packaged import FOLDER, packaged
 from upd_zoo.vocabulary import TEST_SETS
 
 LARGEST = 40_000_000
@@ -17,15 +16,20 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 def expected_rows() -> Iterator[str]:
     """Yield the row of each packaged model and test set, as the README's table shall show it."""
     for row in packaged().rows:
-        yield from (line_of(each) for each in results_of(ModelId.parse(row.id)).values())
+        yield from (line_of(row.id, test_set, measured) for test_set, measured in row.results.items())
 
 
-def line_of(result: Result) -> str:
-    low, high = result.intervals["auroc"]
-    tested = f"{TEST_SETS[result.test_set].title}: {result.images}, {result.anomalous} diseased"
-    auroc = f"{figure(result.metrics.auroc)} ({low:.3f} to {high:.3f}) | {figure(result.rival('auroc'))}"
-    pixels = f"{figure(result.metrics.ap_pixel)} | {figure(result.rival('ap_pixel'))}"
-    return f"| `{result.model}` | {tested} | {auroc} | {pixels} |"
+def line_of(model: str, test_set: str, measured: Measured) -> str:
+    tested = f"{TEST_SETS[test_set].title}: {measured.images}, {measured.anomalous} diseased"
+    figures = (shown(measured.figures.get(metric)) for metric in ("auroc", "ap_pixel"))
+    return f"| `{model}` | {tested} | {' | '.join(figures)} |"
+
+
+def shown(found: Figure | None) -> str:
+    if found is None:
+        return f"{figure(None)} | {figure(None)}"
+    bounds = "" if found.interval is None else f" ({found.interval[0]:.3f} to {found.interval[1]:.3f})"
+    return f"{figure(found.value)}{bounds} | {figure(found.trivial)}"
 
 
 def test_the_readme_gives_the_figures_of_every_packaged_model_and_no_others() -> None:

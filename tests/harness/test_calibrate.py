@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -13,7 +14,7 @@ from fake.program import Command
 from fake.trained import COLOUR
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.record import read_record
-from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config
+from upd_zoo.artefact.records import CALIBRATION, CONFIG, ONNX, Config
 from upd_zoo.runtime.folder import load_folder
 
 PICTURES = 24
@@ -57,8 +58,11 @@ def test_the_graph_is_the_same_and_its_bytes_are_vouched_for(
     upd_zoo: Command, colour_artefact: Path, healthy: Path, tmp_path: Path
 ) -> None:
     assert upd_zoo("calibrate", colour_artefact, "--healthy", healthy, "-o", tmp_path / "mine").code == 0
-    name = "onnx/model.onnx"
-    assert (tmp_path / "mine" / name).read_bytes() == (colour_artefact / name).read_bytes()
+    mine, theirs = (onnx.load(folder / ONNX) for folder in (tmp_path / "mine", colour_artefact))
+    assert mine.graph == theirs.graph
+    told = {each.key: each.value for each in mine.metadata_props}
+    threshold = read_record(tmp_path / "mine" / CALIBRATION, Calibration).image_threshold
+    assert float(told["upd_zoo.image_threshold"]) == threshold
     assert load_folder(tmp_path / "mine", device="cpu").config.id == COLOUR
     assert upd_zoo("verify", tmp_path / "mine").code == 0
     again = upd_zoo("calibrate", colour_artefact, "--healthy", healthy, "-o", tmp_path / "mine")

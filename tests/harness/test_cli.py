@@ -14,7 +14,8 @@ import pytest
 from fake.artefact import sign
 from fake.inputs import head, rows_of, write_broken, write_picture, write_volume
 from fake.program import PROGRAM, Answer, Command
-from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS, Manifest
 from upd_zoo.vocabulary import Protocol
 
 MODEL = "vae-phantom-t2"
@@ -436,6 +437,38 @@ def test_a_folder_needs_to_be_told_the_test_set(upd_zoo: Command, artefact: Path
     assert "--test-set" in answer.err
     told = upd_zoo("evaluate", "-m", copy, "-o", "out", "--test-set", "phantom-t2", "--json")
     assert (told.code, told.json["revision"]) == (0, "local")
+
+
+def test_a_result_goes_into_the_artefact_onto_a_hub_and_is_listed(
+    upd_zoo: Command, artefact: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(artefact, tmp_path / "copy" / MODEL)
+    before = read_record(copy / MANIFEST, Manifest)
+    told = upd_zoo("evaluate", "-m", copy, "-o", "out", "--test-set", "phantom-t2", "--into", "--json")
+    assert told.code == 0
+    assert f"upd-zoo publish {copy}" in told.err
+    after = read_record(copy / MANIFEST, Manifest)
+    assert (after.created, after.source_commit, after.versions) == (
+        before.created,
+        before.source_commit,
+        before.versions,
+    )
+    assert after.changed is not None
+
+    assert upd_zoo("publish", copy, "--hub", "theirs").code == 0
+    (row,) = upd_zoo("list", "--hub", "theirs", "--json").json
+    auroc = row["results"]["phantom-t2"]["figures"]["auroc"]
+    assert auroc["value"] == pytest.approx(told.json["metrics"]["auroc"], abs=1e-6)
+    assert "phantom-t2 (12 images): AP_i" in upd_zoo("list", "--hub", "theirs").out
+    shown = upd_zoo("info", MODEL, "--hub", "theirs")
+    assert f"AUROC {auroc['value']:.3f}" in shown.out
+    assert upd_zoo("info", MODEL, "--hub", "theirs", "--json").json["results"]["phantom-t2"]["images"] == 12
+
+
+def test_nothing_is_put_into_what_was_pulled(upd_zoo: Command, tmp_path: Path) -> None:
+    refused = upd_zoo("evaluate", "-m", MODEL, "-o", "out", "--into")
+    assert refused.is_one_error(2)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("protocol", Protocol)

@@ -7,6 +7,7 @@ import pytest
 from upd_harness.reproduce.estimate import rounding_of
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import columns, stand_ins
+from upd_harness.reproduce.printed import printed_of
 from upd_harness.reproduce.result import published
 from upd_harness.reproduce.scores import TABLES
 from upd_zoo.vocabulary import TEST_SETS, get_domain
@@ -96,3 +97,11 @@ def test_what_stands_for_a_test_set_shows_the_same_kind_of_image(material: Mater
         for each in stand_ins(material, column):
             assert get_domain(each.id).modality is get_domain(column).modality
             assert get_domain(each.id).contrast == get_domain(column).contrast
+
+
+def test_what_was_printed_stands_by_method_test_set_and_start() -> None:
+    plain, after_ccd = (printed_of("padim", "brats-t2", ccd=ccd) for ccd in (False, True))
+    assert {*plain} == {"ap_image", "auroc", "ap_pixel", "dice"}
+    assert plain != after_ccd
+    assert printed_of("padim", "idrid", ccd=False) == {}
+    assert printed_of("patchcore", "brats-t2", ccd=False) == {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import upd_zoo
-from upd_zoo.hub.packaged import FOLDER, defaults, packaged, place_of, results_of
+from upd_zoo.hub.packaged import FOLDER, defaults, packaged, place_of
 from upd_zoo.names import ModelId
 from upd_zoo.vocabulary import Access
 
@@ -26,20 +26,21 @@ def test_each_learnt_from_open_images_and_beats_what_knows_nothing(model: ModelI
     folder = place_of(model)
     assert model.domain.licence in (folder / "DATA_LICENSE.md").read_text(encoding="utf-8")
     assert model.domain.attribution in (folder / "DATA_LICENSE.md").read_text(encoding="utf-8")
-    results = results_of(model)
+    results = packaged().get(model).results
     assert results
-    for result in results.values():
-        assert result.intervals["auroc"][0] > 0.5
-        assert result.metrics.auroc is not None
-        assert result.metrics.auroc > (result.rival("auroc") or 1)
+    for measured in results.values():
+        auroc = measured.figures["auroc"]
+        assert auroc.interval is not None
+        assert auroc.interval[0] > 0.5
+        assert auroc.value > (auroc.trivial or 1)
 
 
 def test_their_figures_stand_on_the_page() -> None:
     page = (ROOT / "cards" / "results" / "starters.md").read_text(encoding="utf-8")
     for model in MODELS:
         assert f"## {model}" in page
-        for result in results_of(model).values():
-            assert f"{result.metrics.auroc:.3f}" in page
+        for measured in packaged().get(model).results.values():
+            assert f"{measured.figures['auroc'].value:.3f}" in page
 
 
 def test_diseased_eyes_rank_above_healthy_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.hub.catalogue import PACKAGED, Catalogue, Row
+from upd_zoo.hub.catalogue import PACKAGED, Catalogue, Figure, Measured, Row
 from upd_zoo.names import ModelId
 from upd_zoo.vocabulary import Pretrain, Protocol
 
@@ -51,10 +51,29 @@ def test_rows_survive_writing_and_reading(
     assert Catalogue.read(path) == catalogue
 
 
+@given(TEXTS, st.floats(0, 1), st.none() | st.tuples(st.floats(0, 1), st.floats(0, 1)), st.none() | st.floats(0, 1))
+def test_results_survive_writing_and_reading(
+    tmp_path_factory: pytest.TempPathFactory,
+    test_set: str,
+    value: float,
+    interval: tuple[float, float] | None,
+    trivial: float | None,
+) -> None:
+    path = tmp_path_factory.mktemp("catalogue") / "catalogue.toml"
+    measured = Measured(12, 6, {"auroc": Figure(value, interval, trivial), "ap_image": Figure(value)})
+    catalogue = catalogue_of(replace(RD, results={test_set: measured}), VAE)
+    catalogue.write(path)
+    assert Catalogue.read(path) == catalogue
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'vae-idrid'\nresults = { x = { images = 1, anomalous = '' } }",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'vae-idrid'\nresults = { x = { images = 1 } }",
+        "schema = 'upd-zoo/catalogue/2'\n[[model]]\nid = 'vae-idrid'\n"
+        "results = { x = { images = 1, anomalous = 1, auroc = { value = 7 } } }",
         "schema = 'upd-zoo/catalogue/1'",
         "not toml",
         "schema = 'upd-zoo/catalogue/2'\nmodel = 3",

@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard
 from onnx import TensorProto, helper
 
 import upd_zoo.export
+from fake.artefact import config_of
 from fake.results import made_result
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
@@ -37,10 +38,10 @@ from upd_zoo.artefact.records import (
     Manifest,
     Metrics,
 )
+from upd_zoo.card.writing import write_card
 from upd_zoo.detector import Detector
 from upd_zoo.errors import IntegrityError, ToleranceError, UsageError
 from upd_zoo.export import export_artefact
-from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.files import sha256_of, write_json
 from upd_zoo.runtime.eager import load_detector, load_script
@@ -219,12 +220,44 @@ def test_the_card_has_its_sections_labels_and_front_matter(artefact: Path) -> No
 
 def test_the_card_shows_what_was_evaluated(grey: Path, tmp_path: Path) -> None:
     numbers = Metrics(ap_image=0.25, auroc=0.5, ap_pixel=None, dice=0.125)
-    result = made_result(GREY, images=12, anomalous=6, metrics=numbers)
+    result = made_result(GREY, images=12, anomalous=6, metrics=numbers, printed={"ap_image": 0.3})
     write_json(tmp_path / RESULTS / "phantom-t2.json", result.model_dump(mode="json", by_alias=True))
     config, calibration = read_record(grey / CONFIG, Config), read_record(grey / CALIBRATION, Calibration)
     write_card(tmp_path, config, calibration, read_record(grey / MANIFEST, Manifest).parity)
-    (row,) = (line for line in (tmp_path / CARD).read_text(encoding="utf-8").splitlines() if "with tumours" in line)
-    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["12 (6)", "0.250", "0.500", "n/a", "0.125"]
+    lines = (tmp_path / CARD).read_text(encoding="utf-8").splitlines()
+    assert any("12 images, 6 of them anomalous" in line for line in lines)
+    (row,) = (line for line in lines if line.startswith("| this model"))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.250", "0.500", "n/a", "0.125"]
+    (theirs,) = (line for line in lines if line.startswith("| the study's"))
+    assert [cell.strip() for cell in theirs.split("|")[2:-1]] == ["0.300", "n/a", "n/a", "n/a"]
+    found = {each.metric_type: each.metric_value for each in ModelCard.load(tmp_path / CARD).data.eval_results or ()}
+    assert found == {"ap_image": 0.25, "auroc": 0.5, "dice": 0.125}
+
+
+@pytest.mark.parametrize(
+    ("domain", "terms"),
+    [
+        ("phantom-t2", ("apache-2.0", None)),
+        ("idrid", ("apache-2.0", None)),
+        ("ixi-t1", ("cc-by-sa-3.0", None)),
+        ("camcan-t2", ("other", "camcan-data-use-agreement")),
+    ],
+)
+def test_weights_keep_the_terms_of_restricted_data(
+    grey: Path, tmp_path: Path, domain: str, terms: tuple[str, str | None]
+) -> None:
+    calibration = read_record(grey / CALIBRATION, Calibration)
+    write_card(tmp_path, config_of(domain), calibration, [])
+    data = ModelCard.load(tmp_path / CARD).data
+    assert (data.license, data.license_name) == terms
+
+
+def test_a_graph_tells_what_it_is_where_its_folder_is_lost(artefact: Path) -> None:
+    config, calibration = read_record(artefact / CONFIG, Config), read_record(artefact / CALIBRATION, Calibration)
+    facts = onnxruntime.InferenceSession(artefact / ONNX).get_modelmeta().custom_metadata_map
+    assert (facts["upd_zoo.id"], facts["upd_zoo.labels"]) == (config.id, ", ".join(config.labels))
+    assert float(facts["upd_zoo.image_threshold"]) == calibration.image_threshold
+    assert facts["upd_zoo.data_licence"] == config.images.licence
 
 
 # What is refused

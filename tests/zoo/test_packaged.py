@@ -10,6 +10,7 @@ from fake.packaged import add_result, put
 from upd_zoo.artefact.records import CARD, CONFIG, ONNX, TORCHSCRIPT, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError, UsageError
 from upd_zoo.hub import VARIABLE, open_hub, packaged
+from upd_zoo.hub.catalogue import Figure
 from upd_zoo.names import ModelId
 
 NAME = "vae-phantom-t1"
@@ -95,8 +96,7 @@ def test_a_model_that_is_not_published_has_its_packaged_relatives_named(package:
 def test_the_package_is_listed_first_with_what_its_models_score(package: Path) -> None:
     (row,) = open_hub().catalogue()
     assert (row.id, row.packaged, dict(row.bytes)) == (NAME, True, {"onnx": 5})
-    result = packaged.results_of(row.named)["phantom-t1"]
-    assert (result.metrics.auroc, result.intervals["auroc"]) == (0.8, (0.7, 0.9))
+    assert row.results["phantom-t1"].figures["auroc"] == Figure(0.8, (0.7, 0.9), None)
 
 
 def test_an_empty_package_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from fake.scripts import script
 from fake.trained import GREY, trained_artefact
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CARD, Metrics, Result
+from upd_zoo.card.results import add_results
 from upd_zoo.errors import UsageError
-from upd_zoo.export.results import add_results
 
 
 def result(model: str = GREY, auroc: float = 0.8, low: float = 0.7, rival: float = 0.6) -> Result:

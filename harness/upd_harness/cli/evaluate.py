@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from upd_harness.cli.engines import Where
-from upd_harness.cli.fetching import announce, as_argument, is_folder, located, revision_of
+from upd_harness.cli.fetching import announce, as_argument, folder_of, is_folder, located, revision_of
 from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, TestedOrigin, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import prose, table
@@ -32,6 +32,9 @@ def evaluate(
     ] = None,
     data: Data = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
+    into: Annotated[
+        bool, typer.Option("--into", help="Put the result into the artefact too, and on its card; MODEL is its folder.")
+    ] = False,
     shards: Annotated[
         int | None, typer.Option("--shards", min=1, help="Parts that are scored in processes of their own.")
     ] = None,
@@ -54,10 +57,42 @@ def evaluate(
         return
     if origin is None:
         raise UsageError("nothing to measure is named", "-m MODEL, or --maps DIR --masks DIR", "add -m MODEL")
-    chosen = _test_set_of(origin.name, test_set)
+    chosen, artefact = _test_set_of(origin.name, test_set), _artefact(origin.name) if into else None
     check_room(output, overwrite=overwrite)
     evaluation = _evaluated(origin, chosen, (data, output), (running, where, shards), terminal)
+    if artefact is not None:
+        _put(evaluation.result, artefact, terminal)
     _tell(evaluation, chosen.title, terminal)
+
+
+def _artefact(model: str) -> Path:
+    """Return the folder of the artefact into which a result shall go.
+
+    Raises:
+        UsageError: The model is not given as a folder.
+    """
+    folder = folder_of(model)
+    if folder is None:
+        raise UsageError(
+            f"what was pulled of {model} is what its publisher says it is, and stays so",
+            "with --into, the folder of a run or of its artefact",
+            "name a folder with -m, or leave --into out",
+        )
+    return folder
+
+
+def _put(result: "Result", artefact: Path, terminal: Terminal) -> None:
+    """Put a result into an artefact, with what the study printed of its method beside it."""
+    from upd_harness.reproduce.printed import printed_of
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CONFIG, Config
+    from upd_zoo.card.results import add_results
+    from upd_zoo.vocabulary import Pretrain
+
+    config = read_record(artefact / CONFIG, Config)
+    printed = printed_of(config.method, result.test_set, ccd=config.pretrain is Pretrain.CCD)
+    add_results(artefact, [result.model_copy(update={"printed": printed})])
+    terminal.say(f"{artefact} and its card hold the result; upd-zoo publish {artefact} --hub HUB takes them to a hub")
 
 
 def _evaluated(

@@ -1,8 +1,10 @@
 """The command `upd-zoo info`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from upd_harness.cli.fetching import fetch
+from upd_harness.cli.listing import defined
 from upd_harness.cli.options import Origin, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import facts
@@ -10,24 +12,46 @@ from upd_zoo.files import megabytes
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.calibration import Calibration
-    from upd_zoo.artefact.records import Config, Manifest
+    from upd_zoo.artefact.record import Record
+    from upd_zoo.artefact.records import Config, Manifest, Result
 
 
 @command
 def info(origin: Origin, terminal: Terminal) -> None:
     """Show what a model is, and what healthy images score."""
     from upd_zoo.artefact.calibration import Calibration
+    from upd_zoo.artefact.folder import results_among
     from upd_zoo.artefact.record import read_record
-    from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config
+    from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config, Result
     from upd_zoo.runtime.folder import RECORDS
 
     pulled = fetch(origin, RECORDS, terminal)
+    pulled = fetch(origin, (*RECORDS, *results_among(pulled.manifest)), terminal)
     config = read_record(pulled.folder / CONFIG, Config)
     calibration = read_record(pulled.folder / CALIBRATION, Calibration)
+    results = [read_record(pulled.folder / name, Result) for name in results_among(pulled.manifest)]
     known = _facts(pulled.revision, config, calibration, pulled.manifest)
+    known |= _figures(results) if results else {"results": "not evaluated"}
     records = {"config": config, "calibration": calibration, "manifest": pulled.manifest}
-    documents = {name: record.model_dump(mode="json", by_alias=True) for name, record in records.items()}
+    documents: dict[str, Any] = {name: _document(record) for name, record in records.items()}
+    documents["results"] = {result.test_set: _document(result) for result in results}
     terminal.data(documents, facts(known, terminal.width))
+
+
+def _document(record: "Record") -> dict[str, Any]:
+    return record.model_dump(mode="json", by_alias=True)
+
+
+def _figures(results: "Sequence[Result]") -> dict[str, str]:
+    """Return what a model scores, and what must be told of it, by test set."""
+    from upd_zoo.hub.checks import measured_of
+
+    return {
+        f"on {result.test_set}": "; ".join(
+            (f"{result.images} images, {result.anomalous} anomalous", *defined(measured_of(result)), *result.labels)
+        )
+        for result in results
+    }
 
 
 def _facts(revision: str, config: "Config", calibration: "Calibration", manifest: "Manifest") -> dict[str, str]:

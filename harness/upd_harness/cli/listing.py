@@ -1,7 +1,7 @@
 """The command `upd-zoo list`."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,10 +12,8 @@ from upd_harness.report.text import legible, table
 from upd_zoo.artefact.metrics import METRICS, figure
 
 if TYPE_CHECKING:
-    from upd_zoo.artefact.records import Result
-    from upd_zoo.hub.catalogue import Row
+    from upd_zoo.hub.catalogue import Measured, Row
 
-Results = dict[str, "Result"]
 _HEADER: Final = ("model", "revision", "method", "domain", "pre-training", "labels", "where", "results")
 _NO_MODEL: Final = "no model yet. upd-zoo train makes one, upd-zoo publish puts it there."
 
@@ -30,13 +28,12 @@ def list_models(
 ) -> None:
     """List the models of this package, and of a hub.
 
-    Of those in the package it shows what they score, with 95 % intervals, and what the best of three that know nothing
-    scores. A hub that is named is listed alone.
+    It shows what they score where they were evaluated, with 95 % intervals, and what the best of those that know
+    nothing scores. A hub that is named is listed alone.
     """
     from dataclasses import asdict
 
     from upd_zoo.hub.hub import DEFAULT_HUB
-    from upd_zoo.hub.packaged import results_of
 
     hub = place.open()
     with asking(hub, terminal):
@@ -44,36 +41,28 @@ def list_models(
     if not rows:
         source = f"By this version's catalogue, {hub.location}" if hub.location == DEFAULT_HUB else hub.location
         terminal.say(f"{source} holds {'no such model.' if method or domain else _NO_MODEL}")
-    results = [results_of(row.named) if row.packaged else {} for row in rows]
-    documents = [asdict(row) | {"results": _documents(found)} for row, found in zip(rows, results, strict=True)]
-    lines = [_line(row, found) for row, found in zip(rows, results, strict=True)]
-    told = len(_HEADER) if any(results) else len(_HEADER) - 1
-    terminal.data(documents, table(_HEADER[:told], [line[:told] for line in lines], terminal.width) if rows else "")
+    told = len(_HEADER) if any(row.results for row in rows) else len(_HEADER) - 1
+    lines = [_line(row)[:told] for row in rows]
+    terminal.data([asdict(row) for row in rows], table(_HEADER[:told], lines, terminal.width) if rows else "")
 
 
-def _line(row: "Row", results: Results) -> tuple[str, ...]:
+def _line(row: "Row") -> tuple[str, ...]:
     where = "package" if row.packaged else "hub"
     told = (row.id, row.revision, row.title, row.domain, row.pretrain or "", ", ".join(row.labels), where)
-    return tuple(map(legible, (*told, _figures(results))))
+    return tuple(map(legible, (*told, "; ".join(figures_of(row.results)))))
 
 
-def _documents(results: Results) -> dict[str, Any]:
-    return {
-        name: result.model_dump(mode="json", include={"metrics", "intervals", "baselines"})
-        for name, result in results.items()
-    }
+def figures_of(results: "Mapping[str, Measured]") -> Iterator[str]:
+    """Yield what a model scores, test set by test set, as far as it is defined."""
+    for name, measured in results.items():
+        figures = ", ".join(defined(measured))
+        yield f"{name} ({measured.images} images): {figures}"
 
 
-def _figures(results: Results) -> str:
-    """Return what a model scores, test set by test set, as far as it is defined."""
-    return "; ".join(f"{name}: {', '.join(_defined(result))}" for name, result in results.items())
-
-
-def _defined(result: "Result") -> Iterator[str]:
+def defined(measured: "Measured") -> Iterator[str]:
+    """Yield every figure, with its interval and the best of what knows nothing."""
     for metric in METRICS:
-        value, interval = getattr(result.metrics, metric.id), result.intervals.get(metric.id)
-        if value is not None:
-            between = f" [{figure(interval[0])}, {figure(interval[1])}]" if interval else ""
-            rival = result.rival(metric.id)
-            beside = "" if rival is None else f" (trivial {figure(rival)})"
-            yield f"{metric.title} {figure(value)}{between}{beside}"
+        if (found := measured.figures.get(metric.id)) is not None:
+            between = "" if found.interval is None else f" [{', '.join(map(figure, found.interval))}]"
+            beside = "" if found.trivial is None else f" (trivial {figure(found.trivial)})"
+            yield f"{metric.title} {figure(found.value)}{between}{beside}"

@@ -5,7 +5,7 @@ The threshold that cases are held against keeps a promise (`upd_zoo.artefact.con
 single slices, lets the same share of those given through.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,10 @@ from upd_harness.scoring.panel import Panel, Scorer
 from upd_harness.scoring.reading import Opened, Reader
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.conformal import Promise, drift, promise
+from upd_zoo.artefact.graph_facts import describe, facts_of
 from upd_zoo.artefact.provenance import write_manifest
 from upd_zoo.artefact.record import write_record
-from upd_zoo.artefact.records import CALIBRATION, CARD, CONFIG, Config, Manifest
+from upd_zoo.artefact.records import CALIBRATION, CARD, CONFIG, ONNX, Config, Manifest
 from upd_zoo.errors import InputError, ToleranceError, UsageError
 from upd_zoo.files import replacing_folder, write_text
 from upd_zoo.progress import Progress, Report, silent
@@ -141,7 +142,7 @@ def _calibrated(model: Model, yardstick: Yardstick, scores: Array, rate: float, 
     )
 
 
-def write_calibrated(found: Calibrated, source: Path, manifest: Manifest, names: Iterable[str], folder: Path) -> None:
+def write_calibrated(found: Calibrated, source: Path, manifest: Manifest, names: Collection[str], folder: Path) -> None:
     """Write a model with its new thresholds as an artefact of its own.
 
     Args:
@@ -160,6 +161,8 @@ def write_calibrated(found: Calibrated, source: Path, manifest: Manifest, names:
             (temporary / name).write_bytes((source / name).read_bytes())
         write_record(temporary / CONFIG, found.config)
         write_record(temporary / CALIBRATION, found.calibration)
+        if ONNX in names:
+            describe(temporary / ONNX, facts_of(found.config, found.calibration))
         write_text(temporary / CARD, _card(found, manifest))
         formats = {name.partition("/")[0] for name in names}
         write_manifest(temporary, manifest.id, [row for row in manifest.parity if row.format in formats])

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import ConfigDict, Field
 
 from upd_zoo.artefact.record import LFS_POINTER, Record, SafePath, lfs_pointer, read_record
-from upd_zoo.artefact.records import CONFIG, MANIFEST, FileRecord, Manifest
+from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import sha256_of
 
@@ -46,6 +46,11 @@ def files_of(folder: Path, model: str) -> set[str]:
     except (NotFoundError, IntegrityError):
         return set()
     return {MANIFEST, *manifest.files} if manifest.id == model else set()
+
+
+def results_among(manifest: Manifest) -> list[str]:
+    """Return the results that an artefact holds, one for each test set, by relative path."""
+    return [name for name in manifest.files if name.startswith(f"{RESULTS}/") and name.endswith(".json")]
 
 
 def record_of(path: Path) -> FileRecord:

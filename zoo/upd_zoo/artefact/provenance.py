@@ -23,11 +23,9 @@ def write_manifest(folder: Path, model: str, parity: Sequence[Parity] = ()) -> M
         model: Name of what lies in it.
         parity: How far its formats are from the eager model.
     """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    created = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     manifest = Manifest(
         id=model,
-        created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=_now(),
         source_commit=_source_commit(),
         versions=versions(),
         parity=list(parity),
@@ -35,6 +33,23 @@ def write_manifest(folder: Path, model: str, parity: Sequence[Parity] = ()) -> M
     )
     write_record(folder / MANIFEST, manifest)
     return manifest
+
+
+def renew_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write the manifest of an artefact into which files were put: how the model came to be stays what it was.
+
+    Args:
+        folder: Changed in place.
+        manifest: As it was before.
+    """
+    renewed = manifest.model_copy(update={"changed": _now(), "files": inventory(folder)})
+    write_record(folder / MANIFEST, renewed)
+    return renewed
+
+
+def _now() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return (datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def versions() -> dict[str, str]:

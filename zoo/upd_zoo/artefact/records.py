@@ -38,6 +38,8 @@ from upd_zoo.vocabulary import (
 )
 
 CARD: Final = "README.md"
+DATA_TERMS: Final = "DATA_LICENSE.md"
+LEGAL: Final = ("LICENSE", DATA_TERMS, "CITATION.cff")
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 ONNX: Final = "onnx/model.onnx"
@@ -380,16 +382,30 @@ class Parity(Record):
 
 
 class Manifest(Record):
-    """Size and hash of every file of the artefact but itself, and how it came to be."""
+    """Size and hash of every file of the artefact but itself, and how it came to be.
+
+    Attributes:
+        created: When the model was exported, in UTC, such as "2026-01-31T12:00:00Z".
+        changed: When results were last put into the artefact; None where it is as it was exported.
+        source_commit: Of the code that exported it; None where that is not known.
+        versions: Of what exported it.
+        parity: How far its formats are from the eager model.
+    """
 
     remedy: ClassVar[str] = EXPORT_AGAIN
     schema_: Literal["upd-zoo/manifest/1"] = Field(default="upd-zoo/manifest/1", alias="schema")
     id: str
     created: str
+    changed: str | None = None
     source_commit: str | None
     versions: dict[str, str]
     parity: list[Parity]
     files: Annotated[dict[SafePath, FileRecord], Field(max_length=_MOST_FILES), AfterValidator(_distinct)]
+
+    @property
+    def as_of(self) -> str:
+        """When it became what it is."""
+        return self.changed or self.created
 
 
 class Metrics(Record):
@@ -424,6 +440,7 @@ class Result(Record):
         subject_level: How whole subjects are judged; None in results of older versions.
         strata: How well lesions of which size and contrast are found.
         probes: Spearman's correlation of the scores of healthy images with their slice, foreground and brightness.
+        printed: What the study printed of this method on this test set, by metric; empty where it printed nothing.
     """
 
     remedy: ClassVar[str] = "evaluate the model again with upd-zoo evaluate --overwrite"
@@ -447,6 +464,7 @@ class Result(Record):
     subject_level: SubjectLevel | None = None
     strata: list[Stratum] = Field(default=[])
     probes: dict[str, float] = Field(default={})
+    printed: dict[str, Fraction] = Field(default={})
 
     def rival(self, metric: str) -> float | None:
         """Return the highest value that a trivial baseline has of a metric; None where none has one.

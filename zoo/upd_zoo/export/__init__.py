@@ -8,12 +8,23 @@ from pathlib import Path
 
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import files_of
+from upd_zoo.artefact.graph_facts import describe, facts_of
 from upd_zoo.artefact.provenance import write_manifest
 from upd_zoo.artefact.record import read_record, write_record
-from upd_zoo.artefact.records import CALIBRATION, CONFIG, ONNX, TORCHSCRIPT, WEIGHTS, Config, Manifest, Parity
+from upd_zoo.artefact.records import (
+    CALIBRATION,
+    CONFIG,
+    DATA_TERMS,
+    ONNX,
+    TORCHSCRIPT,
+    WEIGHTS,
+    Config,
+    Manifest,
+    Parity,
+)
+from upd_zoo.card.writing import write_card
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds, subject_rule
-from upd_zoo.export.card import write_card
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
 from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
@@ -79,6 +90,7 @@ def export_artefact(
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
         write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
+        describe(temporary / ONNX, facts_of(config, calibration))
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)
         return write_manifest(temporary, config.id, parity)
@@ -139,7 +151,7 @@ def _write_legal(folder: Path, config: Config) -> None:
     write_text(folder / "LICENSE", importlib.metadata.distribution("upd-zoo").read_text("licenses/LICENSE") or "")
     terms = f"Trained on {domain.title}. Licence of the data: {domain.licence}.\n"
     terms += f"Attribution: {domain.attribution}.\n" if domain.attribution else ""
-    write_text(folder / "DATA_LICENSE.md", terms)
+    write_text(folder / DATA_TERMS, terms)
     citation = f'cff-version: 1.2.0\ntitle: "{config.id}"\nmessage: Cite the study and the authors of {config.title}.\n'
     authors = "type: software\nlicense: Apache-2.0\nauthors:\n  - name: The upd-zoo developers\n"
     write_text(folder / "CITATION.cff", citation + authors)

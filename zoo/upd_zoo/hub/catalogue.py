@@ -30,6 +30,36 @@ _HEADER: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric of a model on one test set.
+
+    Attributes:
+        value: In [0, 1].
+        interval: The least and the greatest of 95 % of the draws of other subjects; None where it was not computed.
+        trivial: The highest value that a trivial baseline has of it; None where none has one.
+    """
+
+    value: float
+    interval: tuple[float, float] | None = None
+    trivial: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a model scores on one test set.
+
+    Attributes:
+        images: How many were scored.
+        anomalous: How many of them show pathology.
+        figures: By the metric's field in `upd_zoo.artefact.records.Metrics`, as far as it is defined.
+    """
+
+    images: int
+    anomalous: int
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One revision of a model on a hub.
 
@@ -45,6 +75,7 @@ class Row:
         labels: What a reader of any number of this model must be told, such as "synthetic phantoms".
         created: When the artefact was made, in UTC, such as "2026-01-31T12:00:00Z".
         bytes: Size of each format by its name: `safetensors`, `onnx`, `torchscript`.
+        results: What it scores, by test set; nothing where it was not evaluated.
         packaged: Whether it lies in this package, which no catalogue says of itself.
 
     Raises:
@@ -60,6 +91,7 @@ class Row:
     labels: tuple[str, ...] = ()
     created: str = ""
     bytes: Mapping[str, int] = field(default_factory=dict)
+    results: Mapping[str, Measured] = field(default_factory=dict)
     packaged: bool = False
 
     def __post_init__(self) -> None:
@@ -214,6 +246,32 @@ def _sizes(value: Any) -> dict[str, int]:
     return value
 
 
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is no share")
+    return float(value)
+
+
+def _figure(value: Any) -> Figure:
+    bounds = value.get("interval")
+    low, high = (None, None) if bounds is None else map(_number, bounds)
+    trivial = value.get("trivial")
+    interval = None if low is None or high is None else (low, high)
+    return Figure(_number(value["value"]), interval, None if trivial is None else _number(trivial))
+
+
+def _measured(value: Any) -> Measured:
+    counts = {name: value[name] for name in _COUNTS}
+    if not all(type(count) is int for count in counts.values()):
+        raise ValueError(f"{counts} are no counts")
+    return Measured(**counts, figures={name: _figure(each) for name, each in value.items() if name not in _COUNTS})
+
+
+def _results(value: Any) -> dict[str, Measured]:
+    return {name: _measured(each) for name, each in value.items()}
+
+
+_COUNTS: Final = ("images", "anomalous")
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "id": _text,
     "revision": _text,
@@ -224,6 +282,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "labels": _texts,
     "created": _text,
     "bytes": _sizes,
+    "results": _results,
 }
 
 
@@ -244,7 +303,16 @@ def _to_toml(row: Row) -> str:
         "created": _value(row.created),
         "bytes": f"{{ {sizes} }}",
     }
-    return "".join(f"{name} = {value}\n" for name, value in facts.items() if value is not None)
+    lines = [f"{name} = {value}\n" for name, value in facts.items() if value is not None]
+    for name, measured in row.results.items():
+        lines += [f"\n[model.results.{_value(name)}]\n", *(f"{each} = {getattr(measured, each)}\n" for each in _COUNTS)]
+        lines += [f"{metric} = {_as_table(figure)}\n" for metric, figure in measured.figures.items()]
+    return "".join(lines)
+
+
+def _as_table(figure: Figure) -> str:
+    known = {"value": figure.value, "trivial": figure.trivial, "interval": figure.interval and [*figure.interval]}
+    return f"{{ {', '.join(f'{name} = {value}' for name, value in known.items() if value is not None)} }}"
 
 
 def _value(text: str) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from upd_zoo.artefact.folder import record_of, verify
+from upd_zoo.artefact.folder import record_of, results_among, verify
+from upd_zoo.artefact.metrics import METRICS
 from upd_zoo.artefact.record import MOST_RECORD_BYTES, read_record
-from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, FileRecord, Manifest
+from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, FileRecord, Manifest, Result
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
-from upd_zoo.hub.catalogue import Row
+from upd_zoo.hub.catalogue import Figure, Measured, Row
 from upd_zoo.names import ModelId
 
 FORMATS: Final = {"safetensors": WEIGHTS, "onnx": ONNX, "torchscript": TORCHSCRIPT}
@@ -70,9 +71,9 @@ def check_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:
     Raises:
         UsageError: What stands there was made later.
     """
-    if standing is not None and standing.created > ours.created:
+    if standing is not None and standing.as_of > ours.as_of:
         raise UsageError(
-            f"{place} was made at {standing.created}, this artefact earlier, at {ours.created}",
+            f"{place} was made at {standing.as_of}, this artefact earlier, at {ours.as_of}",
             "an artefact that is newer than the one in its place",
             "publish it under another --revision, or add --force",
         )
@@ -93,12 +94,15 @@ def row_of(folder: Path, revision: str) -> Row:
 
     Raises:
         NotFoundError: There is no manifest or no `config.json`.
-        IntegrityError: They are not readable, or of different models.
+        IntegrityError: They are not readable, or of different models; or a result is not the one of the manifest.
         UsageError: Their model has no canonical name.
     """
     config, manifest = read_record(folder / CONFIG, Config), read_manifest(folder)
     if config.id != manifest.id:
         raise IntegrityError(f"{CONFIG} is that of '{config.id}', {MANIFEST} that of '{manifest.id}'")
+    names = results_among(manifest)
+    verify(folder, names)
+    found = (read_record(folder / name, Result) for name in names)
     return Row(
         id=config.id,
         revision=revision,
@@ -107,6 +111,30 @@ def row_of(folder: Path, revision: str) -> Row:
         protocol=config.protocol,
         profile=config.training.profile,
         labels=tuple(config.labels),
-        created=manifest.created,
+        created=manifest.as_of,
         bytes={format_: manifest.files[name].bytes for format_, name in FORMATS.items() if name in manifest.files},
+        results={result.test_set: measured_of(result) for result in found},
     )
+
+
+def measured_of(result: Result) -> Measured:
+    """Return what a catalogue says of a result."""
+    figures = {
+        metric.id: Figure(round(value, _DIGITS), _bounds(result, metric.id), _rival(result, metric.id))
+        for metric in METRICS
+        if (value := getattr(result.metrics, metric.id)) is not None
+    }
+    return Measured(result.images, result.anomalous, figures)
+
+
+def _bounds(result: Result, metric: str) -> tuple[float, float] | None:
+    low, high = result.intervals.get(metric, (None, None))
+    return None if low is None or high is None else (round(low, _DIGITS), round(high, _DIGITS))
+
+
+def _rival(result: Result, metric: str) -> float | None:
+    found = result.rival(metric)
+    return None if found is None else round(found, _DIGITS)
+
+
+_DIGITS: Final = 6

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 import platformdirs
 from filelock import FileLock
 
-from upd_zoo.artefact.folder import check_file, files_of, is_intact
+from upd_zoo.artefact.folder import check_file, files_of, is_intact, results_among
 from upd_zoo.artefact.record import MOST_RECORD_BYTES
 from upd_zoo.artefact.records import CONFIG, MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
@@ -112,7 +112,7 @@ class FolderHub(Hub):
                         shutil.copyfile(folder / name, temporary / name)
                         check_file(temporary, name, file)
             self._mended().write(self._root / CATALOGUE)
-        return Published(row, None if standing is None else standing.created, unchanged)
+        return Published(row, None if standing is None else standing.as_of, unchanged)
 
     @property
     def _out_of_reach(self) -> bool:
@@ -130,6 +130,8 @@ class FolderHub(Hub):
             folder = path.parent
             with suppress(UpdZooError):
                 for name in (MANIFEST, CONFIG):
+                    self._inside(folder, name)
+                for name in results_among(read_manifest(folder)):
                     self._inside(folder, name)
                 row = row_of(folder, folder.name)
                 if self._folder_of(ModelId.parse(f"{row.id}@{row.revision}")) == folder:

@@ -128,7 +128,7 @@ class HuggingFaceHub(Hub):
         with self._explained(model), self._transfer() as transfer:
             self._check_audience(model, transfer, public)
             standing = self._standing(model, transfer)
-        before = None if standing is None else standing.created
+        before = None if standing is None else standing.as_of
         check_newer(None if force else standing, manifest, f"{model} on {self.location}")
         if standing == manifest and not force:
             return Published(row, before, unchanged=True)

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from upd_zoo.errors import IntegrityError, UsageError, closest
 from upd_zoo.files import write_text
@@ -22,9 +22,6 @@ from upd_zoo.hub.hub import Hub, Published, Pulled
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
 from upd_zoo.vocabulary import MODALITIES
-
-if TYPE_CHECKING:
-    from upd_zoo.artefact.records import Result
 
 FOLDER: Final = Path(__file__).parents[1] / "packaged"
 DEFAULTS: Final = "defaults.toml"
@@ -50,19 +47,6 @@ def packaged(folder: Path | None = None) -> Catalogue:
 def place_of(model: ModelId, folder: Path | None = None) -> Path:
     """Return where a packaged model lies, or would lie."""
     return (folder or FOLDER) / model.canonical.name / model.revision
-
-
-def results_of(model: ModelId, folder: Path | None = None) -> dict[str, "Result"]:
-    """Return what a packaged model scores on each test set that it was evaluated on, by the test set's identifier.
-
-    Raises:
-        IntegrityError: A result is damaged.
-    """
-    from upd_zoo.artefact.record import read_record
-    from upd_zoo.artefact.records import RESULTS, Result
-
-    paths = sorted((place_of(model, folder) / RESULTS).glob("*.json"))
-    return {path.stem: read_record(path, Result) for path in paths}
 
 
 def defaults(folder: Path | None = None) -> dict[str, ModelId]:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import verify
-from upd_zoo.artefact.provenance import write_manifest
+from upd_zoo.artefact.provenance import renew_manifest
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Manifest, Result
+from upd_zoo.card.writing import write_card
 from upd_zoo.errors import UsageError
-from upd_zoo.export.card import write_card
 
 
 def add_results(folder: Path, results: list[Result]) -> Manifest:
@@ -29,4 +29,4 @@ def add_results(folder: Path, results: list[Result]) -> Manifest:
         write_record(folder / RESULTS / f"{result.test_set}.json", result)
     config, calibration = read_record(folder / CONFIG, Config), read_record(folder / CALIBRATION, Calibration)
     write_card(folder, config, calibration, manifest.parity)
-    return write_manifest(folder, manifest.id, manifest.parity)
+    return renew_manifest(folder, manifest)
