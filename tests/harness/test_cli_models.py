@@ -221,3 +221,19 @@ def test_a_password_in_an_address_is_shown_to_nobody(upd_zoo: Command, program: 
     assert "http://…@127.0.0.1:9" in answers[0].out
     assert not [answer for answer in answers if "s3cret" in answer.out + answer.err]
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+
+
+# Bundles
+
+
+def test_a_model_travels_as_a_user_types_it(upd_zoo: Command, tmp_path: Path) -> None:
+    told = upd_zoo("bundle", "vae-phantom-t2", "-o", "models.tar")
+    assert told.code == 0
+    assert "upd-zoo pull models.tar" in told.err
+    away = ("--hub", "away", "--cache-dir", "theirs", "--offline")
+    taken = upd_zoo("pull", "models.tar", *away, "--json")
+    (row,) = taken.json["models"]
+    assert row["model"] == "vae-phantom-t2"
+    assert upd_zoo("info", "vae-phantom-t2", *away).code == 0
+    assert upd_zoo("bundle", "vae-phantom-t2", "-o", "models.zip").is_one_error(2)
+    assert upd_zoo("pull", "nothing.tar", *away).is_one_error(4)

@@ -9,6 +9,7 @@ from io import TextIOWrapper
 
 from upd_harness.cli.app import app
 from upd_harness.cli.bench import bench
+from upd_harness.cli.bundle import bundle
 from upd_harness.cli.cache import cache
 from upd_harness.cli.calibrate import calibrate
 from upd_harness.cli.compare import compare
@@ -32,7 +33,7 @@ from upd_harness.cli.verify import verify
 __all__ = ["app", "main"]
 
 app.command("list")(list_models)
-_USING = (info, pull, verify, examples, score, evaluate, compare, calibrate, bench)
+_USING = (info, pull, bundle, verify, examples, score, evaluate, compare, calibrate, bench)
 _MAKING = (prepare, pretrain, train, export, publish, grid, phantoms, reproduce)
 for verb in (*_USING, *_MAKING):
     app.command()(verb)

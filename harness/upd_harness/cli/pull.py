@@ -1,12 +1,14 @@
 """The command `upd-zoo pull`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from upd_harness.cli.fetching import fetch
 from upd_harness.cli.options import Origin, command
 from upd_harness.cli.terminal import Terminal
+from upd_harness.report.text import table
 from upd_zoo.errors import UsageError
 
 
@@ -18,19 +20,38 @@ def pull(
     *,
     terminal: Terminal,
 ) -> None:
-    """Fetch a model, check its files, and print their folder.
+    """Fetch a model, or take models from a bundle, and print where they lie.
 
     The SHA-256 of every file is held against the manifest before any is used. Of a model that lies in this package,
     nothing is fetched.
     """
     from upd_zoo.artefact.records import CARD
+    from upd_zoo.hub.bundle import SUFFIX
     from upd_zoo.runtime.folder import FILES, RECORDS
 
     if formats != "all" and formats not in FILES:
         raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
+    if origin.model.endswith(SUFFIX):
+        _take_in(origin, terminal)
+        return
     names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
     pulled = fetch(origin, names, terminal, force)
     if pulled.packaged:
         terminal.say(f"{origin.name} lies in this package; nothing was fetched, and its files are right")
     answer = {"folder": str(pulled.folder), "revision": pulled.revision, "packaged": pulled.packaged}
     terminal.data(answer, str(pulled.folder))
+
+
+def _take_in(origin: Origin, terminal: Terminal) -> None:
+    """Put the models of a bundle into the cache, and say where they lie."""
+    from upd_zoo.hub.bundle import unpack
+
+    path, hub = Path(origin.model), origin.open()
+    with terminal.bar(f"taking in {path.name}") as report:
+        found = unpack(path, hub, report)
+    rows = [(str(each.model), str(each.folder)) for each in found]
+    terminal.say(f"without a network, they are found as if they had been pulled from {hub.location}")
+    terminal.data({"models": [{"model": name, "folder": folder} for name, folder in rows]}, table(_COLUMNS, rows))
+
+
+_COLUMNS: Final = ("model", "folder")

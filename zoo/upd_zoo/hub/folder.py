@@ -21,7 +21,7 @@ from upd_zoo.artefact.record import MOST_RECORD_BYTES
 from upd_zoo.artefact.records import CONFIG, MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import replacing_folder
-from upd_zoo.hub.cache import Cache, Version
+from upd_zoo.hub.cache import Cache, Deliver, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.checks import check_newer, publishable, read_manifest, row_of
 from upd_zoo.hub.hub import Hub, Published, Pulled
@@ -83,6 +83,12 @@ class FolderHub(Hub):
         folder = self._cache.pull(model, version, names, deliver, on_progress, force)
         unasked = "" if recalled is None or self._offline else f"the hub {self.location} is not there"
         return Pulled(folder, version.revision, version.manifest, unasked)
+
+    def take_in(
+        self, model: ModelId, version: Version, names: Iterable[str], deliver: Deliver, on_progress: Report = silent
+    ) -> Path:
+        """Put files into the cache; the hub itself is not touched."""
+        return self._cache.pull(model, version, names, deliver, on_progress)
 
     def audience(self, public: bool) -> str:  # noqa: ARG002 - nothing to choose
         """Return that it is the file system that decides."""

@@ -15,6 +15,7 @@ from upd_zoo.progress import Report, silent
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.records import Manifest
+    from upd_zoo.hub.cache import Deliver, Version
 
 DEFAULT_HUB: Final = "hf://upd-zoo"
 
@@ -105,6 +106,24 @@ class Hub(ABC):
             IntegrityError: The hub's own bytes are wrong; none of them stay in the cache.
             OfflineError: The network is needed and not to be had.
             UpdZooError: The hub refuses access.
+        """
+
+    @abstractmethod
+    def take_in(
+        self, model: ModelId, version: "Version", names: Iterable[str], deliver: "Deliver", on_progress: Report = silent
+    ) -> Path:
+        """Put what was brought by other ways into the cache, as if it had been fetched from here; return its folder.
+
+        Args:
+            model: Under which name and revision it is found later.
+            version: What it is.
+            names: Relative paths of the files that there are.
+            deliver: Yields their bytes, which may be any.
+            on_progress: Told how far each file is.
+
+        Raises:
+            IntegrityError: The bytes are not those of the manifest; none of them stay here.
+            UpdZooError: The cache cannot be written.
         """
 
     @abstractmethod

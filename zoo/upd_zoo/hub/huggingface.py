@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from upd_zoo.artefact.records import FileRecord, Manifest
-    from upd_zoo.hub.cache import Cache, Version
+    from upd_zoo.hub.cache import Cache, Deliver, Version
     from upd_zoo.hub.transfer import Refusal, Transfer
 
 LIBRARY: Final = "upd-zoo"
@@ -113,6 +113,12 @@ class HuggingFaceHub(Hub):
 
             folder = cache.pull(model, version, names, deliver, on_progress, force)
         return Pulled(folder, version.revision, version.manifest, unasked)
+
+    def take_in(
+        self, model: ModelId, version: "Version", names: Iterable[str], deliver: "Deliver", on_progress: Report = silent
+    ) -> Path:
+        """Put files into the cache; no network is used."""
+        return self._cache().pull(model, version, names, deliver, on_progress)
 
     def audience(self, public: bool) -> str:
         """Return who can see a repository."""

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from upd_zoo.errors import IntegrityError, UsageError, closest
 from upd_zoo.files import write_text
@@ -23,6 +23,8 @@ from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
 from upd_zoo.vocabulary import MODALITIES
 
+if TYPE_CHECKING:
+    from upd_zoo.hub.cache import Deliver, Version
 FOLDER: Final = Path(__file__).parents[1] / "packaged"
 DEFAULTS: Final = "defaults.toml"
 SCHEMA: Final = "upd-zoo/packaged/1"
@@ -177,6 +179,12 @@ class PackagedHub(Hub):
             problem = f"the packaged {model} is damaged: {error.problem}"
             raise IntegrityError(problem, error.accepted, _REMEDY) from None
         return Pulled(folder, model.revision, manifest, packaged=True)
+
+    def take_in(
+        self, model: ModelId, version: "Version", names: Iterable[str], deliver: "Deliver", on_progress: Report = silent
+    ) -> Path:
+        """Put files into the cache of the other hub."""
+        return self._beyond.take_in(model, version, names, deliver, on_progress)
 
     def audience(self, public: bool) -> str:
         """Return who can see what is published on the other hub: nothing is published into a package."""
