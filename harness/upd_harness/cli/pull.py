@@ -20,7 +20,7 @@ def pull(
     *,
     terminal: Terminal,
 ) -> None:
-    """Fetch a model, or take models from a bundle, and print where they lie.
+    """Fetch a model, or those of a bundle, and check the files.
 
     The SHA-256 of every file is held against the manifest before any is used. Of a model that lies in this package,
     nothing is fetched.
