@@ -15,10 +15,10 @@ from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import CONFIG, WEIGHTS, Parity
 from upd_zoo.detector import Detector
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
-from upd_zoo.export.parity import compare
 from upd_zoo.runtime.eager import as_predict, load_detector, load_script
 from upd_zoo.runtime.model import Array, Predict
 from upd_zoo.runtime.onnx import onnx_predict
+from upd_zoo.runtime.parity import compare
 
 BATCHES = (1, 3)
 BLANK = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import upd_zoo as upd_zoo_package
-from fake.artefact import write_artefact
+from fake.artefact import sign, write_artefact
 from fake.program import PROGRAM, Answer, Command
 from upd_zoo.artefact.records import CONFIG, ONNX, WEIGHTS
 
@@ -237,3 +237,17 @@ def test_a_model_travels_as_a_user_types_it(upd_zoo: Command, tmp_path: Path) ->
     assert upd_zoo("info", "vae-phantom-t2", *away).code == 0
     assert upd_zoo("bundle", "vae-phantom-t2", "-o", "models.zip").is_one_error(2)
     assert upd_zoo("pull", "nothing.tar", *away).is_one_error(4)
+
+
+def test_a_model_proves_itself_here(upd_zoo: Command, artefact: Path, tmp_path: Path) -> None:
+    told = upd_zoo("verify", MODEL, "--here", "--threads", "1")
+    assert told.code == 0
+    assert "0 of these images change sides" in told.out
+    coarse = upd_zoo("verify", artefact, "--here", "--backend", "torch", "--precision", "bfloat16", "--json")
+    assert coarse.code == 8
+    assert (coarse.json["passed"], coarse.json["precision"]) == (False, "bfloat16")
+
+    without = Path(shutil.copytree(artefact, tmp_path / "without"))
+    shutil.rmtree(without / "proof")
+    sign(without, MODEL)
+    assert "brings no images" in upd_zoo("verify", without, "--here").err

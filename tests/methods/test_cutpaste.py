@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.export.formats import write_onnx, write_torchscript
-from upd_zoo.export.parity import compare
 from upd_zoo.layers.colour import Jitter, apply_jitter
 from upd_zoo.methods.cutpaste import (
     Classifier,
@@ -36,6 +35,7 @@ from upd_zoo.recipe import load_recipe
 from upd_zoo.registry import create
 from upd_zoo.runtime.eager import as_predict, load_script
 from upd_zoo.runtime.onnx import onnx_predict
+from upd_zoo.runtime.parity import compare
 from upd_zoo.vocabulary import Foreground, Protocol, ScoreRule
 
 SMALL = {"network": "test_resnet", "head_depth": 1, "head_width": 8, "projection": 4, "stride": 48}

@@ -1,31 +1,54 @@
 """The command `upd-zoo verify`."""
 
-from upd_harness.cli.fetching import fetch
-from upd_harness.cli.options import Origin, command
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upd_harness.cli.fetching import announce, fetch, load
+from upd_harness.cli.options import Origin, Running, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import prose, table
-from upd_zoo.errors import ToleranceError
+from upd_zoo.errors import NotFoundError, ToleranceError
+
+if TYPE_CHECKING:
+    from upd_harness.checks.proof import Proven
+    from upd_zoo.artefact.records import Manifest, Parity
 
 
 @command
-def verify(origin: Origin, terminal: Terminal) -> None:
+def verify(
+    origin: Origin,
+    here: Annotated[
+        bool, typer.Option("--here", help="Run the model on this machine, on images whose answers it brings.")
+    ] = False,
+    *,
+    running: Running,
+    terminal: Terminal,
+) -> None:
     """Check the files of a model, and each format's recorded parity.
 
     Every file is compared with the SHA-256 of the manifest; in a folder that pull printed, those that were asked for.
+    With --here, the model is run as --backend, --device and --precision say; how far it is from what the eager model
+    answered where it was exported is told, and how many cases could change sides of the threshold.
     """
+    if here:
+        _prove(origin, running, terminal)
+    else:
+        _check(origin, terminal)
+
+
+def _check(origin: Origin, terminal: Terminal) -> None:
+    """Compare files with their manifest, and show the parity that it records."""
     from upd_zoo.artefact.folder import expected
 
     pulled = fetch(origin, None, terminal)
     manifest = pulled.manifest
-    rows = [
-        (row.format, str(row.batch), f"{row.map_difference:.1e}", f"{row.score_difference:.1e}", f"{row.tolerance:.0e}")
-        for row in manifest.parity
-    ]
     checked = expected(pulled.folder, manifest)
     left_out = [name for name in manifest.files if name not in checked]
     text = prose(f"{len(checked)} files of {manifest.id} have the SHA-256 of their manifest", terminal.width) + "\n"
     text += prose(f"not asked for, and so not here: {', '.join(left_out)}", terminal.width) + "\n" if left_out else ""
-    text += "\n" + table(("format", "batch", "map", "score", "tolerance"), rows, terminal.width)
+    text += "\n" + _rows(manifest.parity, terminal.width)
     parity = [row.model_dump() for row in manifest.parity]
     terminal.data({"files": len(checked), "not_asked_for": left_out, "parity": parity}, text)
     failed = sorted({row.format for row in manifest.parity if not row.passed})
@@ -35,3 +58,66 @@ def verify(origin: Origin, terminal: Terminal) -> None:
             "every format within the tolerance of its manifest",
             "upd-zoo pull --force, or tell who published it",
         )
+
+
+def _rows(parity: "list[Parity]", width: int | None) -> str:
+    head = ("format", "batch", "map", "score", "range of the map", "rank correlation", "tolerance")
+    rows = [
+        (
+            row.format,
+            str(row.batch),
+            f"{row.map_difference:.1e}",
+            f"{row.score_difference:.1e}",
+            f"{row.map_range:.3g}",
+            f"{row.rank_correlation:.6f}",
+            f"{row.tolerance:.0e}",
+        )
+        for row in parity
+    ]
+    return table(head, rows, width)
+
+
+def _prove(origin: Origin, running: Running, terminal: Terminal) -> None:
+    """Run a model on what it must answer, and tell how far it is from that."""
+    from upd_harness.checks.proof import prove
+    from upd_zoo.artefact.proof import PROOF, Proof
+
+    manifest = fetch(origin, (), terminal).manifest
+    _check_proof(manifest)
+    folder = fetch(origin, PROOF, terminal).folder
+    model = load(origin, running, terminal)
+    announce(model, terminal)
+    with terminal.bar("running"):
+        proven = prove(model, Proof.read(folder, model.config), manifest.parity)
+    terminal.data(_document(proven, model), _told(proven, terminal.width))
+    if not proven.passed:
+        raise ToleranceError(
+            f"{manifest.id} through {model.backend} on {model.device} in {model.precision} is outside its tolerance",
+            "differences of at most the tolerance times the range of the map",
+            "use another --backend, --device or --precision, or tell who makes it",
+        )
+
+
+def _check_proof(manifest: "Manifest") -> None:
+    from upd_zoo.artefact.proof import PROOF
+
+    if not all(name in manifest.files for name in PROOF):
+        raise NotFoundError(
+            f"{manifest.id} brings no images with answers", "a model that this version of upd-zoo exported"
+        )
+
+
+def _document(proven: "Proven", model: Any) -> dict[str, Any]:
+    from upd_zoo.artefact.provenance import versions
+
+    how = {"backend": model.backend, "device": model.device, "precision": model.precision, "versions": versions()}
+    rows = [row.model_dump() | {"passed": row.passed} for row in proven.rows]
+    return how | asdict(proven) | {"rows": rows, "passed": proven.passed}
+
+
+def _told(proven: "Proven", width: int | None) -> str:
+    sides = (
+        f"{proven.turned} of these images change sides of the threshold; of the {proven.cases} healthy images that it "
+        f"comes from, at most {proven.at_most} can, if their scores move as far"
+    )
+    return _rows(list(proven.rows), width) + "\n\n" + prose(sides, width)

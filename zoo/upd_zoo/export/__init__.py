@@ -9,6 +9,7 @@ from pathlib import Path
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import files_of
 from upd_zoo.artefact.graph_facts import describe, facts_of
+from upd_zoo.artefact.proof import Proof, images_of
 from upd_zoo.artefact.provenance import write_manifest
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
@@ -26,12 +27,12 @@ from upd_zoo.card.writing import write_card
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds, subject_rule
 from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
-from upd_zoo.export.parity import measure
 from upd_zoo.files import replacing_folder, write_text
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.eager import as_predict, load_detector, load_script
 from upd_zoo.runtime.model import Predict
 from upd_zoo.runtime.onnx import onnx_predict
+from upd_zoo.runtime.parity import measure
 from upd_zoo.stores.store import Store
 
 _STAGES = 5
@@ -82,7 +83,8 @@ def export_artefact(
         write_onnx(detector, temporary / ONNX, channels, side)
         on_progress(Progress("parity", 3, _STAGES))
         formats, least = _read_back(temporary), detector.method.least_rank_correlation
-        parity = measure(as_predict(detector), formats, validation, least, mirrored=by_folds is not None)
+        eager = as_predict(detector)
+        parity = measure(eager, formats, validation, least, mirrored=by_folds is not None)
         _check_parity(parity)
         on_progress(Progress("calibration", 4, _STAGES))
         calibration = by_folds or _calibrated(formats["onnx"], validation, config)
@@ -90,6 +92,8 @@ def export_artefact(
         config = config.model_copy(update={"labels": [*config.labels, *calibration_labels(calibration)]})
         write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
+        images = images_of(config, calibration, validation)
+        Proof(images, *eager(images)).write(temporary)
         describe(temporary / ONNX, facts_of(config, calibration))
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)
