@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fake.artefact import config_of
+from fake.artefact import config_of, sign
 from fake.results import made_result
-from upd_harness.grid.plan import FINISHED, Plan
+from upd_harness.grid.plan import ARTEFACT, EVALUATION, FINISHED, Plan
 from upd_harness.reproduce.models import result_in
 from upd_harness.reproduce.order import Order
 from upd_zoo.artefact.record import write_record
@@ -46,12 +46,13 @@ def put(
     task = order.task(method, domain, seed, ccd=ccd)
     folder = order.plan.out / task.name
     made = config_of(domain, task.model).model_copy(update={"protocol": order.protocol})
-    write_record(folder / "artefact" / CONFIG, made)
+    write_record(folder / ARTEFACT / CONFIG, made)
+    sign(folder / ARTEFACT, task.model)
     known = metrics.model_dump(exclude_none=True)
     intervals = {name: (value - 0.0196, value + 0.0196) for name, value in known.items()}
     chance = {"random": Metrics(ap_image=0.3, auroc=0.5, ap_pixel=0.02, dice=0.04)}
     result = made_result(
         task.model, test_set, seed=seed, metrics=metrics, intervals=intervals, baselines=chance, labels=[*labels]
     )
-    write_record(result_in(folder / "evaluation", test_set), result)
+    write_record(result_in(folder / EVALUATION, test_set), result)
     write_json(folder / FINISHED, {"train": 1.0})

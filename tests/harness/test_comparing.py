@@ -1,8 +1,10 @@
 """Models compared on the same images: what is told apart, what is not, and what cannot be compared."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy.stats import studentized_range
 from fake.results import made_result
 from upd_harness.cli.program import app
 from upd_harness.evaluation.compare import compare
+from upd_harness.evaluation.contestants import Entry, names_of
 from upd_harness.evaluation.metrics import image_metrics
 from upd_harness.evaluation.paired import holm
 from upd_harness.evaluation.ranking import MOST, Ranking, critical_difference, ranking
@@ -71,6 +74,48 @@ def test_seeds_of_one_contestant_are_averaged(tmp_path: Path) -> None:
     assert len(aurocs) == 3
     assert standing.value("auroc") == pytest.approx(np.mean([each for each in aurocs if each is not None]))
     assert len(comparison.differences) == 2
+
+
+def entry(model: str, folder: str, place: str = "", **known: Any) -> Entry:
+    """Return a result that lies in a folder of a place that was named, or is that place."""
+    test_set = known.get("test_set", "phantom-t2")
+    return Entry(
+        made_result(model, **{"manifest": hashlib.sha256(folder.encode()).hexdigest()} | known),
+        Path("/made", place, folder, RESULTS, f"{test_set}.json"),
+        Path("/made", place or folder),
+    )
+
+
+RD, FAE = "rd-phantom-t2", "fae-phantom-t2"
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([entry(RD, "a", seed=0), entry(RD, "b", seed=1), entry(FAE, "c")], ["rd", "rd", "fae"]),
+        ([entry(RD, "a", seed=0), entry(RD, "b", seed=1)], ["rd, seed 0", "rd, seed 1"]),
+        ([entry(RD, "a", revision="main"), entry(RD, "b", seed=1, revision="v2")], ["rd", "rd, v2"]),
+        (
+            [entry("rd-ixi-t2", "a", test_set="open-ms-t2"), entry("rd-camcan-t2", "b", test_set="open-ms-t2")],
+            ["rd", "rd, camcan-t2"],
+        ),
+        ([entry(RD, "one/ev"), entry(RD, "two/ev")], ["rd, one/ev", "rd, two/ev"]),
+        (
+            [entry(RD, f"{RD}{start}@seed-{seed}", "grid", seed=seed) for start in ("", "+random") for seed in (0, 1)],
+            ["rd", "rd", "rd, +random", "rd, +random"],
+        ),
+        ([entry("rd-phantom-t2-ccd", "a"), entry("rd.resnet18-phantom-t2", "b")], ["rd-ccd", "rd.resnet18"]),
+        ([entry("their maps", "a"), entry(FAE, "b")], ["their maps", "fae"]),
+    ],
+)
+def test_a_name_tells_as_much_as_is_needed(entries: list[Entry], expected: list[str]) -> None:
+    assert names_of(entries) == expected
+
+
+def test_one_model_under_two_revisions_takes_part_once() -> None:
+    same = {"manifest": "a" * 64}
+    with pytest.raises(UsageError, match="are of rd-phantom-t2@seed-0"):
+        names_of([entry(RD, "a", **same), entry(RD, "b", revision="seed-0", **same)])
 
 
 @pytest.mark.parametrize(

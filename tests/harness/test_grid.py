@@ -11,17 +11,21 @@ import pytest
 from filelock import Timeout
 from PIL import Image
 
+from fake.artefact import write_artefact
 from fake.program import Command
+from fake.results import made_result
 from fake.stores import write_tiny_store
 from upd_harness.engines.local import apart
-from upd_harness.grid.identity import described
+from upd_harness.grid.identity import described, identity_of, settle
 from upd_harness.grid.pictures import draw, panels_of, shown_rows
-from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
+from upd_harness.grid.plan import ARTEFACT, FINISHED, Choice, Plan, Start, Task, tasks_of
 from upd_harness.grid.results import result_path
 from upd_harness.grid.work import make, pretraining_of
 from upd_harness.report.sheet import sheet
+from upd_zoo.artefact.record import write_record
+from upd_zoo.artefact.records import ONNX
 from upd_zoo.errors import UsageError
-from upd_zoo.files import held, sha256_of
+from upd_zoo.files import held, sha256_of, write_json
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.vocabulary import Protocol
@@ -56,6 +60,24 @@ def test_what_is_finished_is_not_made_again(plan: Plan) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert make(TASK, plan) == {}
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_what_is_finished_and_no_longer_whole_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in ("_train", "_export", "_evaluate"):
+        monkeypatch.setattr(f"upd_harness.grid.work.{stage}", lambda *_: None)
+    plan = Plan(tmp_path / "grid", tmp_path / "data", "tiny", Protocol.STUDY, "random", None, None)
+    write_tiny_store(plan.data / "phantom-cxr" / "test", 1, 4, name="phantom-cxr/test")
+    folder, result = plan.out / TASK.name, result_path(TASK, plan.out, "phantom-cxr")
+    artefact = write_artefact(folder / ARTEFACT, name=TASK.model)
+    write_record(result, made_result(TASK.model, "phantom-cxr"))
+    settle(folder, identity_of(TASK, plan), plan)
+    write_json(folder / FINISHED, {"train": 1.0})
+    assert make(TASK, plan) == {}
+    result.write_text("{", encoding="utf-8")
+    assert list(make(TASK, plan)) == ["evaluate"]
+    write_record(result, made_result(TASK.model, "phantom-cxr"))
+    (artefact / ONNX).write_bytes(b"graqh")
+    assert list(make(TASK, plan)) == ["train", "export", "evaluate"]
 
 
 @pytest.mark.slow

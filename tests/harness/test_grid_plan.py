@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fake.artefact import write_artefact
 from fake.grid import quick, result
 from fake.program import Command
 from upd_harness.engines.local import LocalEngine
@@ -14,6 +15,7 @@ from upd_harness.grid.plan import PHANTOMS, Choice, Plan, Start, Task, tasks_of
 from upd_harness.grid.results import result_path, results_of, spread
 from upd_harness.grid.table import as_document, as_markdown
 from upd_zoo.artefact.record import write_record
+from upd_zoo.artefact.records import ONNX
 from upd_zoo.errors import UpdZooError
 from upd_zoo.roster import known_methods
 from upd_zoo.vocabulary import Protocol
@@ -84,6 +86,7 @@ def test_a_dry_run_prints_the_tasks_and_makes_nothing(upd_zoo: Command, tmp_path
     finished = tmp_path / "grid" / "vae-phantom-t2@seed-1"
     finished.mkdir(parents=True)
     (finished / "times.json").write_text("{}")
+    write_artefact(finished / "artefact", name="vae-phantom-t2")
     options = ("--method", "vae", "--domain", "phantom-t2", "--seed", "0", "--seed", "1")
     answer = upd_zoo("grid", tmp_path / "grid", *options, "--dry-run")
     assert answer.code == 0
@@ -186,7 +189,10 @@ def test_a_task_says_whether_it_is_finished(plan: Plan) -> None:
     done, open_ = Task("vae-phantom-t2", 0), Task("vae-phantom-t2", 1, Start.RANDOM)
     (plan.out / done.name).mkdir(parents=True)
     (plan.out / done.name / "times.json").write_text("{}")
+    artefact = write_artefact(plan.out / done.name / "artefact", name=done.model)
     assert [(task["start"], task["finished"]) for task in described([done, open_], plan)] == [
         (None, True),
         ("random", False),
     ]
+    (artefact / ONNX).unlink()
+    assert not any(task["finished"] for task in described([done, open_], plan))

@@ -15,8 +15,7 @@ from PIL import Image
 from fake.orders import order_of
 from fake.stores import draw_samples, write_tiny_store
 from fake.trained import GREY
-from upd_harness.grid.plan import FINISHED
-from upd_harness.grid.work import ARTEFACT
+from upd_harness.grid.plan import ARTEFACT, FINISHED
 from upd_harness.reproduce.drawing import LARGEST, within_limit
 from upd_harness.reproduce.fig_2 import dice_of, measure
 from upd_harness.reproduce.fig_3 import RULE, lot

@@ -136,7 +136,7 @@ def reproduce(
     with when_interrupted(_KEPT), where.opened() as engine, terminal.bar(f"reproducing {item}") as advance:
         result = made_again(item, wanted.order(item, material, data, output, where, engine), advance)
     paths = write_reproduction(result, output) if output is not None else []
-    if result.banner:
+    if terminal.as_json and result.banner:  # text begins with it
         terminal.say(result.banner)
     terminal.data(result.document, "\n".join((result.told, *(["", *map(str, paths)] if paths else []))))
     return ToleranceError.exit_code if result.outside else 0

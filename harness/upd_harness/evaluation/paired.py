@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from upd_harness.evaluation.contestants import Entry, names_of
 from upd_harness.evaluation.digest import Floats
 from upd_harness.evaluation.intervals import resampled
 from upd_harness.evaluation.resampling import interval
@@ -25,7 +26,6 @@ from upd_harness.evaluation.stored import Kept, read_result
 from upd_zoo.artefact.metrics import shown
 from upd_zoo.artefact.records import RESULTS, Result
 from upd_zoo.errors import NotFoundError, UsageError
-from upd_zoo.vocabulary import TEST_SETS
 
 COMPARED: Final = ("ap_image", "auroc", "ap_pixel", "dice", "aupro")
 """The metrics that draws of subjects have."""
@@ -74,62 +74,55 @@ class Difference:
     corrected: float = 1.0
 
 
-def contestant_of(result: Result) -> str:
-    """Return a model's name without that of its domain, by which it is the same contestant on other test sets."""
-    test_set = TEST_SETS.get(result.test_set)
-    return result.model if test_set is None else result.model.replace(f"-{test_set.domain}", "", 1)
-
-
-def results_in(places: Iterable[Path]) -> list[Path]:
-    """Return the results of evaluations in files and folders, whatever lies deep in the folders.
+def results_in(places: Iterable[Path]) -> dict[Path, Path]:
+    """Return the results of evaluations in files and folders, whatever lies deep, each with the folder it lies in.
 
     Raises:
         NotFoundError: There is none in one of them.
     """
-    found: dict[Path, None] = {}
-    for place in places:
+    found: dict[Path, Path] = {}
+    for place in map(Path.resolve, places):
         paths = [place] if place.is_file() else sorted(place.rglob(f"{RESULTS}/*.json"))
         paths = [path for path in paths if "artefact" not in path.parts[len(place.parts) :]]
         if not paths:
             raise NotFoundError(f"there is no result in {place}", "the folder of an evaluation", "upd-zoo evaluate")
-        found |= dict.fromkeys(path.resolve() for path in paths)
-    return list(found)
+        found |= dict.fromkeys(paths, place.parents[1] if place.is_file() else place)
+    return found
 
 
-def field_of(paths: Iterable[Path], resamples: int) -> Field:
+def field_of(found: Mapping[Path, Path], resamples: int) -> Field:
     """Return the standings of all results, by test set and contestant.
 
     Args:
-        paths: Of `results/<test set>.json`.
+        found: Every `results/<test set>.json`, and the folder that was named in which it lies.
         resamples: How many draws.
 
     Raises:
-        UsageError: Two results are of the same model and seed, or two of one test set of different images.
+        UsageError: Two results are of the same model, or two of one test set of different images.
         NotFoundError: Nothing was kept beside a result.
         IntegrityError: A file is damaged.
     """
+    measured = [read_result(path) for path in found]
+    _check_alike([result for result, _ in measured])
+    entries = [Entry(result, *each) for (result, _), each in zip(measured, found.items(), strict=True)]
     grouped: dict[str, dict[str, list[tuple[Result, Kept]]]] = {}
-    for path in paths:
-        result, kept = read_result(path)
-        rivals = grouped.setdefault(result.test_set, {})
-        _check_alike(result, [other for each in rivals.values() for other, _ in each])
-        rivals.setdefault(contestant_of(result), []).append((result, kept))
+    for name, (result, kept) in zip(names_of(entries), measured, strict=True):
+        grouped.setdefault(result.test_set, {}).setdefault(name, []).append((result, kept))
     return {
         test_set: {name: _standing(seeds, resamples) for name, seeds in rivals.items()}
         for test_set, rivals in grouped.items()
     }
 
 
-def _check_alike(result: Result, others: Sequence[Result]) -> None:
-    if any(other.store != result.store for other in others):
-        raise UsageError(
-            f"results on {result.test_set} are of different images", "one prepared store", "evaluate all on one store"
-        )
-    twin = (result.model, result.revision, result.seed)
-    if any((other.model, other.revision, other.seed) == twin for other in others):
-        raise UsageError(
-            f"two results on {result.test_set} are of {result.model}@{result.revision}", "each once", "leave one out"
-        )
+def _check_alike(results: Iterable[Result]) -> None:
+    stores: dict[str, str] = {}
+    for result in results:
+        if stores.setdefault(result.test_set, result.store) != result.store:
+            raise UsageError(
+                f"results on {result.test_set} are of different images",
+                "one prepared store",
+                "evaluate all on one store",
+            )
 
 
 def _standing(seeds: Sequence[tuple[Result, Kept]], resamples: int) -> Standing:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import upd_zoo
-from upd_harness.grid.plan import FINISHED, Plan, Start, Task
+from upd_harness.grid.plan import ARTEFACT, FINISHED, Plan, Start, Task
+from upd_zoo.artefact.folder import first_lost
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import sha256_of, to_json, write_json
 from upd_zoo.names import ModelId
@@ -88,9 +89,10 @@ def pretraining_identity(task: Task, recipe: Recipe, weights: str | None, store:
 
 
 def is_finished(task: Task, plan: Plan) -> bool:
-    """Tell whether a task is finished that is this one in all that decides what it comes to."""
+    """Tell whether a task is finished that is this one in all that decides what it comes to, and has its artefact."""
     folder = plan.out / task.name
-    return (folder / FINISHED).is_file() and not _differences(folder, identity_of(task, plan), plan)
+    made = (folder / FINISHED).is_file() and not first_lost(folder / ARTEFACT)
+    return made and not _differences(folder, identity_of(task, plan), plan)
 
 
 def described(tasks: Sequence[Task], plan: Plan) -> Iterator[dict[str, Any]]:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from upd_harness.grid.plan import Plan, Task
-from upd_harness.grid.work import ARTEFACT
+from upd_harness.grid.plan import ARTEFACT, Plan, Task
 from upd_harness.report.overlay import colour_range, overlay
 from upd_harness.report.sheet import Line, panel, sheet
 from upd_zoo.artefact.calibration import Calibration

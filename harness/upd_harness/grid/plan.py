@@ -18,6 +18,9 @@ from upd_zoo.vocabulary import TEST_SETS, Protocol, TestSet, get_domain
 
 PHANTOMS: Final = ("phantom-t2", "phantom-cxr", "phantom-fundus")
 """The domains of a grid that names none: one of each modality, and always to be had."""
+ARTEFACT: Final = "artefact"
+EVALUATION: Final = "evaluation"
+"""Folders within that of a task: what was exported, and an evaluation for each test set."""
 FINISHED: Final = "times.json"
 """The file that a task writes last: how many seconds each of its stages took."""
 

@@ -6,20 +6,23 @@
     task.json                all that decides what the task comes to; it is only ever gone on with as what it was
     times.json               the seconds of each stage; written last, so that what has it is finished
 
-A task that was killed goes on with its training where the last checkpoint stood. Of several processes that are told to
-carry out a task, one does, under a lock of its folder, and the others find it finished. Torch is imported here alone,
-and only when a task is carried out.
+A task that was killed goes on with its training where the last checkpoint stood. One that was finished and is no longer
+whole is exported and evaluated again; where results alone are missing, these are made. Of several processes that are
+told to carry out a task, one does, under a lock of its folder, and the others find it finished. Torch is imported here
+alone, and only when a task is carried out.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from threadpoolctl import threadpool_limits
 
 from upd_harness.grid.identity import IDENTITY, base_of, identity_of, pretraining_identity, recipe_of, settle
-from upd_harness.grid.plan import FINISHED, Plan, Start, Task, fraction_suffix
+from upd_harness.grid.plan import ARTEFACT, EVALUATION, FINISHED, Plan, Start, Task, fraction_suffix
+from upd_harness.grid.results import lacking
+from upd_zoo.artefact.folder import is_whole
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, Config
 from upd_zoo.errors import UsageError
@@ -28,9 +31,9 @@ from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_pretraining
 from upd_zoo.stores.places import store_path
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import STUDY_SIDE
+from upd_zoo.vocabulary import STUDY_SIDE, TestSet
 
-RUN, ARTEFACT, EVALUATION = "run", "artefact", "evaluation"
+RUN: Final = "run"
 LOCK: Final = ".lock"
 FOR_EVER: Final = -1.0
 
@@ -44,7 +47,7 @@ def make(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str, float]
         patience: Seconds to wait while another process carries it out.
 
     Returns:
-        The seconds of each stage; nothing where the task was finished before.
+        The seconds of each stage; nothing where the task was finished before, and is whole.
 
     Raises:
         UsageError: It was begun with another recipe, seed, store, weights or code.
@@ -54,27 +57,39 @@ def make(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str, float]
     folder, recipe = plan.out / task.name, recipe_of(task, plan)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / LOCK, patience):
-        finished = (folder / FINISHED).is_file()
-        if finished and not (folder / IDENTITY).is_file():
+        exported = (folder / FINISHED).is_file() and is_whole(folder / ARTEFACT)
+        if exported and not (folder / IDENTITY).is_file():
             _check_same(folder, recipe)
         else:
             settle(folder, identity_of(task, plan), plan)
-        return {} if finished else _make(task, plan, recipe)
+        if not exported:
+            (folder / FINISHED).unlink(missing_ok=True)
+            return _make(task, plan, recipe)
+        left = lacking(task, plan, recipe.side)
+        return _timed(plan, {"evaluate": lambda: _evaluate(task, plan, left)}) if left else {}
 
 
 def _make(task: Task, plan: Plan, recipe: Recipe) -> dict[str, float]:
+    seconds = _timed(
+        plan,
+        {
+            "train": lambda: _train(task, plan, recipe),
+            "export": lambda: _export(task, plan, recipe),
+            "evaluate": lambda: _evaluate(task, plan, task.tests()),
+        },
+    )
+    write_json(plan.out / task.name / FINISHED, seconds)
+    return seconds
+
+
+def _timed(plan: Plan, stages: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Carry out stages one after the other, in as many threads as the plan says; return the seconds of each."""
     _limit_threads(plan)
     seconds: dict[str, float] = {}
-    stages: dict[str, Callable[[], object]] = {
-        "train": lambda: _train(task, plan, recipe),
-        "export": lambda: _export(task, plan, recipe),
-        "evaluate": lambda: _evaluate(task, plan),
-    }
     for stage, action in stages.items():
         began = time.monotonic()
         action()
         seconds[stage] = round(time.monotonic() - began, 1)
-    write_json(plan.out / task.name / FINISHED, seconds)
     return seconds
 
 
@@ -139,9 +154,9 @@ def _check_same(folder: Path, recipe: Recipe) -> None:
 
 
 def _limit_threads(plan: Plan) -> None:
-    import torch
-
     if plan.threads is not None:
+        import torch
+
         torch.set_num_threads(plan.threads)
         threadpool_limits(plan.threads)  # of NumPy's products, which sum in another order with other threads
 
@@ -173,14 +188,14 @@ def _export(task: Task, plan: Plan, recipe: Recipe) -> None:
     export_artefact(folder / RUN, validation, folder / ARTEFACT)
 
 
-def _evaluate(task: Task, plan: Plan) -> None:
+def _evaluate(task: Task, plan: Plan, tests: Sequence[TestSet]) -> None:
     from upd_harness.evaluation.run import evaluate
     from upd_zoo.runtime.folder import load_folder
 
     folder = plan.out / task.name
     model = load_folder(folder / ARTEFACT, device="cpu", threads=plan.threads)
     side = model.config.input.side
-    places = {each: store_path(plan.data, each.id, "test", plan.protocol, side) for each in task.tests()}
+    places = {each: store_path(plan.data, each.id, "test", plan.protocol, side) for each in tests}
     stand = {each: path for each, path in places.items() if path.is_dir()}
     for test_set, path in (stand or places).items():  # where none stands, the first one says so
         evaluate(model, test_set, Store(path), folder / EVALUATION / test_set.id, revision=f"seed-{task.seed}")

@@ -12,9 +12,9 @@ from typing import Final
 
 from upd_harness.evaluation.run import evaluate
 from upd_harness.grid.identity import IDENTITY, identity_of, settle
-from upd_harness.grid.plan import FINISHED, Task
-from upd_harness.grid.work import ARTEFACT, EVALUATION
+from upd_harness.grid.plan import ARTEFACT, EVALUATION, FINISHED, Task
 from upd_harness.reproduce.order import Order
+from upd_zoo.artefact.folder import first_lost
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, RESULTS, Config, Result
 from upd_zoo.errors import NotFoundError, OfflineError, UpdZooError, UsageError
@@ -49,7 +49,7 @@ def find(task: Task, order: Order) -> Found:
     """Return the model of a task.
 
     Raises:
-        NotFoundError: It is neither in the folder nor on the hub.
+        NotFoundError: It is neither in the folder nor on the hub, or in the folder and no longer whole.
         UsageError: It was made otherwise than the order says: in the folder by anything that decides what it comes to.
         UpdZooError: The hub cannot be asked, or what it holds is broken.
     """
@@ -57,6 +57,12 @@ def find(task: Task, order: Order) -> Found:
     made = (own / FINISHED).is_file()
     if made and (own / IDENTITY).is_file():
         settle(own, identity_of(task, order.plan), order.plan)
+    if made and (lost := first_lost(own / ARTEFACT)):
+        raise NotFoundError(
+            f"{task.name} was finished, but its {lost} is missing or damaged since",
+            "a whole artefact",
+            f"add --train to make it again, or put it back into {own / ARTEFACT}",
+        )
     found = _found(own / ARTEFACT, "folder", own / EVALUATION) if made else _pulled(task, order)
     if found.config.protocol is not order.protocol:
         raise UsageError(
