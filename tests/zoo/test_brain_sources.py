@@ -1,11 +1,13 @@
 """Promises of the readers of brain scans, on look-alikes with their true layouts, and on the real ones."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fake.heads import head, save
@@ -27,7 +29,7 @@ from upd_zoo.sources.side_by_side import side_by_side
 from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Scale, Side
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol, Scale, Side
 
 TRAIN, VALIDATION = StoreName("ixi-t1", Part.TRAIN), StoreName("ixi-t1", Part.VALIDATION)
 
@@ -109,6 +111,43 @@ def test_a_stopped_run_goes_on_with_what_is_on_the_shelf(
     assert [facts.sha256 for facts in again.stores] == [facts.sha256 for facts in done.stores]
 
 
+def test_slices_are_cut_again_from_a_brain_that_was_found_with_the_same_bytes(
+    ixi: Path, prepared: tuple[Path, Preparation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / SHELF / "ixi"
+    kept.mkdir(parents=True)
+    for path in (prepared[0] / SHELF / "ixi").glob("*.brain"):
+        (kept / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr("upd_zoo.brains.scans._found", never)
+    (read,) = IXI.opened(Request(ixi, shelf=tmp_path / SHELF))(VALIDATION).values()
+    fresh = Store(prepared[0] / str(VALIDATION))
+    assert np.array_equal(np.stack([sample.image for sample in read()]), fresh.images)
+
+
+@pytest.mark.slow
+def test_another_side_scale_and_contrast_find_no_brain_again(
+    ixi: Path, prepared: tuple[Path, Preparation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = shutil.copytree(prepared[0] / SHELF, tmp_path / SHELF)
+    root = shutil.copytree(ixi, tmp_path / "ixi")
+    for path in (root / "IXI-T2").iterdir():  # the head has moved since its T1 scan
+        image = nibabel.load(path)
+        moved = image.affine + np.pad([[3.0], [-2.0], [1.0]], ((0, 1), (3, 0)))
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), moved), path)
+
+    def slices_of(name: StoreName, kept: Path | None) -> npt.NDArray[np.float32]:
+        (read,) = IXI.opened(Request(root, shelf=kept))(name).values()
+        return np.stack([sample.image for sample in read()])
+
+    name = StoreName("ixi-t2", Part.VALIDATION, Protocol.STUDY, 192)
+    fresh = slices_of(name, None)
+    monkeypatch.setattr("upd_zoo.brains.scans._found", never)
+    assert np.array_equal(slices_of(name, shelf), fresh)
+    assert len([*shelf.rglob("*.shift")]) == 1
+    monkeypatch.setattr("upd_zoo.brains.scans.follow", never)
+    assert slices_of(name._replace(side=256), shelf).shape == (len(fresh), 1, 256, 256)
+
+
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty"])
 def test_what_is_damaged_on_the_shelf_is_not_taken(
     damage: str, prepared: tuple[Path, Preparation], tmp_path: Path
@@ -176,9 +215,11 @@ def test_what_is_not_believed_is_named_and_drawn(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError, match="no plausible brain was found") as caught:
         list(read())
     assert caught.value.code is InputErrorCode.IMPLAUSIBLE
-    (picture,) = (tmp_path / SHELF / "ixi").iterdir()
-    assert picture.suffix == ".png"
+    (picture,) = (tmp_path / SHELF / "ixi").glob("*.png")
     assert str(picture) in str(caught.value)
+    monkeypatch.setattr("upd_zoo.brains.scans._found", never)
+    with pytest.raises(InputError, match="no plausible brain was found"):
+        list(read())
 
 
 def test_t2_scans_follow_the_t1_of_the_same_person(ixi: Path) -> None:

@@ -1,8 +1,9 @@
 """A brain scan and what becomes of it: its axial slices in the template's space."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -83,6 +84,29 @@ class Brain(NamedTuple):
     cautions: tuple[Caution, ...]
 
 
+class Keeper(Protocol):
+    """What keeps of a scan that which takes long to find, and depends neither on scale nor on side."""
+
+    def brain(self, find: Callable[[], Found]) -> Found:
+        """Return the brain in the guide as it was found before, or find it."""
+
+    def shift(self, find: Callable[[], Matrix]) -> Matrix:
+        """Return the transform (4, 4) from the guide's millimetres to the scan's likewise."""
+
+
+class _Forgetful:
+    """Keeps nothing."""
+
+    def brain(self, find: Callable[[], Found]) -> Found:
+        return find()
+
+    def shift(self, find: Callable[[], Matrix]) -> Matrix:
+        return find()
+
+
+FORGETFUL: Final[Keeper] = _Forgetful()
+
+
 def image_of(scan: Scan, root: Path) -> Volume:
     """Return the scan itself, upright."""
     return upright(read_volume(root / scan.image, part=scan.part))
@@ -93,7 +117,9 @@ def guide_of(scan: Scan, root: Path) -> Volume:
     return upright(read_volume(root / scan.guide, part=scan.guide_part)) if scan.guide else image_of(scan, root)
 
 
-def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extractor | None = None) -> Brain:
+def prepare_scan(
+    scan: Scan, root: Path, template: Template, extractor: Extractor | None = None, keeper: Keeper = FORGETFUL
+) -> Brain:
     """Find the brain in a scan and bring it into the template's space.
 
     Args:
@@ -101,6 +127,7 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
         root: Folder that their names are relative to.
         template: What brings its space.
         extractor: Program that finds brains in whole heads; None to find them here.
+        keeper: What may know already where the brain lies.
 
     Raises:
         InputError: A file cannot be read, the mask lies elsewhere than the scan (`geometry`), or much of the scan lies
@@ -111,11 +138,10 @@ def prepare_scan(scan: Scan, root: Path, template: Template, extractor: Extracto
     for name, each in {scan.guide or scan.image: guide, scan.image: image}.items():
         check_background(each.data, background(each.data) if stripped else 0.0, name)
     grid = Grid(guide.data.shape, guide.affine).coarse(WORKING)
-    head = resample(guide.data, guide.affine, grid)
-    found = _found(stripped, guide, head, grid, template, extractor)
+    found = keeper.brain(lambda: _found(stripped, guide, grid, template, extractor))
     back = np.asarray(np.linalg.inv(found.transform), np.float64)
     inside = resample_mask(found.mask, grid.affine, template.grid, back)
-    where = back if _on_one_grid(guide, image) else follow(guide, image) @ back
+    where = back if _on_one_grid(guide, image) else keeper.shift(lambda: follow(guide, image)) @ back
     seen = resample(_above_background(image, stripped), image.affine, template.grid, where)
     mask = _pathology(scan, root, image, template, where) if scan.masks else None
     cautions = tuple(dict.fromkeys((*image.cautions, *guide.cautions)))
@@ -157,10 +183,9 @@ def _pathology(scan: Scan, root: Path, image: Volume, template: Template, where:
     return resample_mask(truth, image.affine, template.grid, where)
 
 
-def _found(
-    stripped: bool, guide: Volume, head: Floats, grid: Grid, template: Template, extractor: Extractor | None
-) -> Found:
+def _found(stripped: bool, guide: Volume, grid: Grid, template: Template, extractor: Extractor | None) -> Found:
     """Return the brain of a scan: all that it shows, or what was found in a head."""
+    head = resample(guide.data, guide.affine, grid)
     if stripped:
         return _recognised(guide.data > background(guide.data), guide, head, grid, template)
     if extractor is not None:

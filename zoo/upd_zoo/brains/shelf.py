@@ -3,25 +3,33 @@
     SHELF/<subject>-<key>.npz    slices, masks and numbers of a prepared scan
     SHELF/<subject>-<key>.json   plausibility of the brain that was found, and the hashes of what it was made from
     SHELF/<subject>-<key>.png    what was found in a scan that is not believed, to look at
+    SHELF/<subject>-<key>.brain  where the brain lies in a T1 scan
+    SHELF/<subject>-<key>.shift  where another scan of that head lies beside it
 
-The key is a hash of the scan's files, of the template, of the extractor, of the scale, of the slices' side and of the
-version of the preparation: what is on the shelf is taken only for what would be made again. A stopped preparation so
-goes on where it was.
+The key of slices is a hash of the scan's files, of the template, of the extractor, of the scale, of the slices' side
+and of the version of the preparation: what is on the shelf is taken only for what would be made again. A stopped
+preparation so goes on where it was. The keys of the last two hold the scans alone that are looked at, and neither scale
+nor side, for finding a brain takes nearly all of the time: slices of another side, another protocol or another contrast
+are cut from what was found before, with the same bytes as if it were found again (tests).
 """
 
 import hashlib
 import importlib.metadata
 import time
 import zlib
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from upd_zoo.artefact.records import Space
 from upd_zoo.brains.external import Extractor
+from upd_zoo.brains.extraction import Evidence, Found
+from upd_zoo.brains.grid import Matrix
 from upd_zoo.brains.pictures import picture_of
 from upd_zoo.brains.scans import Scan, check_brain, prepare_scan, samples_of
 from upd_zoo.brains.template import Template, load_template
@@ -72,12 +80,57 @@ def read_scan(
 
 
 def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale, side: Side) -> str:
-    digest = hashlib.sha256(f"{VERSION} {template.sha256} {extractor} {scale} {asdict(scan)}".encode())
-    digest.update(b"" if side == STUDY_SIDE else str(side).encode())  # what older versions left is of the study's
-    for name in scan.files:
+    said = f"{VERSION} {template.sha256} {extractor} {scale} {asdict(scan)}"
+    own_side = "" if side == STUDY_SIDE else str(side)  # what older versions left is of the study's
+    return _hash(f"{said}{own_side}", root, scan.files)
+
+
+def _hash(said: str, root: Path, names: Iterable[str]) -> str:
+    """Return the key of what is said of some files, and of what they hold."""
+    digest = hashlib.sha256(said.encode())
+    for name in names:
         path = root / name
         digest.update((sha256_of(path) if path.is_file() else "missing").encode())
     return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Where a brain and the shift of another scan of its head lie on the shelf; see `Keeper`."""
+
+    of_brain: Path
+    of_shift: Path
+
+    @classmethod
+    def of(cls, scan: Scan, root: Path, template: Template, extractor: Extractor | None, shelf: Path) -> "_Kept":
+        guide, part = (scan.guide, scan.guide_part) if scan.guide else (scan.image, scan.part)
+        said = f"{VERSION} {template.sha256} {extractor} {part} {scan.stripped}"
+        brain = _hash(said, root, [guide])
+        shift = _hash(f"{VERSION} {part} {scan.part}", root, [guide, scan.image])
+        return cls(shelf / f"{scan.subject}-{brain}.brain", shelf / f"{scan.subject}-{shift}.shift")
+
+    def brain(self, find: Callable[[], Found]) -> Found:
+        """Return the brain as it was found before, or find it."""
+        kept = _arrays(self.of_brain, "mask", "transform", "attempts", *_EVIDENCE)
+        if kept is not None:
+            evidence = Evidence(*(float(kept[name]) for name in _EVIDENCE))
+            return Found(kept["mask"], kept["transform"], evidence, int(kept["attempts"]))
+        found = find()
+        arrays = {"mask": found.mask, "transform": found.transform, "attempts": found.attempts}
+        _save(self.of_brain, **arrays, **asdict(found.evidence))
+        return found
+
+    def shift(self, find: Callable[[], Matrix]) -> Matrix:
+        """Return the transform as it was found before, or find it."""
+        kept = _arrays(self.of_shift, "shift")
+        if kept is not None:
+            return kept["shift"]
+        shift = find()
+        _save(self.of_shift, shift=shift)
+        return shift
+
+
+_EVIDENCE: Final = tuple(field.name for field in fields(Evidence))
 
 
 def _put(
@@ -91,8 +144,8 @@ def _put(
 ) -> list[Sample]:
     """Prepare a scan and put it on the shelf; of one without a plausible brain, a picture."""
     began = time.monotonic()
-    brain = prepare_scan(scan, root, template, extractor)
     place.parent.mkdir(parents=True, exist_ok=True)
+    brain = prepare_scan(scan, root, template, extractor, _Kept.of(scan, root, template, extractor, place.parent))
     try:
         check_brain(scan.image, brain.found.evidence)
     except InputError as error:
@@ -118,18 +171,29 @@ def _put(
 
 def _write(path: Path, samples: list[Sample]) -> None:
     images, masks = (np.stack([getattr(sample, part) for sample in samples]) for part in ("image", "mask"))
+    _save(path, images=images, masks=masks, numbers=[sample.slice for sample in samples])
+
+
+def _save(path: Path, **arrays: Any) -> None:
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, images=images, masks=masks, numbers=[sample.slice for sample in samples])
+        np.savez_compressed(stream, **arrays)
+
+
+def _arrays(path: Path, *names: str) -> dict[str, npt.NDArray[Any]] | None:
+    """Return arrays of a file on the shelf; None where there is none, or none that is whole."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        return None
 
 
 def _taken(path: Path, scan: Scan) -> list[Sample] | None:
     """Return the slices on the shelf; None where there are none, or none that are whole."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            images, masks, numbers = arrays["images"], arrays["masks"], arrays["numbers"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+    kept = _arrays(path, "images", "masks", "numbers")
+    if kept is None:
         return None
     return [
         Sample(image, bool(mask.any()), scan.subject, int(number), mask=mask, sex=scan.sex, age=scan.age)
-        for image, mask, number in zip(images, masks, numbers, strict=True)
+        for image, mask, number in zip(*kept.values(), strict=True)
     ]
