@@ -94,12 +94,12 @@ RD, FAE = "rd-phantom-t2", "fae-phantom-t2"
     [
         ([entry(RD, "a", seed=0), entry(RD, "b", seed=1), entry(FAE, "c")], ["rd", "rd", "fae"]),
         ([entry(RD, "a", seed=0), entry(RD, "b", seed=1)], ["rd, seed 0", "rd, seed 1"]),
-        ([entry(RD, "a", revision="main"), entry(RD, "b", seed=1, revision="v2")], ["rd", "rd, v2"]),
+        ([entry(RD, "a", revision="main"), entry(RD, "b", seed=1, revision="v2")], ["rd", "rd, revision v2"]),
         (
             [entry("rd-ixi-t2", "a", test_set="open-ms-t2"), entry("rd-camcan-t2", "b", test_set="open-ms-t2")],
             ["rd", "rd, camcan-t2"],
         ),
-        ([entry(RD, "one/ev"), entry(RD, "two/ev")], ["rd, one/ev", "rd, two/ev"]),
+        ([entry(RD, "one/ev"), entry(RD, "two/ev")], ["rd, in one/ev", "rd, in two/ev"]),
         (
             [entry(RD, f"{RD}{start}@seed-{seed}", "grid", seed=seed) for start in ("", "+random") for seed in (0, 1)],
             ["rd", "rd", "rd, +random", "rd, +random"],

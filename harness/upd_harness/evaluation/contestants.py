@@ -54,7 +54,8 @@ def names_of(entries: Sequence[Entry]) -> list[str]:
         UsageError: Two results on one test set are of the same model.
     """
     places = _shortest(entry.place for entry in entries)
-    found = _told_apart(entries, [_facets(entry.result) for entry in entries], lambda entry: places[entry.place])
+    found = [_facets(entry.result) for entry in entries]
+    found = _told_apart(entries, found, lambda entry: f"in {places[entry.place]}")
     found = _told_apart(entries, found, _folder)
     _check_once(entries, found)
     contestants: dict[str, set[Facets]] = defaultdict(set)
@@ -71,7 +72,7 @@ def names_of(entries: Sequence[Entry]) -> list[str]:
 
 def _facets(result: Result) -> Facets:
     """Return method, domain and revision of a result."""
-    revision = "" if _OF_A_SEED.fullmatch(result.revision) else result.revision
+    revision = "" if _OF_A_SEED.fullmatch(result.revision) else f"revision {result.revision}"
     try:
         model = ModelId.parse(result.model)
     except UsageError:  # maps of any origin, or of a domain that is not known here
