@@ -47,8 +47,23 @@ def test_the_tolerance_is_that_of_its_rule() -> None:
 
 
 def test_one_seed_and_a_missing_interval_judge_nothing() -> None:
-    assert judge(Estimate.of([0.9], [(0.8, 1.0)]), 0.1) == (Verdict.NOT_JUDGED, "one seed does not tell its spread")
-    assert judge(Estimate.of([0.9, 0.9], [(0.8, 1.0), None]), 0.1)[0] is Verdict.NOT_JUDGED
+    assert judge(Estimate.of([0.9], [(0.8, 1.0)]), 0.1, [0.5]) == (
+        Verdict.NOT_JUDGED,
+        "one seed does not tell its spread",
+    )
+    assert judge(Estimate.of([0.9, 0.9], [(0.8, 1.0), None]), 0.1, [0.5])[0] is Verdict.NOT_JUDGED
+
+
+def test_a_tolerance_that_holds_all_that_was_printed_judges_nothing() -> None:
+    ours = Estimate.of([0.6, 0.6], [(0.4, 0.8)] * 2)
+    assert tolerance(ours, 0.7) == pytest.approx(0.205)
+    assert judge(ours, 0.7, [0.5, 0.7, 0.49])[0] is Verdict.WITHIN
+    verdict, reason = judge(ours, 0.7, [0.5, 0.7, 0.85])
+    assert (verdict, reason) == (
+        Verdict.NOT_JUDGED,
+        "its tolerance of 0.21 holds all that was printed of this test set",
+    )
+    assert judge(ours, 0.9, [0.8, 0.9, 1.0])[0] is Verdict.OUTSIDE
 
 
 def test_more_seeds_allow_less() -> None:

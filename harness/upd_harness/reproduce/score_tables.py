@@ -140,7 +140,8 @@ def _cells(item: str, ours: Ours) -> Iterator[Cell]:
 
 def _cell(item: str, ours: Ours, column: str, test_set: TestSet | None, method: str, metric: Metric) -> Cell:
     index = [each.id for each in METRICS].index(metric.id)
-    row = published(item)["printed"].get(method, {}).get(column)
+    rows = published(item)["printed"]
+    row = rows.get(method, {}).get(column)
     printed = None if row is None else float(row[index])
     if test_set is None:
         why = f"nothing {ours.order.material} stands for {column}"
@@ -148,11 +149,14 @@ def _cell(item: str, ours: Ours, column: str, test_set: TestSet | None, method: 
     score = ours.score(method, test_set, ccd=TABLES[item])
     name = measured_as(metric.id, ours.order.protocol)
     estimate = score.estimate(name)
-    verdict, reason = _verdict(ours.order, score, estimate, printed)
+    known = [float(each[column][index]) for each in rows.values() if column in each]
+    verdict, reason = _verdict(ours.order, score, estimate, printed, known)
     return Cell(column, test_set, method, metric, printed, estimate, score, score.trivial(name), verdict, reason)
 
 
-def _verdict(order: Order, score: Score, estimate: Estimate | None, printed: float | None) -> tuple[Verdict, str]:
+def _verdict(
+    order: Order, score: Score, estimate: Estimate | None, printed: float | None, column: Sequence[float]
+) -> tuple[Verdict, str]:
     if estimate is None:
         undefined = "this test set does not define it" if score.results else "the method has no network for CCD"
         return Verdict.NOT_RUN, _first(score.reasons) or undefined
@@ -160,7 +164,7 @@ def _verdict(order: Order, score: Score, estimate: Estimate | None, printed: flo
         return Verdict.NOT_JUDGED, "a stand-in: not the images of the printed figure"
     if printed is None:
         return Verdict.NOT_JUDGED, "the study printed none"
-    return judge(estimate, printed)
+    return judge(estimate, printed, column)
 
 
 def _first(reasons: Sequence[str]) -> str:
