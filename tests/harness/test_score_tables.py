@@ -88,6 +88,7 @@ def study(tmp_path: Path) -> Order:
 def test_every_cell_has_a_verdict_or_says_why_not(study: Order) -> None:
     result = reproduce("table-ii", study)
     document = result.document
+    assert document["banner"] == "THE STUDY'S OWN DATA SETS, BUT MODELS OF THE TINY PROFILE, NOT OF ITS BUDGET"
     assert len(document["cells"]) == 2 * 16
     fae = {"method": "fae", "column": "brats-t2"}
     assert cell(document, **fae, metric="ap_image")["verdict"] == "within"
@@ -103,6 +104,12 @@ def test_every_cell_has_a_verdict_or_says_why_not(study: Order) -> None:
     assert result.outside == 1
     assert "32 figures: 3 within, 1 outside, 24 not run, 4 not judged." in result.told
     assert "A seed of vae is missing" in result.told
+
+
+def test_methods_that_lack_a_model_share_a_line(study: Order) -> None:
+    told = reproduce("table-ii", replace(study, methods=("vae", "fae", "rd"))).told
+    assert told.count("Not run: rd: its model is not made.") == 1
+    assert told.count("Not run: vae, fae, rd: its model is not made.") == 3
 
 
 def test_a_label_of_some_models_names_them_and_one_of_all_stands_alone(study: Order) -> None:

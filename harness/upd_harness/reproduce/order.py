@@ -82,7 +82,10 @@ class Order:
     @property
     def banner(self) -> str:
         """What must stand above everything made by this order."""
-        return BANNERS[self.material]
+        whose, profile = BANNERS[self.material], self.plan.profile
+        if self.material is not Material.STUDY or profile == FULL_PROFILE:
+            return whose
+        return f"{whose}, BUT MODELS OF THE {profile.upper()} PROFILE, NOT OF ITS BUDGET"
 
     def tests(self, column: str) -> list[TestSet]:
         """Return the test sets that stand for one of the study: those with a store, or the first where none has.

@@ -1,5 +1,6 @@
 """Tables II to V: detection and localisation of every method on every test set, ours beside what the study printed."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _RELATED: Final = {"table-iv": ("table-ii",), "table-v": ("table-iii",)}
 _MARKS: Final = {Verdict.WITHIN: " ✓", Verdict.OUTSIDE: " ✗"}
 _POOR: Final = " †"
 _ABSENT: Final = "-"
+_NAMED: Final = re.compile(r"\S+@seed-\d+")
+"""A model in a reason, which several methods then share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,7 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for cell in cells:
         if cell.ours is None:
-            reasons.setdefault(cell.reason, []).append(cell.method)
+            reasons.setdefault(_NAMED.sub("its model", cell.reason), []).append(cell.method)
     notes += [f"Not run: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
     lacking = {cell.method: _first(cell.score.reasons) for cell in cells if cell.ours and cell.score.reasons}
     return notes + [f"A seed of {method} is missing: {why}" for method, why in lacking.items()]
