@@ -14,6 +14,7 @@ from upd_harness.evaluation.contenders import gather
 from upd_harness.evaluation.run import Gathering, evaluate
 from upd_harness.evaluation.sharding import Loading, Sharded, cuts_of
 from upd_harness.evaluation.tally import ScoreTally
+from upd_harness.evaluation.tested import Tested
 from upd_zoo.errors import IntegrityError
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Store
@@ -56,7 +57,7 @@ def test_another_model_in_the_place_of_the_model_is_refused(
 ) -> None:
     way = Sharded(Loading(colour_artefact, "onnx", "cpu", 1, "float32"), HereEngine(), 2, 3)
     with pytest.raises(IntegrityError, match="holds another model"):
-        way(model, tested_store)
+        way(Tested.of(model), tested_store)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 9])

@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def looks(store: Store) -> Looks:
-    return looks_of(store, CONFIG)
+    return looks_of(store, CONFIG.foreground)
 
 
 def test_images_are_seen_as_they_are(store: Store, looks: Looks) -> None:

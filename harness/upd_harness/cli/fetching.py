@@ -10,6 +10,7 @@ from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
+    from upd_harness.evaluation.tested import Tested
     from upd_harness.scoring.panel import Panel
     from upd_zoo.hub.hub import Hub
     from upd_zoo.names import ModelId
@@ -30,6 +31,11 @@ def folder_of(model: str) -> Path | None:
 def is_folder(model: str) -> bool:
     """Return whether a model is given as a folder."""
     return folder_of(model) is not None
+
+
+def is_graph(model: str) -> bool:
+    """Return whether a model is given as the file of anybody's graph; the names of models hold no such suffix."""
+    return model.lower().endswith(".onnx")
 
 
 def as_argument(model: str) -> str | Path:
@@ -113,6 +119,15 @@ def announce_panel(panel: "Panel", terminal: Terminal) -> None:
     terminal.say(
         f"every image is scored by the packaged model of its kind ({', '.join(kinds)}); "
         "-m MODEL takes another, upd-zoo list shows them. Research only."
+    )
+
+
+def announce_graph(tested: "Tested", device_note: str, terminal: Terminal) -> None:
+    """Say which graph runs where, and how its images are scored."""
+    if device_note:
+        terminal.say(device_note)
+    terminal.say(
+        f"{tested.name} on {tested.device} through {tested.backend} [{', '.join(tested.labels)}]. Research only."
     )
 
 

@@ -121,10 +121,12 @@ class MaybeOrigin(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class TestedOrigin(MaybeOrigin):
-    """Where a model comes from that is tested, unless maps are."""
+    """Where a model comes from that is tested, unless a graph or maps are."""
 
     __test__ = False  # no test, although its name begins like one
-    model: Annotated[str | None, typer.Option("-m", "--model", help=_MODEL)] = None
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help=f"{_MODEL} Or anybody's graph, a file that ends in .onnx.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

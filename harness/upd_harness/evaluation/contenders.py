@@ -14,10 +14,11 @@ import numpy.typing as npt
 from upd_harness.evaluation.metrics import image_metrics
 from upd_harness.evaluation.subjects import SubjectTally
 from upd_harness.evaluation.tally import ScoreTally
+from upd_harness.evaluation.tested import Tested
 from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.images.foreground import Masks, inside
 from upd_zoo.progress import Progress, Report, silent
-from upd_zoo.runtime.model import Array, Model, Predict
+from upd_zoo.runtime.model import Array, Predict
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import ScoreRule
 
@@ -92,12 +93,12 @@ class Gathered:
 
 
 def gather(
-    model: Model, store: Store, on_progress: Report = silent, *, batch_size: int = _BATCH, rows: Rows | None = None
+    tested: Tested, store: Store, on_progress: Report = silent, *, batch_size: int = _BATCH, rows: Rows | None = None
 ) -> Gathered:
-    """Score every image of a store by the model and by each baseline.
+    """Score every image of a store by what is tested and by each baseline.
 
     Args:
-        model: What scores.
+        tested: What scores.
         store: Images, and masks where there are any.
         on_progress: Told how many images are done.
         batch_size: Images per call of the network.
@@ -113,7 +114,7 @@ def gather(
         own = slice(max(first, start) - start, min(last, batch.stop) - start)
         rows_here = slice(start + own.start, start + own.stop)
         images = np.ascontiguousarray(store.images[batch])  # (B, C, H, W)
-        maps, scores = (found[own] for found in model(images))  # (B, 1, H, W), (B,)
+        maps, scores = (found[own] for found in tested.predict(images))  # (B, 1, H, W), (B,)
         images = images[own]
         masks = store.masks[rows_here] if store.masks is not None else None  # (B, H, W)
         contenders[MODEL].update(maps[:, 0], scores, masks)
@@ -121,9 +122,9 @@ def gather(
             pixels.update(maps[:, 0], masks, store.subjects[rows_here])
         grey = images.mean(axis=1)  # (B, H, W)
         noise = random_maps(generator, grey.shape)
-        tissue = inside(images, model.config.foreground, model.config.erosion)
+        tissue = inside(images, tested.rules.foreground, tested.rules.erosion)
         for name, values in ((RANDOM, noise), ("intensity", grey), ("darkness", 1 - grey)):
-            contenders[name].update(*_by_the_rules(values, tissue, model.config.score_rule), masks)
+            contenders[name].update(*_by_the_rules(values, tissue, tested.rules.score), masks)
         on_progress(Progress("", rows_here.stop - first, last - first))
     if pixels is not None:
         pixels.close()

@@ -20,8 +20,9 @@ from upd_harness.evaluation.metrics import Floats
 from upd_harness.evaluation.resampling import aupro
 from upd_harness.evaluation.stored import SUFFIX, Kept
 from upd_harness.evaluation.subgroups import looks_of, position_baseline, probes, strata, subject_level
+from upd_harness.evaluation.tested import Tested
 from upd_harness.report.html import GalleryItem, write_evaluation_report
-from upd_harness.report.overlay import colour_range, thumbnail
+from upd_harness.report.overlay import COLOURED, colour_range, thumbnail
 from upd_harness.report.run_record import describe_run, utc_now
 from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import RESULTS, Config, Result, Space
@@ -32,7 +33,7 @@ from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import DOMAINS, TestSet
 
-Gathering: TypeAlias = Callable[[Model, Store, Report], Gathered]
+Gathering: TypeAlias = Callable[[Tested, Store, Report], Gathered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +79,39 @@ def evaluate(
     Raises:
         UsageError: The model takes images of another kind or size, or brains in another space or scaled otherwise.
     """
-    began, started = time.monotonic(), utc_now()
     _check_known_images(model.config, test_set, store.facts)
-    gathered = gathering(model, store, on_progress)
+    tested = Tested.of(model, revision)
+    return measure(tested, test_set, store, output, gathering=gathering, arguments=arguments, on_progress=on_progress)
+
+
+def measure(
+    tested: Tested,
+    test_set: TestSet,
+    store: Store,
+    output: Path,
+    *,
+    gathering: Gathering = gather,
+    arguments: dict[str, Any] | None = None,
+    on_progress: Report = silent,
+) -> Evaluation:
+    """Score a test set by what fits its images, and write what it amounts to; see `evaluate`."""
+    began, started = time.monotonic(), utc_now()
+    gathered = gathering(tested, store, on_progress)
     scores = np.array(gathered.contenders[MODEL].scores)
     written = output / RESULTS / f"{test_set.id}.json"
     tallies = Kept(scores, store.anomalous, store.subjects, gathered.pixels).write(written.with_suffix(SUFFIX))
-    result = _result(model, test_set, store, revision, gathered).model_copy(update={"tallies": tallies})
+    result = _result(tested, test_set, store, gathered).model_copy(update={"tallies": tallies})
     write_record(written, result)
     _write_scores(output / "scores.csv", store, scores)
-    run = describe_run("evaluate", model, revision, arguments or {}, started, time.monotonic() - began)
-    low, high = colour_range(model.calibration)
+    (low, high), gallery = _gallery(tested, store, scores)
+    run = describe_run("evaluate", *tested.described(), arguments or {}, started, time.monotonic() - began)
     run |= {"test_set": test_set.id, "store": store.facts.provenance, "colours": {"low": low, "high": high}}
     write_json(output / "run.json", run)
     report = write_evaluation_report(
         output,
         result.model_dump(mode="json", by_alias=True),
         run,
-        _gallery(model, store, scores),
+        gallery,
         healthy_scores=scores[~store.anomalous],
         anomalous_scores=scores[store.anomalous],
     )
@@ -160,32 +176,33 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
         config.check_space(space.template, space.template_sha256)
 
 
-def _result(model: Model, test_set: TestSet, store: Store, revision: str, gathered: Gathered) -> Result:
+def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered) -> Result:
     has_masks = gathered.pixels is not None
     metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in gathered.contenders.items()}
     metrics[RANDOM] = metrics[RANDOM].model_copy(update=chance(store.anomalous))
     if gathered.pixels is not None:
         metrics[MODEL] = metrics[MODEL].model_copy(update={"aupro": aupro(gathered.pixels)})
-    scores, looks = np.array(gathered.contenders[MODEL].scores), looks_of(store, model.config)
+    scores, looks = np.array(gathered.contenders[MODEL].scores), looks_of(store, tested.rules.foreground)
     if (position := position_baseline(store, looks)) is not None:
         metrics["position"] = position
+    known = tested.calibration
     return Result(
-        model=model.config.id,
-        revision=revision,
-        manifest=model.manifest_sha256,
+        model=tested.name,
+        revision=tested.revision,
+        manifest=tested.sha256,
         test_set=test_set.id,
         store=store.sha256,
-        seed=model.config.training.seed,
-        backend=model.backend,
-        precision=model.precision,
+        seed=tested.seed,
+        backend=tested.backend,
+        precision=tested.precision,
         images=len(store),
         anomalous=int(store.anomalous.sum()),
         subjects=store.facts.subjects,
         metrics=metrics.pop(MODEL),
         intervals=bootstrap_intervals(scores, store.anomalous, store.subjects, gathered.pixels),
         baselines=metrics,
-        labels=list(dict.fromkeys([*model.config.labels, *store.facts.labels])),
-        subject_level=subject_level(scores, store, looks, model.calibration, gathered.pixels),
+        labels=list(dict.fromkeys([*tested.labels, *store.facts.labels])),
+        subject_level=None if known is None else subject_level(scores, store, looks, known, gathered.pixels),
         strata=strata(scores, store.anomalous, looks),
         probes=probes(scores, store.anomalous, looks),
     )
@@ -199,17 +216,21 @@ def _write_scores(path: Path, store: Store, scores: Floats) -> None:
             writer.writerow((row["subject"], row["slice"], row["source"], row["anomalous"], score))
 
 
-def _gallery(model: Model, store: Store, scores: Floats) -> list[GalleryItem]:
-    """Return strips of the cases that say most: best and worst found, and the healthy one that scores highest."""
-    low, high = colour_range(model.calibration)
+def _gallery(tested: Tested, store: Store, scores: Floats) -> tuple[tuple[float, float], list[GalleryItem]]:
+    """Return the ends of the scale of colours, and strips of the cases that say most: found best, found worst."""
+    rows = dict(_telling(scores, store.anomalous))
+    maps = {row: tested.predict(np.array(store.images[row])[None])[0][0, 0] for row in rows.values()}
+    known = tested.calibration
+    # Without healthy images to go by, the same shares of the pixels that are shown.
+    shown = np.quantile(np.stack([*maps.values()]), COLOURED).tolist() if known is None else colour_range(known)
+    low, high = shown
     items = []
-    for title, row in _telling(scores, store.anomalous):
-        image = np.array(store.images[row])
-        maps, _ = model(image[None])
+    for title, row in rows.items():
         mask = store.masks[row] if store.masks is not None else None
         caption = f"{store.subjects[row]}, slice {store.index[row]['slice']}: score {scores[row]:.4g}"
-        items.append(GalleryItem(title, thumbnail(image, maps[0, 0], low, high, mask), caption))
-    return items
+        picture = thumbnail(np.array(store.images[row]), maps[row], low, high, mask)
+        items.append(GalleryItem(title, picture, caption))
+    return (low, high), items
 
 
 def _telling(scores: Floats, anomalous: npt.NDArray[np.bool_]) -> Iterator[tuple[str, int]]:

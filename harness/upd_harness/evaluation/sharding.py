@@ -9,14 +9,31 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from upd_harness.engines.engine import Engine
 from upd_harness.evaluation.contenders import Gathered, Rows, gather
+from upd_harness.evaluation.tested import Tested
 from upd_zoo.errors import IntegrityError
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.folder import load_folder
-from upd_zoo.runtime.model import Model
-from upd_zoo.stores.store import Store
+from upd_zoo.runtime.graph import open_graph
+from upd_zoo.stores.store import Facts, Store
+from upd_zoo.vocabulary import Modality, ScoreRule
+
+
+class Loads(Protocol):
+    """How every process comes to what is tested."""
+
+    def load(self, sha256: str) -> Tested:
+        """Return it.
+
+        Args:
+            sha256: The hash that names all of it.
+
+        Raises:
+            IntegrityError: Another one lies there.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +54,40 @@ class Loading:
     threads: int | None
     precision: str
 
-    def load(self, manifest: str) -> Model:
-        """Return the model.
-
-        Args:
-            manifest: SHA-256 of its manifest.
-
-        Raises:
-            IntegrityError: Another one lies there.
-        """
+    def load(self, sha256: str) -> Tested:
+        """Return the model; see `Loads`."""
         model = load_folder(self.folder, self.backend, self.device, self.threads, self.precision)
-        if model.manifest_sha256 != manifest:
+        if model.manifest_sha256 != sha256:
             raise IntegrityError(f"{self.folder} holds another model on this node", "the same on every node")
-        return model
+        return Tested.of(model)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphLoading:
+    """How every process comes to the same graph of a file, for images of one size.
+
+    Attributes:
+        file: The graph, on storage that all nodes share.
+        device: Where it runs.
+        threads: CPU threads; None for one per core.
+        facts: Of the store.
+        modality: Of its images.
+        rule: How a map is scored; None for the modality's rule.
+    """
+
+    file: Path
+    device: str
+    threads: int | None
+    facts: Facts
+    modality: Modality
+    rule: ScoreRule | None
+
+    def load(self, sha256: str) -> Tested:
+        """Return the graph; see `Loads`."""
+        graph = open_graph(self.file, self.device, self.threads)
+        if graph.sha256 != sha256:
+            raise IntegrityError(f"{self.file} is another graph on this node", "the same on every node")
+        return Tested.by_graph(graph, self.facts, self.modality, self.rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +95,25 @@ class Sharded:
     """Scores a test set in shards; to be called as `gather` is.
 
     Attributes:
-        loading: How every process comes to the model.
+        loading: How every process comes to what is tested.
         engine: What carries the shards out.
         shards: How many; fewer where there are fewer subjects.
         batch_size: Images per call of the network.
     """
 
-    loading: Loading
+    loading: Loads
     engine: Engine
     shards: int
     batch_size: int
 
-    def __call__(self, model: Model, store: Store, on_progress: Report = silent) -> Gathered:
-        """Score every image of a store by the model and by each baseline; see `gather`.
+    def __call__(self, tested: Tested, store: Store, on_progress: Report = silent) -> Gathered:
+        """Score every image of a store by what is tested and by each baseline; see `gather`.
 
         Raises:
             UpdZooError: A shard failed.
         """
         cuts = cuts_of(store.subjects, self.shards)
-        same = model.manifest_sha256, store.sha256
+        same = tested.sha256, store.sha256
         work = partial(_gather, self.loading, store.folder.absolute(), same, self.batch_size)
         found, done = {}, 0
         for ended in self.engine.each(work, cuts):
@@ -97,9 +135,9 @@ def cuts_of(subjects: Sequence[str], shards: int) -> list[Rows]:
     return list(pairwise(edges))
 
 
-def _gather(loading: Loading, folder: Path, same: tuple[str, str], batch_size: int, rows: Rows) -> Gathered:
-    manifest, images = same
+def _gather(loading: Loads, folder: Path, same: tuple[str, str], batch_size: int, rows: Rows) -> Gathered:
+    sha256, images = same
     store = Store(folder)
     if store.sha256 != images:
         raise IntegrityError(f"{folder} holds another store on this node", "the same on every node")
-    return gather(loading.load(manifest), store, batch_size=batch_size, rows=rows)
+    return gather(loading.load(sha256), store, batch_size=batch_size, rows=rows)

@@ -16,9 +16,10 @@ from upd_harness.evaluation.resampling import numbered
 from upd_harness.evaluation.subjects import SubjectTally
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.findings import Alarms, Stratum, SubjectLevel
-from upd_zoo.artefact.records import Config, Metrics
+from upd_zoo.artefact.records import Metrics
 from upd_zoo.images.foreground import inside
 from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import Foreground
 
 _BATCH: Final = 64
 _BANDS: Final = ((0, 40, "age under 40"), (40, 60, "age 40 to 59"), (60, 1000, "age 60 and over"))
@@ -44,12 +45,12 @@ class Looks:
     contrast: Floats
 
 
-def looks_of(store: Store, config: Config) -> Looks:
-    """Look at every image of a store, with the foreground of a model."""
+def looks_of(store: Store, foreground: Foreground) -> Looks:
+    """Look at every image of a store, with a rule for their foreground."""
     columns: list[Floats] = []
     for start in range(0, len(store), _BATCH):
         images = np.array(store.images[start : start + _BATCH])
-        tissue = inside(images, config.foreground)  # without erosion: of the image, not of where a map counts
+        tissue = inside(images, foreground)  # without erosion: of the image, not of where a map counts
         lesions = np.zeros_like(tissue) if store.masks is None else store.masks[start : start + _BATCH] != 0
         grey = images.mean(axis=1)
         sick, well = _mean(grey, lesions), _mean(grey, tissue & ~lesions)

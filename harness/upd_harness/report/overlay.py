@@ -28,6 +28,8 @@ _STRIPE: Final = 6
 """Width of a stripe in pixels, along rows and columns."""
 _BLOCK: Final = 64
 """Rows that are blended at a time, in float64; a block of an overlay then stays in the processor's cache."""
+COLOURED: Final = (0.5, 0.999)
+"""Shares of the pixels that lie below the value where colours begin, and below that where they are brightest."""
 _SIDE: Final = 192
 _GAP: Final = 4
 
@@ -90,7 +92,8 @@ def colour_range(calibration: Calibration) -> tuple[float, float]:
 
     They are the median of healthy pixels, and the value that one healthy pixel in a thousand exceeds.
     """
-    return calibration.map_values.at(0.5), calibration.map_values.at(0.999)
+    low, high = COLOURED
+    return calibration.map_values.at(low), calibration.map_values.at(high)
 
 
 def overlay(image: Array, anomaly_map: Array, low: float, high: float, mask: Array | None = None) -> Image.Image:

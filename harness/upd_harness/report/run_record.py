@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -42,22 +43,38 @@ def describe_model(model: Model, revision: str) -> dict[str, Any]:
     }
 
 
+def how_it_ran(model: Model) -> dict[str, str]:
+    """Return where and how a model ran, for `run.json`."""
+    return {"device": model.device, "backend": model.backend, "precision": model.precision}
+
+
 def describe_run(
-    command: str, model: Model, revision: str, arguments: dict[str, Any], started: str, seconds: float
+    command: str,
+    model: Mapping[str, Any],
+    ran: Mapping[str, str],
+    arguments: Mapping[str, Any],
+    started: str,
+    seconds: float,
 ) -> dict[str, Any]:
     """Return the part of `run.json` that every command has.
 
     Of paths among the arguments only the last name is kept: folders are called after users and patients.
+
+    Args:
+        command: Which.
+        model: What identifies the model, as `describe_model` says it.
+        ran: Where and how it ran, as `how_it_ran` says it.
+        arguments: What the user asked for.
+        started: When it began, by `utc_now`.
+        seconds: How long it took.
     """
     return {
         "schema": SCHEMA,
         "command": command,
         "arguments": {name: _shown(value) for name, value in arguments.items()},
-        "model": describe_model(model, revision),
+        "model": model,
         "versions": versions(),
-        "device": model.device,
-        "backend": model.backend,
-        "precision": model.precision,
+        **ran,
         "started": started,
         "seconds": round(seconds, 3),
     }

@@ -23,7 +23,7 @@ from typing import Any, Final
 from upd_harness.report.html import write_score_report
 from upd_harness.report.overlay import colour_range
 from upd_harness.report.ranking import Unscored, survey
-from upd_harness.report.run_record import describe_model, describe_run, utc_now
+from upd_harness.report.run_record import describe_model, describe_run, how_it_ran, utc_now
 from upd_harness.scoring.inputs import Input
 from upd_harness.scoring.journal import (
     Row,
@@ -187,7 +187,9 @@ def _panel(model: Model | Panel, revision: str, settings: Settings) -> Panel:
 def _described(panel: Panel, arguments: dict[str, Any] | None, started: str, seconds: float) -> dict[str, Any]:
     """Return what `run.json` says of how a run was made: of its model, or of each that it could choose."""
     first = panel.scorers[0]
-    run = describe_run("score", first.model, first.revision, arguments or {}, started, seconds)
+    run = describe_run(
+        "score", describe_model(first.model, first.revision), how_it_ran(first.model), arguments or {}, started, seconds
+    )
     if panel.named:
         return run | {"colours": _colours(first.model)}
     del run["model"]
