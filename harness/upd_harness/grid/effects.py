@@ -21,10 +21,11 @@ import numpy as np
 
 from upd_harness.evaluation.contenders import MODEL, answers, metrics_of
 from upd_harness.evaluation.intervals import bootstrap_intervals, tally_of
-from upd_harness.grid.comparison import METRICS, Spread, vars_of
+from upd_harness.grid.comparison import Spread, vars_of
 from upd_harness.grid.identity import hash_of
 from upd_harness.grid.trial import Contest, Planned, fitted, kept, planned
 from upd_harness.grid.variants import Variant, switches_of
+from upd_zoo.artefact.metrics import METRICS, STUDY_DICE, Metric, figure
 from upd_zoo.artefact.records import Config
 from upd_zoo.errors import NotFoundError
 from upd_zoo.names import ModelId
@@ -143,6 +144,9 @@ def _outcome(identity: Mapping[str, Any], store: Store, model: Callable[[], tupl
 
 # Pages
 
+COLUMNS: Final = (*METRICS, STUDY_DICE)
+"""What is shown of every row: the four metrics, and the study's own Dice beside the exact one."""
+
 
 def as_lines(outcomes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a line for each model, test set and row: every metric over seeds, and how far it is from the sound one.
@@ -159,7 +163,9 @@ def as_lines(outcomes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "model": model,
             "row": row,
             "seeds": sorted(seeds),
-            "metrics": {name: _figures(seeds, grouped.get((test_set, model, SOUND), {}), name) for name in METRICS},
+            "metrics": {
+                metric.id: _figures(seeds, grouped.get((test_set, model, SOUND), {}), metric.id) for metric in COLUMNS
+            },
         }
         for (test_set, model, row), seeds in sorted(grouped.items(), key=lambda item: item[0][:2])
     ]
@@ -169,7 +175,7 @@ def _figures(
     seeds: Mapping[int, Mapping[str, Any]], sound: Mapping[int, Mapping[str, Any]], metric: str
 ) -> dict[str, Any] | None:
     """Return mean, deviation, interval and change of a metric over seeds; None where it is not defined."""
-    values = {seed: each["metrics"][MODEL][metric] for seed, each in seeds.items()}
+    values = {seed: each["metrics"][MODEL].get(metric) for seed, each in seeds.items()}
     if None in values.values():
         return None
     bounds = [each["intervals"][metric] for each in seeds.values() if metric in each["intervals"]]
@@ -182,25 +188,23 @@ def _figures(
 
 
 def as_markdown(outcomes: Sequence[Mapping[str, Any]]) -> str:
-    """Return all outcomes as text, one table for each test set."""
+    """Return all outcomes as text, one table for each test set, with the metrics that it defines."""
     lines, firsts = as_lines(outcomes), {each["test_set"]: each for each in reversed(outcomes)}
     text: list[str] = []
     for test_set, first in sorted(firsts.items()):
+        mine = [line for line in lines if line["test_set"] == test_set]
+        shown = [metric for metric in COLUMNS if any(line["metrics"][metric.id] for line in mine)]
         counts = f"{first['images']} images, {first['anomalous']} anomalous, of {first['subjects']} subjects"
-        text += [f"## {TEST_SETS[test_set].title}", "", f"{', '.join(first['labels'])}. {counts}.", "", _COLUMNS]
-        text += [_line(line) for line in lines if line["test_set"] == test_set]
+        text += [f"## {TEST_SETS[test_set].title}", "", f"{', '.join(first['labels'])}. {counts}.", ""]
+        text += [f"| model | row | seeds | {' | '.join(metric.title for metric in shown)} |"]
+        text += [f"|---|---|---|{'---|' * len(shown)}", *(_line(line, shown) for line in mine)]
         baselines = {who: each for who, each in first["metrics"].items() if who != MODEL}
-        text += [_baseline(who, metrics) for who, metrics in baselines.items()] + [""]
+        text += [_baseline(who, metrics, shown) for who, metrics in baselines.items()] + [""]
     return "\n".join(text)
 
 
-_COLUMNS: Final = "\n".join(
-    (f"| model | row | seeds | {' | '.join(METRICS.values())} |", f"|---|---|---|{'---|' * len(METRICS)}")
-)
-
-
-def _line(line: Mapping[str, Any]) -> str:
-    cells = " | ".join(_cell(line["metrics"][name], changed=line["row"] != SOUND) for name in METRICS)
+def _line(line: Mapping[str, Any], shown: Sequence[Metric]) -> str:
+    cells = " | ".join(_cell(line["metrics"][metric.id], changed=line["row"] != SOUND) for metric in shown)
     return f"| `{line['model']}` | `{line['row']}` | {len(line['seeds'])} | {cells} |"
 
 
@@ -217,6 +221,5 @@ def _spread(figures: Mapping[str, Any], sign: str = "") -> str:
     return f"{figures['mean']:{sign}.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
 
 
-def _baseline(who: str, metrics: Mapping[str, float | None]) -> str:
-    values = (metrics[name] for name in METRICS)
-    return f"| {who} | | | {' | '.join('n/a' if value is None else f'{value:.3f}' for value in values)} |"
+def _baseline(who: str, metrics: Mapping[str, float | None], shown: Sequence[Metric]) -> str:
+    return f"| {who} | | | {' | '.join(figure(metrics.get(metric.id)) for metric in shown)} |"

@@ -37,8 +37,11 @@ METRICS: Final = (
     Metric("dice", "best Dice", "⌈Dice⌉, the best Dice over all thresholds of the map", of_pixels=True),
 )
 
+STUDY_DICE: Final = Metric(
+    "study_dice", "study's Dice", "the best Dice of the study's 100 evenly spaced thresholds", of_pixels=True
+)
 BESIDE: Final = (
-    Metric("study_dice", "study's Dice", "the best Dice of the study's 100 evenly spaced thresholds", of_pixels=True),
+    STUDY_DICE,
     Metric("aupro", "AUPRO", "share of each lesion found, over false-positive rates up to 0.3", of_pixels=True),
 )
 """What is shown beside the four, where it was measured; results of older versions lack it."""
