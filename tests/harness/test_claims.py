@@ -4,9 +4,10 @@ import tomllib
 
 import pytest
 
+from upd_harness.evaluation.published import TABLES
 from upd_harness.reproduce.claims import Finding, all_claims, checked, described, read_claims, shown
 from upd_harness.reproduce.estimate import Estimate
-from upd_harness.reproduce.scores import TABLES, Printed
+from upd_harness.reproduce.scores import Printed
 
 DOCUMENT = """
 [groups]

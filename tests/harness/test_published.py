@@ -4,12 +4,10 @@ import math
 
 import pytest
 
+from upd_harness.evaluation.published import TABLES, printed_of, published
 from upd_harness.reproduce.estimate import rounding_of
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import columns, stand_ins
-from upd_harness.reproduce.printed import printed_of
-from upd_harness.reproduce.result import published
-from upd_harness.reproduce.scores import TABLES
 from upd_zoo.vocabulary import TEST_SETS, get_domain
 
 METHODS = 13

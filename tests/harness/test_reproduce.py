@@ -12,10 +12,10 @@ from fake.ddr import write_ddr
 from fake.orders import order_of
 from fake.program import Command
 from fake.stores import draw_image, write_tiny_store
+from upd_harness.evaluation.published import published
 from upd_harness.reproduce.fig_1 import BLOCK, measure
 from upd_harness.reproduce.items import reproduce
 from upd_harness.reproduce.page import write_reproduction
-from upd_harness.reproduce.result import published
 from upd_zoo.errors import MissingExtraError, NotFoundError, UsageError
 from upd_zoo.sources.preparation import prepare
 from upd_zoo.sources.source import Request

@@ -15,6 +15,7 @@ from PIL import Image
 from fake.orders import order_of
 from fake.stores import draw_samples, write_tiny_store
 from fake.trained import GREY
+from upd_harness.evaluation.published import published
 from upd_harness.grid.plan import ARTEFACT, FINISHED
 from upd_harness.reproduce.drawing import LARGEST, within_limit
 from upd_harness.reproduce.fig_2 import dice_of, measure
@@ -24,7 +25,6 @@ from upd_harness.reproduce.influence import influence
 from upd_harness.reproduce.items import reproduce
 from upd_harness.reproduce.order import Order
 from upd_harness.reproduce.page import write_reproduction
-from upd_harness.reproduce.result import published
 from upd_harness.reproduce.table_vi import cell
 from upd_harness.speed.rates import NETWORK, PATIENCE, WHOLE, rates_of, shortest
 from upd_zoo.errors import NotFoundError

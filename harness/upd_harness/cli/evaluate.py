@@ -130,16 +130,10 @@ def _artefact(model: str) -> Path:
 
 
 def _put(result: "Result", artefact: Path, terminal: Terminal) -> None:
-    """Put a result into an artefact, with what the study printed of its method beside it."""
-    from upd_harness.reproduce.printed import printed_of
-    from upd_zoo.artefact.record import read_record
-    from upd_zoo.artefact.records import CONFIG, Config
+    """Put a result into an artefact, and onto its card."""
     from upd_zoo.card.results import add_results
-    from upd_zoo.vocabulary import Pretrain
 
-    config = read_record(artefact / CONFIG, Config)
-    printed = printed_of(config.method, result.test_set, ccd=config.pretrain is Pretrain.CCD)
-    add_results(artefact, [result.model_copy(update={"printed": printed})])
+    add_results(artefact, [result])
     terminal.say(f"{artefact} and its card hold the result; upd-zoo publish {artefact} --hub HUB takes them to a hub")
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.metrics import Floats
+from upd_harness.evaluation.published import printed_of
 from upd_harness.evaluation.resampling import aupro
 from upd_harness.evaluation.stored import SUFFIX, Kept
 from upd_harness.evaluation.subgroups import looks_of, position_baseline, probes, strata, subject_level
@@ -31,7 +32,7 @@ from upd_zoo.files import replacing, write_json
 from upd_zoo.progress import Report, silent
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
-from upd_zoo.vocabulary import DOMAINS, TestSet
+from upd_zoo.vocabulary import DOMAINS, Pretrain, TestSet
 
 Gathering: TypeAlias = Callable[[Tested, Store, Report], Gathered]
 
@@ -205,6 +206,7 @@ def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered)
         subject_level=None if known is None else subject_level(scores, store, looks, known, gathered.pixels),
         strata=strata(scores, store.anomalous, looks),
         probes=probes(scores, store.anomalous, looks),
+        printed=printed_of(model.config.method, test_set.id, ccd=model.config.pretrain is Pretrain.CCD),
     )
 
 

@@ -1,7 +1,7 @@
 """One task: a model trained, exported and evaluated in a folder of its own.
 
     run/                     of the training
-    artefact/                what was exported
+    artefact/                what was exported, with the results
     evaluation/<test set>/   one evaluation each
     task.json                all that decides what the task comes to; it is only ever gone on with as what it was
     times.json               the seconds of each stage; written last, so that what has it is finished
@@ -190,6 +190,7 @@ def _export(task: Task, plan: Plan, recipe: Recipe) -> None:
 
 def _evaluate(task: Task, plan: Plan, tests: Sequence[TestSet]) -> None:
     from upd_harness.evaluation.run import evaluate
+    from upd_zoo.card.results import add_results
     from upd_zoo.runtime.folder import load_folder
 
     folder = plan.out / task.name
@@ -197,5 +198,8 @@ def _evaluate(task: Task, plan: Plan, tests: Sequence[TestSet]) -> None:
     side = model.config.input.side
     places = {each: store_path(plan.data, each.id, "test", plan.protocol, side) for each in tests}
     stand = {each: path for each, path in places.items() if path.is_dir()}
-    for test_set, path in (stand or places).items():  # where none stands, the first one says so
-        evaluate(model, test_set, Store(path), folder / EVALUATION / test_set.id, revision=f"seed-{task.seed}")
+    results = [
+        evaluate(model, each, Store(path), folder / EVALUATION / each.id, revision=f"seed-{task.seed}").result
+        for each, path in (stand or places).items()  # where none stands, the first one says so
+    ]
+    add_results(folder / ARTEFACT, results)

@@ -17,11 +17,12 @@ from typing import Any, Final
 import numpy as np
 
 from upd_harness.checks.progress import in_turn
+from upd_harness.evaluation.published import published
 from upd_harness.report.text import table
 from upd_harness.reproduce.drawing import COLOURS, figure_of, saved
 from upd_harness.reproduce.lesions import Floats, lesions_in
 from upd_harness.reproduce.order import Order
-from upd_harness.reproduce.result import SCHEMA, Reproduction, published
+from upd_harness.reproduce.result import SCHEMA, Reproduction
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report
 from upd_zoo.stores.places import store_path

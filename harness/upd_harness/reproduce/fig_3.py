@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from upd_harness.engines.local import apart
+from upd_harness.evaluation.published import published
 from upd_harness.grid.pictures import Answer, answer_of
 from upd_harness.report.overlay import overlay
 from upd_harness.report.sheet import panel
@@ -23,7 +24,7 @@ from upd_harness.reproduce.drawing import png_of
 from upd_harness.reproduce.gathering import Gathered, Present, headline
 from upd_harness.reproduce.models import make_missing
 from upd_harness.reproduce.order import Order, columns
-from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, published
+from upd_harness.reproduce.result import SCHEMA, Block, Reproduction
 from upd_zoo.progress import Progress, Report
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, TestSet

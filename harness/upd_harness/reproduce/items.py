@@ -5,15 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from upd_harness.evaluation.published import TABLES, published
 from upd_harness.reproduce.fig_1 import reproduce_fig_1
 from upd_harness.reproduce.fig_2 import reproduce_fig_2
 from upd_harness.reproduce.fig_3 import reproduce_fig_3
 from upd_harness.reproduce.fig_4 import reproduce_fig_4
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import HABITS, Order, columns, usual_material
-from upd_harness.reproduce.result import Reproduction, published
+from upd_harness.reproduce.result import Reproduction
 from upd_harness.reproduce.score_tables import reproduce_scores
-from upd_harness.reproduce.scores import TABLES
 from upd_harness.reproduce.table_i import reproduce_table_i
 from upd_harness.reproduce.table_vi import reproduce_table_vi
 from upd_zoo.errors import UsageError, closest

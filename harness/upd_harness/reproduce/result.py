@@ -1,12 +1,9 @@
-"""What a reproduction is, and what the study printed."""
+"""What a reproduction is: tables, pictures and figures, for people and for programs."""
 
 import csv
 import io
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 from upd_harness.report.text import table
@@ -119,14 +116,3 @@ class Reproduction:
         writer.writeheader()
         writer.writerows(self.cells)
         return stream.getvalue()
-
-
-def published(item: str) -> dict[str, Any]:
-    """Return what the study printed in a table or figure; nothing where it printed no numbers."""
-    printed: dict[str, Any] = _all_published().get(item, {})
-    return printed
-
-
-@cache
-def _all_published() -> dict[str, Any]:
-    return tomllib.loads((files("upd_harness") / "published.toml").read_text(encoding="utf-8"))

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from upd_harness.evaluation.published import TABLES, published
 from upd_harness.reproduce.claims import checked, claims_of, described, shown
 from upd_harness.reproduce.estimate import RULE, Estimate, Verdict, judge, tolerance
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import Order, stand_ins
-from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, Shown, published
+from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, Shown
 from upd_harness.reproduce.score_chart import Row, chart
-from upd_harness.reproduce.scores import TABLES, Ours, Score, gather, measured_as, methods_of
+from upd_harness.reproduce.scores import Ours, Score, gather, measured_as, methods_of
 from upd_zoo.artefact.metrics import METRICS, Metric
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report

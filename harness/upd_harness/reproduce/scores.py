@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from upd_harness.evaluation.contenders import RANDOM
+from upd_harness.evaluation.published import TABLES, published
 from upd_harness.grid.plan import Task
 from upd_harness.reproduce.estimate import Estimate
 from upd_harness.reproduce.models import Found, find, make_missing, result_of
 from upd_harness.reproduce.order import Order
-from upd_harness.reproduce.result import published
 from upd_zoo.artefact.metrics import METRICS
 from upd_zoo.artefact.records import Metrics, Result
 from upd_zoo.errors import UpdZooError
@@ -17,10 +17,6 @@ from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.stores.places import store_path
 from upd_zoo.vocabulary import Protocol as Rules
 from upd_zoo.vocabulary import TestSet
-
-TABLES: Final = {"table-ii": False, "table-iii": False, "table-iv": True, "table-v": True}
-"""The tables of scores, and whether their models start from CCD."""
-
 
 _LENDS: Final = {"study_dice": "dice"}
 """What lends its interval to a metric that has none: both are of the same maps and lesions."""

@@ -6,9 +6,10 @@ The study's test validation, a tenth of every test, is in no store.
 from pathlib import Path
 from typing import Any
 
+from upd_harness.evaluation.published import published
 from upd_harness.report.text import table
 from upd_harness.reproduce.order import Order
-from upd_harness.reproduce.result import SCHEMA, Reproduction, published
+from upd_harness.reproduce.result import SCHEMA, Reproduction
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Progress, Report
 from upd_zoo.stores.places import store_path

@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from upd_harness.engines.local import apart
+from upd_harness.evaluation.published import published
 from upd_harness.report.run_record import versions
 from upd_harness.reproduce.order import Order
-from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, published
+from upd_harness.reproduce.result import SCHEMA, Block, Reproduction
 from upd_harness.speed.hardware import hardware
 from upd_harness.speed.rates import NETWORK, PATIENCE, WHOLE, rates_of
 from upd_harness.speed.untrained import untrained

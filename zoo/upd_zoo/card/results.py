@@ -1,21 +1,26 @@
 """What a model scores, put into its artefact, where its card and whoever lists models find it."""
 
+import os
+import shutil
 from pathlib import Path
 
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.provenance import renew_manifest
 from upd_zoo.artefact.record import read_record, write_record
-from upd_zoo.artefact.records import CALIBRATION, CONFIG, RESULTS, Config, Manifest, Result
+from upd_zoo.artefact.records import CALIBRATION, CONFIG, MANIFEST, RESULTS, Config, Manifest, Result
 from upd_zoo.card.writing import write_card
 from upd_zoo.errors import UsageError
+from upd_zoo.files import replacing_folder
 
 
 def add_results(folder: Path, results: list[Result]) -> Manifest:
     """Put results into an artefact, in place of earlier ones of the same test sets, and write its card anew.
 
+    The artefact is replaced as a whole, or stays as it was.
+
     Args:
-        folder: A whole artefact, changed in place.
+        folder: A whole artefact.
         results: Of this model.
 
     Raises:
@@ -26,7 +31,20 @@ def add_results(folder: Path, results: list[Result]) -> Manifest:
     for result in results:
         if result.model != manifest.id:
             raise UsageError(f"the result on {result.test_set} is of {result.model}", f"one of {manifest.id}")
-        write_record(folder / RESULTS / f"{result.test_set}.json", result)
     config, calibration = read_record(folder / CONFIG, Config), read_record(folder / CALIBRATION, Calibration)
-    write_card(folder, config, calibration, manifest.parity)
-    return renew_manifest(folder, manifest)
+    with replacing_folder(folder, {MANIFEST, *manifest.files}) as temporary:
+        for name in (MANIFEST, *manifest.files):
+            _share(folder / name, temporary / name)
+        for result in results:
+            write_record(temporary / RESULTS / f"{result.test_set}.json", result)
+        write_card(temporary, config, calibration, manifest.parity)
+        return renew_manifest(temporary, manifest)
+
+
+def _share(source: Path, target: Path) -> None:
+    """Give a file a second name where the file system can, else copy it; what is written anew gets bytes of its own."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
