@@ -32,7 +32,7 @@ from upd_zoo.files import replacing, write_json
 from upd_zoo.progress import Report, silent
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
-from upd_zoo.vocabulary import DOMAINS, Pretrain, TestSet
+from upd_zoo.vocabulary import DOMAINS, TestSet
 
 Gathering: TypeAlias = Callable[[Tested, Store, Report], Gathered]
 
@@ -206,7 +206,7 @@ def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered)
         subject_level=None if known is None else subject_level(scores, store, looks, known, gathered.pixels),
         strata=strata(scores, store.anomalous, looks),
         probes=probes(scores, store.anomalous, looks),
-        printed=printed_of(model.config.method, test_set.id, ccd=model.config.pretrain is Pretrain.CCD),
+        printed=printed_of(tested.method, test_set.id, ccd=tested.ccd),
     )
 
 

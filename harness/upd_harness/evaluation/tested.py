@@ -9,7 +9,7 @@ from upd_zoo.errors import UsageError
 from upd_zoo.runtime.graph import Graph
 from upd_zoo.runtime.model import Model, Predict
 from upd_zoo.stores.store import Facts
-from upd_zoo.vocabulary import STUDY_SIDE, Foreground, Modality, ScoreRule, Side, side_of
+from upd_zoo.vocabulary import STUDY_SIDE, Foreground, Modality, Pretrain, ScoreRule, Side, side_of
 
 _LOCAL: Final = "local"
 
@@ -52,6 +52,8 @@ class Tested:
         rules: Those that baselines obey beside it.
         predict: Images to maps and scores.
         calibration: What healthy images score; None where nobody says, and thresholds with it.
+        method: Id of its method; empty of a graph.
+        ccd: Whether it started from CCD pre-training.
     """
 
     __test__ = False  # no test, although its name begins like one
@@ -69,6 +71,8 @@ class Tested:
     rules: Rules
     predict: Predict
     calibration: Calibration | None = None
+    method: str = ""
+    ccd: bool = False
 
     def described(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what identifies it, and where and how it runs, as records of runs tell both."""
@@ -94,6 +98,8 @@ class Tested:
             rules=Rules.of(config),
             predict=model,
             calibration=model.calibration,
+            method=config.method,
+            ccd=config.pretrain is Pretrain.CCD,
         )
 
     @classmethod
