@@ -153,7 +153,7 @@ def test_an_interrupted_pull_says_what_is_true_of_a_pull(environment: dict[str, 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 128 + signal.SIGINT
     assert done.stderr == (
-        "interrupted: files that arrived whole stay in the cache; the same command fetches the others\n"
+        "interrupted: what has arrived stays in the cache; the same command goes on where it stopped\n"
     )
 
 

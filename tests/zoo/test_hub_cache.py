@@ -19,6 +19,7 @@ from upd_zoo.artefact.folder import ASKED, expected, verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
+from upd_zoo.hub.cache import PART
 from upd_zoo.hub.hub import Hub
 from upd_zoo.names import ModelId
 
@@ -175,12 +176,12 @@ open_hub(sys.argv[1], Path(sys.argv[2])).fetch(ModelId.parse("vae-phantom-t1"), 
 """
 
 
-def test_what_a_killed_pull_left_half_written_is_cleared_away_by_the_next(hub_folder: Path, cache: Path) -> None:
+def test_what_a_killed_pull_left_half_written_is_gone_on_with_by_the_next(hub_folder: Path, cache: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _KILLED, hub_folder, cache], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert list(cache.rglob("*.tmp.*"))
+    assert list(cache.rglob(PART))
     folder = open_hub(str(hub_folder), cache).fetch(MODEL).folder
-    assert not list(cache.rglob("*.tmp.*"))
+    assert not list(cache.rglob(PART))
     assert verify(folder)
 
 

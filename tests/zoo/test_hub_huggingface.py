@@ -14,6 +14,7 @@ from upd_zoo.artefact.folder import inventory, verify
 from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
+from upd_zoo.hub.cache import PART
 from upd_zoo.hub.hub import Hub
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
@@ -113,7 +114,34 @@ def test_a_connection_that_is_always_cut_is_no_network(remote: Hub, fake: FakeHu
     fake.served, fake.cut, fake.for_ever = {ONNX: b"gra"}, True, True
     with pytest.raises(OfflineError, match="RemoteProtocolError"):
         remote.fetch(MODEL)
-    assert not holds(cache, b"gra")
+    assert not list(cache.rglob("*.onnx"))
+
+
+@pytest.mark.parametrize("tenth", range(1, 10))
+def test_a_broken_download_goes_on_where_it_stopped_in_a_later_process(
+    fake: FakeHub, artefact: Path, cache: Path, tenth: int
+) -> None:
+    content = bytes(range(250)) * 4
+    fake.put(write_artefact(artefact, onnx=content))
+    fake.served, fake.cut, fake.for_ever = {ONNX: content[: 100 * tenth]}, True, True
+    with pytest.raises(OfflineError):
+        open_hub("hf://lab", cache).fetch(MODEL)
+    (part,) = cache.rglob(PART)
+    assert part.read_bytes() == content[: 100 * tenth]
+    fake.served, fake.cut = {ONNX: b"?" * 100 * tenth + content[100 * tenth :]}, False  # right from there on alone
+    assert (open_hub("hf://lab", cache).fetch(MODEL).folder / ONNX).read_bytes() == content
+    assert not list(cache.rglob(PART))
+
+
+@pytest.mark.parametrize("left", [b"", b"GRA", b"graph", b"GRAPH", b"graph and more"])
+def test_what_an_earlier_transfer_left_is_not_trusted(remote: Hub, cache: Path, left: bytes) -> None:
+    folder = remote.fetch(MODEL, [CONFIG]).folder
+    part = folder / ONNX
+    part = part.with_name(f".{verify(folder, []).files[ONNX].sha256[:16]}.part")
+    part.parent.mkdir()
+    part.write_bytes(left)
+    assert (remote.fetch(MODEL).folder / ONNX).read_bytes() == b"graph"
+    assert not list(cache.rglob(PART))
 
 
 def test_a_forged_path_is_refused(remote: Hub, fake: FakeHub, artefact: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
     from upd_zoo.progress import Progress
 
 _LOCAL: Final = "local"
-_AFTER_A_PULL: Final = "files that arrived whole stay in the cache; the same command fetches the others"
+_AFTER_A_PULL: Final = "what has arrived stays in the cache; the same command goes on where it stopped"
 
 
 def folder_of(model: str) -> Path | None:

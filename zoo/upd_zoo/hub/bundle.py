@@ -193,8 +193,8 @@ def _taken(
     if version.record.sha256 != bundled.manifest:
         raise IntegrityError(f"the manifest of {model} is not the one that {name} lists", "", _REMEDY)
 
-    def deliver(file: str, _record: FileRecord) -> Generator[bytes]:
-        yield from _blocks(archive, members, f"{bundled.place}/{file}", name)
+    def deliver(file: str, _record: FileRecord, first: int) -> Generator[bytes]:
+        yield from _blocks(archive, members, f"{bundled.place}/{file}", name, first=first)
 
     return Unpacked(model, hub.take_in(model, version, bundled.files, deliver, on_progress), len(bundled.files))
 
@@ -243,12 +243,15 @@ def _blocks(
     member: str,
     name: str,
     most: int | None = None,
+    first: int = 0,
 ) -> Iterable[bytes]:
-    """Yield the bytes of a file, at most so many."""
+    """Yield the bytes of a file from one on, at most so many."""
     if member not in members:
         raise IntegrityError(f"{name} is no bundle: it holds no {member}", "an archive of upd-zoo bundle", _REMEDY)
     stream = archive.extractfile(members[member])
-    left = members[member].size if most is None else min(most, members[member].size)
-    while stream is not None and left and (block := stream.read(min(_BLOCK, left))):
+    left = members[member].size - first if most is None else min(most, members[member].size)
+    if stream is not None:
+        stream.seek(first)
+    while stream is not None and left > 0 and (block := stream.read(min(_BLOCK, left))):
         left -= len(block)
         yield block

@@ -1,6 +1,7 @@
 """The cache: what was fetched from any hub, by what it is and not by what a server calls it.
 
     CACHE/<model>/<start of the manifest's SHA-256>/    manifest.json, what was asked for, .asked.json to say what
+        .<start of a file's SHA-256>.part               what has arrived of it where a transfer broke off
     CACHE/<model>/known/<hub>/<revision>.json           Known: which manifest a hub gave under a revision
 
 A model that is published again has another manifest and so another place: versions never mix, and who reads the old one
@@ -24,13 +25,16 @@ from upd_zoo.artefact.folder import ASKED, Asked, check_file, check_one_name, is
 from upd_zoo.artefact.record import LFS_POINTER, Record, RecordType, Sha256, parse_record, read_record, write_record
 from upd_zoo.artefact.records import MANIFEST, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
-from upd_zoo.files import HALF_WRITTEN, megabytes, replacing
+from upd_zoo.files import HALF_WRITTEN, megabytes, naming
 from upd_zoo.hub.checks import selection
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report, silent
 
-Deliver = Callable[[str, FileRecord], Generator[bytes]]
-"""Given a file's path and record, yields its bytes as the hub has them, which may be any."""
+Deliver = Callable[[str, FileRecord, int], Generator[bytes]]
+"""Given a file's path, record and how many of its bytes are there, yields the others as the hub has them, or any."""
+PART: Final = ".*.part"
+"""What a transfer leaves that broke off: a pattern of file names."""
+_BLOCK: Final = 1 << 20
 UNWRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -122,6 +126,8 @@ class Cache:
                 for name, record in missing.items():
                     if force or not is_intact(folder, name, record):  # another process may have brought it meanwhile
                         source = _given(version.content) if name == MANIFEST else deliver
+                        if force:
+                            _part_of(folder / name, record).unlink(missing_ok=True)
                         _bring(folder / name, name, record, source, on_progress)
                 _note(folder, files)
             for name, record in wanted.items():
@@ -195,8 +201,8 @@ def _wherever_possible() -> Iterator[None]:
 
 
 def _given(content: bytes) -> Deliver:
-    def deliver(_name: str, _record: FileRecord) -> Generator[bytes]:
-        yield content
+    def deliver(_name: str, _record: FileRecord, first: int) -> Generator[bytes]:
+        yield content[first:]
 
     return deliver
 
@@ -239,16 +245,41 @@ def _bring(
 
 
 def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Report) -> None:
-    digest, done, start = hashlib.sha256(), 0, b""
-    with replacing(target) as temporary:
-        with temporary.open("wb") as writer, closing(deliver(name, record)) as blocks:
-            for block in blocks:
-                done += len(block)
-                if done > record.bytes:
-                    break
-                writer.write(block)
-                digest.update(block)
-                start = start or block[: len(LFS_POINTER)]
-                on_progress(Progress(name, done, record.bytes))
+    """Have the rest of a file delivered, and put it in its place; where that breaks off, what has arrived stays."""
+    part = _part_of(target, record)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    digest, done = _arrived(part, record)
+    with naming(target, part):
+        if done < record.bytes or not record.bytes:
+            with part.open("ab") as writer, closing(deliver(name, record, done)) as blocks:
+                for block in blocks:
+                    done += len(block)
+                    if done > record.bytes:
+                        break
+                    writer.write(block)
+                    digest.update(block)
+                    on_progress(Progress(name, done, record.bytes))
         if done != record.bytes or digest.hexdigest() != record.sha256:
+            with part.open("rb") as stream:
+                start = stream.read(len(LFS_POINTER))
+            part.unlink()
             raise wrong_bytes(name, record, start, "report it to its publisher; nothing of it was kept")
+        part.replace(target)
+
+
+def _part_of(target: Path, record: FileRecord) -> Path:
+    """Return where a file lies until it is whole; only bytes of this hash are ever added there."""
+    return target.with_name(f".{record.sha256[:16]}.part")
+
+
+def _arrived(part: Path, record: FileRecord) -> "tuple[hashlib._Hash, int]":
+    """Return the hash and the number of the bytes that an earlier transfer left."""
+    digest, done = hashlib.sha256(), 0
+    if part.is_symlink() or (part.is_file() and part.stat().st_size > record.bytes):
+        part.unlink()
+    if part.is_file():
+        with part.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+                done += len(block)
+    return digest, done

@@ -17,7 +17,7 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import MANIFEST, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError, UsageError
 from upd_zoo.files import HALF_WRITTEN, sha256_of
-from upd_zoo.hub.cache import UNWRITABLE, Known
+from upd_zoo.hub.cache import PART, UNWRITABLE, Known
 from upd_zoo.names import ModelId
 
 _DAY: Final = 86_400.0
@@ -69,7 +69,7 @@ def remove(version: Cached) -> None:
     folder = version.folder
     try:
         with FileLock(folder.with_suffix(".lock")):
-            files = [*_files(folder), *folder.rglob(HALF_WRITTEN)]
+            files = [*_files(folder), *folder.rglob(HALF_WRITTEN), *folder.rglob(PART)]
             notes = [path for path, known in _known(folder) if known.manifest.startswith(folder.name)]
             for path in (*files, *notes):
                 path.unlink(missing_ok=True)

@@ -73,10 +73,11 @@ class FolderHub(Hub):
         recalled = None if force or source.is_dir() or not self._out_of_reach else self._cache.recall(model)
         version = recalled or self._version(model, source)
 
-        def deliver(name: str, _record: FileRecord) -> Generator[bytes]:
+        def deliver(name: str, _record: FileRecord, first: int) -> Generator[bytes]:
             if recalled is not None:
                 raise self._gone()
             with self._opened(source, name) as reader:
+                reader.seek(first)
                 while block := reader.read(_BLOCK):
                     yield block
 

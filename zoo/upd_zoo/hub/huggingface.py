@@ -105,11 +105,11 @@ class HuggingFaceHub(Hub):
         with self._explained(model), self._transfer() as transfer:
             version, unasked = self._located(model, transfer, cache, force)
 
-            def deliver(name: str, record: "FileRecord") -> Generator[bytes]:
+            def deliver(name: str, record: "FileRecord", first: int) -> Generator[bytes]:
                 if self._offline:
                     raise self._not_in_cache(f"{name} of {model}", model)
                 with self._explained(model):
-                    yield from transfer.blocks(self._address(model, version.revision, name), record.bytes)
+                    yield from transfer.blocks(self._address(model, version.revision, name), record.bytes, first)
 
             folder = cache.pull(model, version, names, deliver, on_progress, force)
         return Pulled(folder, version.revision, version.manifest, unasked)

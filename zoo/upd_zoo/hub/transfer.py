@@ -143,23 +143,24 @@ class Transfer:
         """Return a record of the server's interface; raises what `entries` raises."""
         return _parsed(self.document(self.endpoint + address, _MOST_LIST_BYTES)[0], dict)
 
-    def blocks(self, url: str, size: int) -> Generator[bytes]:
+    def blocks(self, url: str, size: int, first: int = 0) -> Generator[bytes]:
         """Yield the bytes of a file as they come; a connection that breaks is taken up where it broke.
 
         Args:
             url: Its address.
             size: Its length in bytes as promised, by which its time is measured. More may come.
+            first: The byte to begin with, those before it being there.
 
         Raises:
             Refusal: The server will not.
             OfflineError: It is too slow.
         """
-        deadline, done, tries = time.monotonic() + _WHOLE_CALL + size / _SLOWEST, 0, 0
+        deadline, done, tries = time.monotonic() + _WHOLE_CALL + (size - first) / _SLOWEST, first, 0
         while done < size or not tries:
             try:
                 with self._answer(url, deadline, first=done) as response:
                     repeated = done if response.status_code == HTTPStatus.OK else 0
-                    for block in _in_time(response, deadline):
+                    for block in _in_time(response, deadline, _SLOW_TRANSFER):
                         fresh, repeated = block[repeated:], max(0, repeated - len(block))
                         done += len(fresh)
                         yield fresh
@@ -247,14 +248,19 @@ def checked_headers(token: str | None) -> dict[str, str]:
     return {"User-Agent": _USER_AGENT, "Authorization": f"Bearer {token}"}
 
 
-def _in_time(response: httpx2.Response, deadline: float) -> Iterator[bytes]:
+_SLOW_TRANSFER: Final = f"the hub sends less than {_SLOWEST / 1000:g} kB a second"
+
+
+def _in_time(response: httpx2.Response, deadline: float, complaint: str = "") -> Iterator[bytes]:
     for block in response.iter_raw():
         if time.monotonic() > deadline:
-            raise _too_slow()
+            raise _too_slow(complaint)
         yield block
 
 
-def _too_slow() -> OfflineError:
+def _too_slow(complaint: str = "") -> OfflineError:
+    if complaint:
+        return OfflineError(complaint, "", "the same command goes on where it stopped; or name another hub with --hub")
     remedy = "try again later, give it more seconds by HF_HUB_ETAG_TIMEOUT, or pull from a folder with --hub FOLDER"
     return OfflineError("the hub answers too slowly", "", remedy)
 
