@@ -204,8 +204,10 @@ def test_what_nothing_stands_for_is_named(tmp_path: Path) -> None:
 
 
 def test_without_stores_and_results_there_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="upd-zoo prepare phantom-t2"):
+    with pytest.raises(NotFoundError, match=r"upd-zoo prepare phantom-t2\W*$"):
         reproduce("table-ii", order_of(tmp_path, methods=("fae",)))
+    with pytest.raises(NotFoundError, match=r"upd-zoo prepare brats-t2 --protocol study\W*$"):
+        reproduce("table-ii", order_of(tmp_path, Protocol.STUDY, material=Material.STUDY, methods=("fae",)))
 
 
 def test_the_studys_own_images_are_taken_where_they_stand(tmp_path: Path) -> None:

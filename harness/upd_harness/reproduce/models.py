@@ -21,7 +21,7 @@ from upd_zoo.errors import NotFoundError, OfflineError, UpdZooError, UsageError
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report
 from upd_zoo.stores.places import store_name, store_path
-from upd_zoo.stores.store import Store
+from upd_zoo.stores.store import Store, preparing
 from upd_zoo.vocabulary import TestSet
 
 MEASURED: Final = "measured"
@@ -105,11 +105,8 @@ def result_of(found: Found, test_set: TestSet, order: Order, on_progress: Report
     if not path.is_dir():
         if earlier:
             return earlier[0]
-        raise NotFoundError(
-            f"the store {store_name(test_set.id, 'test', order.protocol, side)} is not prepared",
-            "a prepared store",
-            f"upd-zoo prepare {test_set.id}",
-        )
+        name = store_name(test_set.id, "test", order.protocol, side)
+        raise NotFoundError(f"the store {name} is not prepared", "a prepared store", preparing(test_set.id, path.name))
     store = Store(path)
     same = [each for each in earlier if each.store == store.sha256]
     return same[0] if same else _measured(found, test_set, store, order, on_progress)

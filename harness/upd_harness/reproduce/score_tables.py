@@ -17,7 +17,9 @@ from upd_harness.reproduce.scores import Ours, Score, gather, measured_as, metho
 from upd_zoo.artefact.metrics import METRICS, Metric
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report
-from upd_zoo.vocabulary import TEST_SETS, TestSet
+from upd_zoo.stores.places import store_path
+from upd_zoo.stores.store import preparing
+from upd_zoo.vocabulary import STUDY_SIDE, TEST_SETS, TestSet, side_of
 
 TITLES: Final = {
     "table-ii": "detection and localisation, brain MRI and retinal photographs",
@@ -87,8 +89,11 @@ def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproducti
     cells = list(_cells(item, ours))
     if all(each.ours is None for each in cells) and not _stands(item, order):
         first = [test_set.id for column in published(item)["bold"] for test_set in stand_ins(order.material, column)]
+        where = store_path(order.data, first[0], "test", order.protocol, side_of(order.plan.side or STUDY_SIDE))
         raise NotFoundError(
-            f"no test set of {item} is prepared in {order.data}", ", ".join(first), f"upd-zoo prepare {first[0]}"
+            f"no test set of {item} is prepared in {order.data} under the protocol {order.protocol}",
+            ", ".join(first),
+            preparing(first[0], where.name),
         )
     claims = checked(claims_of(item), ours)
     blocks = [*_blocks(item, cells, ours), shown(claims), _judgement(cells, order), _making(ours)]

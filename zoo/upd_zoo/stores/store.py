@@ -221,10 +221,16 @@ def _whose(domain: str) -> str:
     return " --healthy FOLDER" if domain in DOMAINS and DOMAINS[domain].own else ""
 
 
-def _options_of(store: str) -> str:
-    """Return the options by which a store of this name, such as `train-study-256`, is prepared."""
+def preparing(target: str, store: str) -> str:
+    """Return the command that prepares a store.
+
+    Args:
+        target: Its domain or test set.
+        store: Its folder, such as `train-study-256`.
+    """
     words = store.split("-")[1:]
-    return "".join(f" --{'side' if word.isdecimal() else 'protocol'} {word}" for word in words)
+    how = "".join(f" --{'side' if word.isdecimal() else 'protocol'} {word}" for word in words)
+    return f"upd-zoo prepare {target}{_whose(target)}{how}"
 
 
 class Store:
@@ -244,7 +250,7 @@ class Store:
             raise NotFoundError(
                 f"there is no prepared store in {folder}",
                 f"a folder with {FACTS}, below what --data or UPD_ZOO_DATA names",
-                f"upd-zoo prepare {folder.parent.name}{_whose(folder.parent.name)}{_options_of(folder.name)}",
+                preparing(folder.parent.name, folder.name),
             )
         self.folder = folder
         self.facts = read_record(folder / FACTS, Facts)
