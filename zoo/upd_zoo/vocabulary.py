@@ -133,6 +133,8 @@ class Domain:
         contrast: `T1` or `T2` of brain scans; empty for other images.
         study_splits: Whether the study's own choice and split of the images is known, and filled beside the sound one.
         attribution: Whom to name where weights that learnt from them are given on; empty where nobody asks for it.
+        registered: Whether the images lie in one space as they come, so that a pixel of a slice is one place of the
+            body. Prepared brain scans do too, and their stores say so.
     """
 
     id: str
@@ -143,6 +145,7 @@ class Domain:
     contrast: str = ""
     study_splits: bool = False
     attribution: str = ""
+    registered: bool = False
 
     @property
     def synthetic(self) -> bool:
@@ -219,6 +222,7 @@ def _domain(table: "_Table") -> Domain:
         table.text("contrast", default=""),
         table.flag("study_splits", default=False),
         table.text("attribution", default=""),
+        table.flag("registered", default=False),
     )
     table.check_nothing_is_left()
     return found

@@ -286,6 +286,8 @@ _KEPT: Final = "nothing was written; an earlier evaluation stands as it was"
 def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: int | None) -> str:
     """Return for people what was measured on a test set of this title, and in which figures the model is poor."""
     text = figures_of(evaluation.result, title, width)
+    for name, reason in evaluation.result.left_out.items():
+        text += "\n\n" + prose(f"The baseline '{name}' is left out: {reason}", width)
     if poor:
         text += "\n\n" + prose(f"Not clearly better than a baseline: {', '.join(poor)}", width)
     return f"{text}\n\n{evaluation.report}"

@@ -6,11 +6,14 @@ Source: the random row of the study's tables and its meaning, cards/study.md, se
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from upd_harness.evaluation.gaussian import NAME as GAUSSIAN
+from upd_harness.evaluation.gaussian import VoxelGaussian
 from upd_harness.evaluation.metrics import image_metrics
 from upd_harness.evaluation.subjects import SubjectTally
 from upd_harness.evaluation.tally import ScoreTally
@@ -77,7 +80,8 @@ class Gathered:
     """A test set, scored.
 
     Attributes:
-        contenders: By name: the model, random values, the brightness of pixels, and their darkness.
+        contenders: By name: the model, random values, the brightness of pixels, their darkness and, of registered
+            brains, how far it lies from that of healthy ones.
         pixels: The model's, by subject; None where their truth is not known.
     """
 
@@ -93,13 +97,20 @@ class Gathered:
 
 
 def gather(
-    tested: Tested, store: Store, on_progress: Report = silent, *, batch_size: int = _BATCH, rows: Rows | None = None
+    tested: Tested,
+    store: Store,
+    healthy: Path | None = None,
+    on_progress: Report = silent,
+    *,
+    batch_size: int = _BATCH,
+    rows: Rows | None = None,
 ) -> Gathered:
     """Score every image of a store by what is tested and by each baseline.
 
     Args:
         tested: What scores.
         store: Images, and masks where there are any.
+        healthy: Store of healthy brains in the same space; None without this baseline.
         on_progress: Told how many images are done.
         batch_size: Images per call of the network.
         rows: Of the images, the first that counts, and the first after it that does not; None for all. They come in the
@@ -108,6 +119,10 @@ def gather(
     first, last = (0, len(store)) if rows is None else rows
     pixels = SubjectTally() if store.masks is not None else None
     contenders = {name: Contender() for name in (MODEL, RANDOM, "intensity", "darkness")}
+    slices = [int(row["slice"]) for row in store.index]
+    gaussian = None if healthy is None else VoxelGaussian.of(Store(healthy), slices[first:last])
+    if gaussian is not None:
+        contenders[GAUSSIAN] = Contender()
     generator = _noise_from(first, store.facts.side)
     for start in range(first - first % batch_size, last, batch_size):
         batch = slice(start, min(start + batch_size, len(store)))
@@ -123,7 +138,10 @@ def gather(
         grey = images.mean(axis=1)  # (B, H, W)
         noise = random_maps(generator, grey.shape)
         tissue = inside(images, tested.rules.foreground, tested.rules.erosion)
-        for name, values in ((RANDOM, noise), ("intensity", grey), ("darkness", 1 - grey)):
+        maps_of = {RANDOM: noise, "intensity": grey, "darkness": 1 - grey}
+        if gaussian is not None:
+            maps_of[GAUSSIAN] = gaussian.maps(images, slices[rows_here])
+        for name, values in maps_of.items():
             contenders[name].update(*_by_the_rules(values, tissue, tested.rules.score), masks)
         on_progress(Progress("", rows_here.stop - first, last - first))
     if pixels is not None:

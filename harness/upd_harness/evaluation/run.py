@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
+from upd_harness.evaluation.gaussian import NAME as GAUSSIAN
+from upd_harness.evaluation.gaussian import Healthy
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.metrics import Floats
 from upd_harness.evaluation.published import printed_of
@@ -34,7 +36,7 @@ from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import DOMAINS, TestSet
 
-Gathering: TypeAlias = Callable[[Tested, Store, Report], Gathered]
+Gathering: TypeAlias = Callable[[Tested, Store, Path | None, Report], Gathered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,13 @@ def measure(
 ) -> Evaluation:
     """Score a test set by what fits its images, and write what it amounts to; see `evaluate`."""
     began, started = time.monotonic(), utc_now()
-    gathered = gathering(tested, store, on_progress)
+    healthy = Healthy.beside(test_set, store)
+    gathered = gathering(tested, store, None if healthy.store is None else healthy.store.folder, on_progress)
     scores = np.array(gathered.contenders[MODEL].scores)
     written = output / RESULTS / f"{test_set.id}.json"
     tallies = Kept(scores, store.anomalous, store.subjects, gathered.pixels).write(written.with_suffix(SUFFIX))
-    result = _result(tested, test_set, store, gathered).model_copy(update={"tallies": tallies})
+    absent = {GAUSSIAN: healthy.absence} if healthy.absence else {}
+    result = _result(tested, test_set, store, gathered).model_copy(update={"tallies": tallies, "left_out": absent})
     write_record(written, result)
     _write_scores(output / "scores.csv", store, scores)
     (low, high), gallery = _gallery(tested, store, scores)

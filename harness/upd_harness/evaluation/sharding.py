@@ -106,15 +106,18 @@ class Sharded:
     shards: int
     batch_size: int
 
-    def __call__(self, tested: Tested, store: Store, on_progress: Report = silent) -> Gathered:
+    def __call__(
+        self, tested: Tested, store: Store, healthy: Path | None = None, on_progress: Report = silent
+    ) -> Gathered:
         """Score every image of a store by what is tested and by each baseline; see `gather`.
 
         Raises:
             UpdZooError: A shard failed.
         """
         cuts = cuts_of(store.subjects, self.shards)
-        same = tested.sha256, store.sha256
-        work = partial(_gather, self.loading, store.folder.absolute(), same, self.batch_size)
+        folders = [each.absolute() for each in (store.folder, *([] if healthy is None else [healthy]))]
+        same = tested.sha256, [(folder, Store(folder).sha256) for folder in folders]
+        work = partial(_gather, self.loading, same, self.batch_size)
         found, done = {}, 0
         for ended in self.engine.each(work, cuts):
             found[ended.item] = ended.result()
@@ -135,9 +138,11 @@ def cuts_of(subjects: Sequence[str], shards: int) -> list[Rows]:
     return list(pairwise(edges))
 
 
-def _gather(loading: Loads, folder: Path, same: tuple[str, str], batch_size: int, rows: Rows) -> Gathered:
-    sha256, images = same
-    store = Store(folder)
-    if store.sha256 != images:
-        raise IntegrityError(f"{folder} holds another store on this node", "the same on every node")
-    return gather(loading.load(sha256), store, batch_size=batch_size, rows=rows)
+def _gather(loading: Loads, same: tuple[str, Sequence[tuple[Path, str]]], batch_size: int, rows: Rows) -> Gathered:
+    sha256, known = same
+    stores = [Store(folder) for folder, _ in known]
+    for store, (folder, images) in zip(stores, known, strict=True):
+        if store.sha256 != images:
+            raise IntegrityError(f"{folder} holds another store on this node", "the same on every node")
+    healthy = stores[1].folder if len(stores) > 1 else None
+    return gather(loading.load(sha256), stores[0], healthy, batch_size=batch_size, rows=rows)

@@ -48,7 +48,7 @@ class Cell:
         printed: What the study printed; None where it printed nothing.
         ours: What was measured; None where nothing was.
         score: The results that it is of.
-        trivial: The highest figure of what has learnt nothing, on the same images; None where none has one.
+        trivial: The highest figure of a trivial baseline, on the same images; None where none has one.
         verdict: What the one is beside the other.
         reason: Why it was not run, or is not judged.
     """

@@ -46,7 +46,7 @@ class Score:
         return None if found is None else Estimate(found.mean, found.seeds, 0.0, 0.0)
 
     def trivial(self, metric: str) -> float | None:
-        """Return the highest value that a baseline which has learnt nothing has; None where no result says it."""
+        """Return the highest value that a trivial baseline has; None where no result says it."""
         return max((value for each in self.results if (value := each.rival(metric)) is not None), default=None)
 
 
@@ -99,7 +99,7 @@ class Ours:
         return next((each for each in found if each is not None), None)
 
     def trivial(self, column: str, metric: str) -> float | None:
-        """Return the highest value that a baseline which has learnt nothing has on what stands for a test set."""
+        """Return the highest value that a trivial baseline has on what stands for a test set."""
         tests = {each.id for each in self.order.tests(column)}
         found = (
             score.trivial(measured_as(metric, self.order.protocol))

@@ -440,6 +440,7 @@ class Result(Record):
         subject_level: How whole subjects are judged; None in results of older versions.
         strata: How well lesions of which size and contrast are found.
         probes: Spearman's correlation of the scores of healthy images with their slice, foreground and brightness.
+        left_out: Baselines that could not be measured, and why.
         printed: What the study printed of this method on this test set, by metric; empty where it printed nothing.
     """
 
@@ -464,6 +465,7 @@ class Result(Record):
     subject_level: SubjectLevel | None = None
     strata: list[Stratum] = Field(default=[])
     probes: dict[str, float] = Field(default={})
+    left_out: dict[str, str] = Field(default={})
     printed: dict[str, Fraction] = Field(default={})
 
     def rival(self, metric: str) -> float | None:
