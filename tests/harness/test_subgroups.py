@@ -93,10 +93,12 @@ def test_subjects_are_judged_at_the_thresholds_of_the_model(store: Store, looks:
     assert alarmed.dice is alarmed.called is None
 
 
-def test_false_alarms_are_told_by_sex_age_and_view(tmp_path: Path, looks: Looks) -> None:
+def test_false_alarms_are_told_by_sex_age_view_and_site(tmp_path: Path, looks: Looks) -> None:
     store = write_tiny_store(tmp_path / "store", images=12, masks=True, anomalous=4, name="phantom-t2/test")
     for number, row in enumerate(store.index):
-        row.update(sex="FM"[number // 2 % 2], age=str(30 + number // 2 * 10), view="")
+        row.update(
+            sex="FM"[number // 2 % 2], age=str(30 + number // 2 * 10), view="", site=["HH", "IOP", "ill"][number // 4]
+        )
     scores = np.repeat([3.0, 0, 3, 0, 9, 9], 2)
     alarms = subject_level(scores, store, looks, calibration(1.0), None).alarms
     counts = {group: (each.alarmed, each.healthy) for group, each in alarms.items()}
@@ -104,6 +106,8 @@ def test_false_alarms_are_told_by_sex_age_and_view(tmp_path: Path, looks: Looks)
         "all": (2, 4),
         "sex F": (2, 2),
         "sex M": (0, 2),
+        "site HH": (1, 2),
+        "site IOP": (1, 2),
         "age under 40": (1, 1),
         "age 40 to 59": (1, 2),
         "age 60 and over": (0, 1),

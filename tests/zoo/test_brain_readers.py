@@ -105,7 +105,7 @@ def test_the_study_tests_on_the_first_nine_tenths_of_the_cases(tmp_path: Path) -
 def test_strokes_are_read_in_either_release(release: str, tmp_path: Path) -> None:
     root = write_atlas(tmp_path, 1, release)
     (scan,) = ATLAS.scans(StoreName("atlas", Part.TEST), root).values()
-    assert len(scan.masks) == {"R2.0": 1, "1.2": 2}[release]
+    assert (len(scan.masks), scan.site) == {"R2.0": (1, "R001"), "1.2": (2, "Site1")}[release]
     brain = prepare_scan(scan, root, load_template())
     assert dice(brain.inside, load_template().mask) > 0.95
     assert brain.mask is not None

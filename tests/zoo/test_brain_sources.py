@@ -63,11 +63,15 @@ def _someone_in_each_part() -> Iterator[None]:
         yield
 
 
-def test_every_head_becomes_slices_of_a_brain_with_sex_and_age(prepared: tuple[Path, Preparation]) -> None:
+def test_every_head_becomes_slices_of_a_brain_with_sex_age_and_site(prepared: tuple[Path, Preparation]) -> None:
     data, done = prepared
     assert done.failures == ()
-    people = {(row["subject"], row["sex"], row["age"]) for _, row in all_slices(data, done)}
-    assert people == {(SUBJECTS[0], "F", "35"), (SUBJECTS[1], "M", "38"), (SUBJECTS[2], "", "")}
+    people = {(row["subject"], row["sex"], row["age"], row["site"]) for _, row in all_slices(data, done)}
+    assert people == {
+        (SUBJECTS[0], "F", "35", "Guys"),
+        (SUBJECTS[1], "M", "38", "HH"),
+        (SUBJECTS[2], "", "", "IOP"),
+    }
     for facts in done.stores:
         store = Store(data / facts.name)
         assert 120 * facts.subjects < len(store) < 189 * facts.subjects
@@ -252,10 +256,10 @@ def test_the_authors_own_table_is_understood(tmp_path: Path) -> None:
     table = ('IXI_ID,"SEX_ID (1=m, 2=f)",HEIGHT,AGE', "2,2,164,35.80", "12,1,175,", "35,,,200")
     root = write_ixi(tmp_path, {name: head() for name in SUBJECTS}, table=table)
     scans = [scan for store in (TRAIN, VALIDATION) for scan in IXI.scans(store, root).values()]
-    assert {(scan.subject, scan.sex, scan.age) for scan in scans} == {
-        (SUBJECTS[0], "F", 35),
-        (SUBJECTS[1], "M", None),
-        (SUBJECTS[2], "", None),
+    assert {(scan.subject, scan.sex, scan.age, scan.site) for scan in scans} == {
+        (SUBJECTS[0], "F", 35, "Guys"),
+        (SUBJECTS[1], "M", None, "HH"),
+        (SUBJECTS[2], "", None, "IOP"),
     }
 
 
@@ -335,4 +339,5 @@ def test_the_real_heads_are_divided_by_subject(open_images: Path) -> None:
     assert not {*parts[0]} & {*parts[1]}
     scans = [scan for part in parts for scan in part.values()]
     assert sum(bool(scan.sex and scan.age) for scan in scans) == 146
+    assert {scan.site for scan in scans} <= {"Guys", "HH", "IOP"}
     assert all(scan.age is None or 18 < scan.age < 90 for scan in scans)

@@ -125,6 +125,7 @@ def test_a_store_of_nothing_is_refused(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
+TRAITS = ("sex", "age", "view", "site")
 GOOD = draw_samples(1, 1, 0, masks=True)[0]
 MASK = np.zeros((128, 128), np.uint8)
 
@@ -212,19 +213,20 @@ def test_facts_that_are_none_are_refused(copy: Path) -> None:
         Store(copy)
 
 
-def test_sex_age_and_view_are_kept_and_what_is_not_known_is_empty(tmp_path: Path) -> None:
-    samples = [replace(GOOD, sex="F", age=0, view="PA"), GOOD]
+def test_sex_age_view_and_site_are_kept_and_what_is_not_known_is_empty(tmp_path: Path) -> None:
+    samples = [replace(GOOD, sex="F", age=0, view="PA", site="HH"), GOOD]
     write_store(tmp_path / "store", "phantom-t2/train", samples, channels=1, has_masks=False)
-    rows = [(row["sex"], row["age"], row["view"]) for row in Store(tmp_path / "store").index]
-    assert rows == [("F", "0", "PA"), ("", "", "")]
+    rows = [tuple(row[trait] for trait in TRAITS) for row in Store(tmp_path / "store").index]
+    assert rows == [("F", "0", "PA", "HH"), ("", "", "", "")]
 
 
-def test_a_store_of_an_older_version_has_no_traits(copy: Path) -> None:
+@pytest.mark.parametrize("known", [0, 3])
+def test_a_store_of_an_older_version_lacks_traits(copy: Path, known: int) -> None:
     path = copy / "index.csv"
-    lines = [line.rsplit(",", 3)[0] for line in path.read_text().splitlines()]
-    assert lines[0] == "subject,slice,anomalous,source"
+    lines = [line.rsplit(",", len(TRAITS) - known)[0] for line in path.read_text().splitlines()]
+    assert lines[0] == ",".join(("subject", "slice", "anomalous", "source", *TRAITS[:known]))
     path.write_text("\n".join(lines) + "\n")
-    assert all((row["sex"], row["age"], row["view"]) == ("", "", "") for row in Store(copy).index)
+    assert all(row[trait] == "" for row in Store(copy).index for trait in TRAITS)
 
 
 def test_a_missing_store_says_how_to_make_it_under_its_protocol(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ LEAST_ORIENTED: Final = 0.01
 UNBALANCED: Final = 0.2
 """Difference of the shares of diseased between two groups that confounds a test."""
 SCHEMA: Final = "upd-zoo/data-checks/1"
-_TRAITS: Final = ("view", "sex")
+_TRAITS: Final = ("view", "sex", "site")
 _LEAST_GROUP: Final = 10
 _SHOWN: Final = 5
 _SKETCH: Final = 16
@@ -263,7 +263,7 @@ def _confounded(store: Store) -> Iterator[Finding]:
 
 
 def balance(store: Store, trait: str) -> dict[str, tuple[float, int]]:
-    """Return the share of diseased images and the number of images, by what a trait (`view`, `sex`) is."""
+    """Return the share of diseased images and the number of images, by what a trait (`view`, `sex`, `site`) is."""
     groups: dict[str, list[bool]] = defaultdict(list)
     for row, anomalous in zip(store.index, store.anomalous, strict=True):
         groups[row[trait]].append(bool(anomalous))

@@ -154,6 +154,7 @@ def _sample(store: Store, row: int, image: Array, mask: npt.NDArray[np.uint8] | 
         sex=known["sex"],
         age=int(known["age"]) if known["age"] else None,
         view=known["view"],
+        site=known["site"],
     )
 
 

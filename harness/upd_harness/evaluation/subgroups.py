@@ -151,16 +151,18 @@ def subject_level(
 def _groups(
     store: Store, rows: list[npt.NDArray[np.int64]], healthy: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """Yield groups of healthy subjects by name, and (S,) who is in them: all, and by sex, age and view where known."""
+    """Yield groups of healthy subjects, by name, and (S,) who is in them: all, and by sex, view, site, age if known."""
     yield "all", healthy
     first = [store.index[own[0]] for own in rows]
-    for trait in ("sex", "view"):
-        for value in sorted({row[trait] for row in first} - {""}):
-            yield f"{trait} {value}", healthy & np.array([row[trait] == value for row in first])
+    groups = {
+        f"{trait} {value}": np.array([row[trait] == value for row in first])
+        for trait in ("sex", "view", "site")
+        for value in sorted({row[trait] for row in first} - {""})
+    }
     ages = np.array([float(row["age"] or "nan") for row in first])
-    for low, high, name in _BANDS:
-        members = (ages >= low) & (ages < high)
-        if members.any():
+    groups |= {name: (ages >= low) & (ages < high) for low, high, name in _BANDS}
+    for name, members in groups.items():
+        if (healthy & members).any():  # of a group without healthy subjects there is nothing to tell
             yield name, healthy & members
 
 

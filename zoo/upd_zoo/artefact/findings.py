@@ -35,7 +35,7 @@ class SubjectLevel(Record):
         ap: Average precision of the scores of subjects.
         auroc: Area under their ROC curve.
         aimed_at: Share of healthy subjects that the threshold should let score above it.
-        alarms: What came of it, by group: `all`, and by sex, age and view where they are known.
+        alarms: What came of it, by group: `all`, and by sex, age, view and site where they are known.
         dice: Mean over diseased subjects of the Dice of all their images at the threshold of map values.
         called: Median over healthy subjects of the share of their pixels at or above that threshold.
     """

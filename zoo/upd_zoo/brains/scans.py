@@ -42,6 +42,7 @@ class Scan:
         stripped: Whether nothing but brain is left in it; None where that is told by what it shows.
         sex: `F` or `M`; empty where it is not known.
         age: In whole years; None where it is not known.
+        site: Hospital or scanner that it comes from; empty where that is not known.
     """
 
     subject: str
@@ -53,6 +54,7 @@ class Scan:
     stripped: bool | None = False
     sex: str = ""
     age: int | None = None
+    site: str = ""
 
     @property
     def files(self) -> list[str]:
@@ -221,4 +223,4 @@ def samples_of(scan: Scan, brain: Brain, template: Template, scale: Scale, side:
     """Return the axial slices of a prepared scan, from feet to head, empty ones left out."""
     mask = None if brain.mask is None else brain.mask.astype(np.uint8)
     slices = slices_of(brain.image, template.grid.affine, scan.subject, mask, scale=scale, side=side)
-    return [replace(each, sex=scan.sex, age=scan.age) for each in slices]
+    return [replace(each, sex=scan.sex, age=scan.age, site=scan.site) for each in slices]

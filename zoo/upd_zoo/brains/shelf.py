@@ -194,6 +194,15 @@ def _taken(path: Path, scan: Scan) -> list[Sample] | None:
     if kept is None:
         return None
     return [
-        Sample(image, bool(mask.any()), scan.subject, int(number), mask=mask, sex=scan.sex, age=scan.age)
+        Sample(
+            image,
+            bool(mask.any()),
+            scan.subject,
+            int(number),
+            mask=mask,
+            sex=scan.sex,
+            age=scan.age,
+            site=scan.site,
+        )
         for image, mask, number in zip(*kept.values(), strict=True)
     ]

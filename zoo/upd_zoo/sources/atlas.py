@@ -18,6 +18,7 @@ References:
     section 5.1. The layout of 1.2 comes from documents and was never seen by this reader.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,8 @@ STUDY_PERCENT: Final = 90
 
 _SCANS: Final = {"**/anat/sub-*T1w.nii.gz": "*lesion_mask.nii.gz", "**/*_t1w*_stx.nii.gz": "*_LesionSmooth*_stx.nii.gz"}
 """What scans of each release are called, and the masks beside them."""
+_SITE: Final = re.compile(r"R\d+|Site\d+")
+"""Folder of a hospital, in each release."""
 _ORIGIN: Final = "apply at fcon_1000.projects.nitrc.org/indi/retro/atlas.html and decrypt the archive"
 _EXPECTED: Final = ("**/*[tT]1w*.nii.gz",)
 
@@ -48,7 +51,8 @@ def _scan(path: Path, masks: str, root: Path) -> Scan:
     beside = [mask.relative_to(root).as_posix() for mask in sorted(path.parent.glob(masks))]
     missing = path.with_name(masks.replace("*", "")).relative_to(root).as_posix()
     subject = path.name.removesuffix(".nii.gz").partition("_")[0]
-    return Scan(subject, path.relative_to(root).as_posix(), masks=tuple(beside or [missing]))
+    site = next((part for part in path.relative_to(root).parts[:-1] if _SITE.fullmatch(part)), "")
+    return Scan(subject, path.relative_to(root).as_posix(), masks=tuple(beside or [missing]), site=site)
 
 
 ATLAS: Final = BrainSource("atlas", "ATLAS", ("atlas",), "ATLAS", origin=_ORIGIN, expected=_EXPECTED, scans=_scans)

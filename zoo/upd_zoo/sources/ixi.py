@@ -9,7 +9,7 @@ learn from IXI are other data sets. The brain is looked for on T1; a T2 scan wit
 out.
 
 What to know of the data:
-    Three scanners, of 1.5 T (Guy's, IOP) and 3 T (Hammersmith): the hospital is in the file's name.
+    Three scanners, of 1.5 T (Guys, IOP) and 3 T (HH, Hammersmith): the hospital is in the file's name, and is the site.
     The authors' table is a spreadsheet; save it as IXI.csv for sex and age. Some persons have two rows, some no age.
 
 References:
@@ -56,6 +56,7 @@ def _scans(store: StoreName, root: Path) -> Mapping[str, Scan]:
             subject,
             file,
             guide="" if file == guides[subject] else guides[subject],
+            site=_hospital(subject),
             **people.get(_number(subject), _Person())._asdict(),
         )
         for subject, file in wanted.items()
@@ -68,6 +69,12 @@ def _files(root: Path, contrast: str) -> dict[str, str]:
     suffix = f"-{contrast}.nii.gz"
     paths = sorted([*root.glob(f"IXI-{contrast}/IXI*{suffix}"), *root.glob(f"IXI*{suffix}")])
     return {path.name.removesuffix(suffix): path.relative_to(root).as_posix() for path in paths}
+
+
+def _hospital(name: str) -> str:
+    """Return the hospital in a subject's name, `HH` of `IXI012-HH-1211`; nothing where it has another form."""
+    parts = name.split("-")
+    return parts[1] if len(parts) == 3 else ""
 
 
 def _number(name: str) -> str:

@@ -2,7 +2,7 @@
 
     images.npy    (N, C, side, side) float32 in [0, 1]
     masks.npy     (N, side, side) uint8, 1 where pathological; only where pixel truth exists
-    index.csv     subject, slice, anomalous, source, sex, age, view: one row per image; the last three where known
+    index.csv     subject, slice, anomalous, source, sex, age, view, site: one row per image; the last four where known
     store.json    what it holds, how it was made, SHA-256 of the arrays
 
 Every reader fills it, training and evaluation read it, and neither holds it in memory.
@@ -32,7 +32,7 @@ MASKS: Final = "masks.npy"
 INDEX: Final = "index.csv"
 FACTS: Final = "store.json"
 _COLUMNS = ("subject", "slice", "anomalous", "source")
-_TRAITS = ("sex", "age", "view")
+_TRAITS = ("sex", "age", "view", "site")
 """Columns of what may confound a test; stores of older versions lack them."""
 
 
@@ -50,6 +50,7 @@ class Sample:
         sex: `F` or `M`; empty where it is not known.
         age: In whole years; None where it is not known.
         view: Projection of a radiograph, such as `PA` or `AP`; empty where there is none or it is not known.
+        site: Hospital or scanner that it comes from, as its data set calls it; empty where that is not known.
     """
 
     image: npt.NDArray[np.float32]
@@ -61,6 +62,7 @@ class Sample:
     sex: str = ""
     age: int | None = None
     view: str = ""
+    site: str = ""
 
 
 class Facts(Record):
@@ -198,7 +200,7 @@ def _write_arrays(
             if has_masks:
                 arrays[MASKS].append(_mask_of(sample))
             known = (sample.subject, sample.slice, int(sample.anomalous), sample.source)
-            index.writerow((*known, sample.sex, sample.age, sample.view))
+            index.writerow((*known, sample.sex, sample.age, sample.view, sample.site))
             subjects[sample.subject] += 1
             anomalous += sample.anomalous
     return subjects, anomalous, {name: array.digest.hexdigest() for name, array in arrays.items()}
@@ -265,7 +267,7 @@ class Store:
 
     @cached_property
     def index(self) -> list[dict[str, str]]:
-        """One row per image, with the columns of `index.csv`; an unknown sex, age or view is empty."""
+        """One row per image, with the columns of `index.csv`; an unknown sex, age, view or site is empty."""
         try:
             with (self.folder / INDEX).open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))
