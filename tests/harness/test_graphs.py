@@ -31,6 +31,10 @@ def test_the_graph_of_a_model_gets_the_figures_of_the_model(
     page = (tmp_path / "graph" / "report.html").read_text(encoding="utf-8")
     assert "Nobody says from which score on a subject is diseased" in page
     assert "Seed of the training" not in page
+    # No healthy brains lie beside these.
+    assert graph.left_out["gaussian"].startswith("the store phantom-t2/train is not prepared")
+    for told in (" ".join(answer.out.split()), page):
+        assert graph.left_out["gaussian"] in told
     assert json.loads((tmp_path / "graph" / "run.json").read_text())["model"]["sha256"] == graph.manifest
 
 
