@@ -33,6 +33,7 @@ from upd_zoo.artefact.records import (
     LEGAL,
     MANIFEST,
     ONNX,
+    RDF,
     RESULTS,
     TORCHSCRIPT,
     WEIGHTS,
@@ -167,7 +168,7 @@ def test_the_torchscript_graph_takes_any_batch(artefact: Path, images: Array, ba
 
 def test_the_manifest_lists_every_file_and_its_parity(artefact: Path) -> None:
     manifest = verify(artefact)
-    expected = {CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT, CALIBRATION, *LEGAL, *PROOF}
+    expected = {CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT, CALIBRATION, RDF, *LEGAL, *PROOF}
     assert set(manifest.files) == expected
     assert manifest.files == inventory(artefact)
     measured = {(row.format, row.batch) for row in manifest.parity}

@@ -43,6 +43,7 @@ LEGAL: Final = ("LICENSE", DATA_TERMS, "CITATION.cff")
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 ONNX: Final = "onnx/model.onnx"
+RDF: Final = "rdf.yaml"
 TORCHSCRIPT: Final = "torchscript/model.ts"
 CALIBRATION: Final = "calibration.json"
 MANIFEST: Final = "manifest.json"

@@ -46,7 +46,7 @@ def _front_matter(config: Config, results: Sequence[Result]) -> ModelCardData:
     """Return what the Hub reads: it finds models by it, and shows their figures."""
     tags = ["upd-zoo", "anomaly-detection", "medical-imaging", config.images.modality.id, config.method]
     measured = [each for result in results for each in _as_evaluated(result)]
-    origin, terms = config.weights_origin, _terms(config.images)
+    origin, terms = config.weights_origin, terms_of(config.images)
     return ModelCardData(
         library_name="upd-zoo",
         pipeline_tag=_TASK,
@@ -78,7 +78,7 @@ def _as_evaluated(result: Result) -> Iterator[EvalResult]:
             )
 
 
-class _Terms(NamedTuple):
+class Terms(NamedTuple):
     """A licence as the Hub writes it; name and place of one that the Hub does not know."""
 
     hub: str
@@ -86,13 +86,13 @@ class _Terms(NamedTuple):
     link: str | None = None
 
 
-def _terms(domain: Domain) -> _Terms:
+def terms_of(domain: Domain) -> Terms:
     """Return the licence of weights: ours where the data allow that, else that of the data."""
     if domain.licence in _PASSED_ON:
-        return _Terms(_PASSED_ON[domain.licence])
+        return Terms(_PASSED_ON[domain.licence])
     if domain.access in (Access.OPEN, Access.SYNTHETIC):
-        return _Terms("apache-2.0")
-    return _Terms("other", "-".join(re.findall(r"[a-z0-9]+", domain.licence.lower())), DATA_TERMS)
+        return Terms("apache-2.0")
+    return Terms("other", "-".join(re.findall(r"[a-z0-9]+", domain.licence.lower())), DATA_TERMS)
 
 
 _TASK: Final = "image-segmentation"

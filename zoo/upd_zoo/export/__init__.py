@@ -10,7 +10,7 @@ from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import files_of
 from upd_zoo.artefact.graph_facts import describe, facts_of
 from upd_zoo.artefact.proof import Proof, images_of
-from upd_zoo.artefact.provenance import write_manifest
+from upd_zoo.artefact.provenance import versions, write_manifest
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
@@ -23,10 +23,11 @@ from upd_zoo.artefact.records import (
     Manifest,
     Parity,
 )
+from upd_zoo.card.bioimage import write_rdf
 from upd_zoo.card.writing import write_card
 from upd_zoo.errors import ToleranceError, UsageError
 from upd_zoo.export.calibration import calibrate, calibration_labels, check_thresholds, subject_rule
-from upd_zoo.export.formats import write_onnx, write_safetensors, write_torchscript
+from upd_zoo.export.formats import OPSET, write_onnx, write_safetensors, write_torchscript
 from upd_zoo.files import replacing_folder, write_text
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.eager import as_predict, load_detector, load_script
@@ -93,10 +94,12 @@ def export_artefact(
         write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
         images = images_of(config, calibration, validation)
-        Proof(images, *eager(images)).write(temporary)
+        proof = Proof(images, *eager(images))
+        proof.write(temporary)
         describe(temporary / ONNX, facts_of(config, calibration))
         write_card(temporary, config, calibration, parity)
         _write_legal(temporary, config)
+        write_rdf(temporary, config, proof, OPSET, versions()["torch"])
         return write_manifest(temporary, config.id, parity)
 
 

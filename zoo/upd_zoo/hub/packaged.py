@@ -111,13 +111,13 @@ def package(artefact: Path, model: ModelId, folder: Path | None = None) -> None:
         IntegrityError: A file of it is missing or differs from its manifest.
     """
     from upd_zoo.artefact.record import write_record
-    from upd_zoo.artefact.records import MANIFEST, TORCHSCRIPT, WEIGHTS
+    from upd_zoo.artefact.records import MANIFEST, RDF, TORCHSCRIPT, WEIGHTS
     from upd_zoo.files import replacing_folder
     from upd_zoo.hub.checks import publishable, row_of
 
     folder, target = folder or FOLDER, place_of(model, folder)
     manifest, _, _ = publishable(artefact, model)
-    files = {name: file for name, file in manifest.files.items() if name not in (WEIGHTS, TORCHSCRIPT)}
+    files = {name: file for name, file in manifest.files.items() if name not in (WEIGHTS, TORCHSCRIPT, RDF)}
     parity = [row for row in manifest.parity if row.format == "onnx"]
     with replacing_folder(target, _names_in(target)) as temporary:
         for name in files:
