@@ -94,12 +94,7 @@ def export_artefact(
         write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
         images = images_of(config, calibration, validation)
-        proof = Proof(images, *eager(images))
-        proof.write(temporary)
-        describe(temporary / ONNX, facts_of(config, calibration))
-        write_card(temporary, config, calibration, parity)
-        _write_legal(temporary, config)
-        write_rdf(temporary, config, proof, OPSET, versions()["torch"])
+        _tell(temporary, config, calibration, Proof(images, *eager(images)), parity)
         return write_manifest(temporary, config.id, parity)
 
 
@@ -151,6 +146,15 @@ def _check_parity(parity: list[Parity]) -> None:
                 f"{row.rank_correlation:.5f}",
                 f"at most {row.tolerance:.0e} of the range, {row.map_range:.2g} and {row.score_range:.2g}",
             )
+
+
+def _tell(folder: Path, config: Config, calibration: Calibration, proof: Proof, parity: list[Parity]) -> None:
+    """Write what an artefact says of itself: to people, to runtimes, to the law and to the tools of bioimage.io."""
+    proof.write(folder)
+    describe(folder / ONNX, facts_of(config, calibration))
+    write_card(folder, config, calibration, parity)
+    _write_legal(folder, config)
+    write_rdf(folder, config, proof, OPSET, versions()["torch"])
 
 
 def _write_legal(folder: Path, config: Config) -> None:
