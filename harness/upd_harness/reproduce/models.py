@@ -78,14 +78,19 @@ def _found(folder: Path, origin: str, evaluation: Path) -> Found:
 
 
 def _pulled(task: Task, order: Order) -> Found:
-    """Return a model as a hub holds it: of its seed's revision, the first seed being the main one too."""
+    """Return a model as a hub holds it: of its seed's revision, the first seed being the main one too.
+
+    Where missing models are made, one of another budget counts as missing: seeds of one row are made alike.
+    """
     revisions = [f"seed-{task.seed}", *(["main"] if task.seed == order.seeds[0] else [])]
     if order.hub is not None and task.fraction == 1:
         for revision in revisions:
             with suppress(NotFoundError, OfflineError):
                 pulled = order.hub.fetch(replace(ModelId.parse(task.model), revision=revision))
                 evaluation = order.plan.out / MEASURED / f"{task.model}@{revision}"
-                return _found(pulled.folder, f"{order.hub.location} at {pulled.revision}", evaluation)
+                found = _found(pulled.folder, f"{order.hub.location} at {pulled.revision}", evaluation)
+                if order.engine is None or found.config.training.profile == order.plan.profile:
+                    return found
     raise NotFoundError(f"{task.name} is not made", "a finished model", "add --train, or name a folder with --models")
 
 

@@ -10,6 +10,8 @@ from upd_harness.reproduce.estimate import Estimate, half_width
 _OURS, _PRINTED = "#0072b2", "#d55e00"
 _COLUMN: Final = 2.0
 """Inches of a panel."""
+_LEAST: Final = 4.0
+"""Inches that the explanation of the signs takes."""
 _SIGNS: Final = 30
 """Of a line that is as wide as a panel."""
 
@@ -31,7 +33,7 @@ def chart(lines: Sequence[Sequence[tuple[str, str, Sequence[Row]]]], banner: str
         return None
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         names = [row[0] for row in lines[0][0][2]]
-        size = (1 + _COLUMN * len(lines[0]), 0.6 + (0.7 + 0.19 * len(names)) * len(lines))
+        size = (1 + max(_LEAST, _COLUMN * len(lines[0])), 0.6 + (0.7 + 0.19 * len(names)) * len(lines))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(lines), len(lines[0]), squeeze=False, sharey=True)
         for axes, (title, metric, rows) in zip(grid.flat, (each for line in lines for each in line), strict=True):
@@ -40,7 +42,7 @@ def chart(lines: Sequence[Sequence[tuple[str, str, Sequence[Row]]]], banner: str
             axes.set_xlabel(metric)
         grid[0, 0].set_yticks(range(len(names)), names)
         figure.legend(handles=_key(grid[0, 0]), frameon=False, loc="outside lower center", ncols=2)
-        figure.suptitle(fill(banner, _SIGNS * len(lines[0])), fontsize=9, color=_PRINTED)
+        figure.suptitle(fill(banner, _SIGNS * max(2, len(lines[0]))), fontsize=9, color=_PRINTED)
         return _saved(figure)
 
 

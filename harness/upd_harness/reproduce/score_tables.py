@@ -117,12 +117,13 @@ def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproducti
 
 
 def _lines(cells: Sequence[Cell]) -> list[list[tuple[str, str, list[Row]]]]:
-    """Return what a chart shows of every test set: how well images are told apart, below it pixels where known."""
+    """Return what a chart shows of test sets that were measured: how images are told apart, and below that pixels."""
     metrics = {cell.metric.id: cell.metric for cell in cells}
+    measured = {key: mine for key, mine in _by_test(cells).items() if any(cell.ours for cell in mine)}
     return [
         [
             (name or column, metrics[wanted].title, [_row(cell) for cell in mine if cell.metric.id == wanted])
-            for (column, name), mine in _by_test(cells).items()
+            for (column, name), mine in (measured or _by_test(cells)).items()
         ]
         for wanted in ("ap_image", "ap_pixel")
         if wanted in metrics
