@@ -197,3 +197,9 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path, part: str
     with pytest.raises(NotFoundError, match="nkicsl") as caught:
         listed(root, Part.TRAIN, SOUND)
     assert f"it lacks '{part}'" in str(caught.value)
+
+
+def test_a_part_into_which_nobody_falls_is_named(tmp_path: Path) -> None:
+    root = write_ddr(tmp_path / "ddr", {"train": (0,)}, {})
+    with pytest.raises(NotFoundError, match=r"DDR falls into ddr/(train|validation).*take more of the data set"):
+        prepare(DOMAIN, tmp_path / "data", Request(root))

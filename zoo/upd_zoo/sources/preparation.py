@@ -161,6 +161,12 @@ def fill(
     failures: list[Failure] = []
     for name in names:
         inputs = inputs_of(name)
+        if not inputs:
+            raise NotFoundError(
+                f"nothing in the folder of {source.title} falls into {name}",
+                "one input at least",
+                "take more of the data set: who is in which part goes by name",
+            )
         provenance = _provenance(source, name, request, len(inputs))
         standing = None if force else _standing(store_path(data, *name), inputs, provenance)
         if standing is None:
