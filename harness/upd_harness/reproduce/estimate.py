@@ -129,7 +129,7 @@ def judge(ours: Estimate, printed: float, column: Iterable[float]) -> tuple[Verd
     if abs(ours.mean - printed) > allowed:
         return Verdict.OUTSIDE, ""
     if all(abs(other - printed) <= allowed for other in column):
-        return Verdict.NOT_JUDGED, f"its tolerance of {allowed:.2f} holds all that was printed of this test set"
+        return Verdict.NOT_JUDGED, "its tolerance holds all that was printed of this test set"
     return Verdict.WITHIN, ""
 
 

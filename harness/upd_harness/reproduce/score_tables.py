@@ -238,13 +238,19 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
         notes.append(f"{first.images} images, {first.anomalous} anomalous, {labels}.")
     if any(cell.poor for cell in cells):
         notes.append("† Not above the best of what has learnt nothing: chance, brightness, darkness, position.")
-    reasons: dict[str, list[str]] = {}
-    for cell in cells:
-        if cell.ours is None:
-            reasons.setdefault(_NAMED.sub("its model", cell.reason), []).append(cell.method)
-    notes += [f"Not run: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
+    notes += _reasons("Not run", [cell for cell in cells if cell.ours is None])
+    own = [cell for cell in cells if _id(cell.test_set) == cell.column]  # of stand-ins it is said of all at once
+    notes += _reasons("Not judged", [cell for cell in own if cell.verdict is Verdict.NOT_JUDGED])
     lacking = {cell.method: _first(cell.score.reasons) for cell in cells if cell.ours and cell.score.reasons}
     return notes + [f"A seed of {method} is missing: {why}" for method, why in lacking.items()]
+
+
+def _reasons(what: str, cells: Sequence[Cell]) -> list[str]:
+    """Say of which methods something is true, those with one reason in one sentence."""
+    reasons: dict[str, list[str]] = {}
+    for cell in cells:
+        reasons.setdefault(_NAMED.sub("its model", cell.reason), []).append(cell.method)
+    return [f"{what}: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
 
 
 def _labels(cells: Sequence[Cell]) -> Iterator[str]:
