@@ -37,7 +37,8 @@ Written by `scripts/effects.py`. Profile `{profile}`. Each model is made by its 
 changed, mostly to the study's, then with all that the study's recipe changes (`study`). Mean ± standard deviation over
 seeds; in brackets the 95 % bootstrap interval over subjects, its ends averaged over seeds; then the change against
 `sound`, by pairs of seeds. No value was chosen here: choices are made on planted anomalies. The study's Dice is the
-best of its 100 evenly spaced thresholds.
+best of its 100 evenly spaced thresholds. Of trivial baselines, brightness and darkness alone stand here; on brains,
+[others](starters.md) are higher.
 """
 Methods = Annotated[list[str], typer.Option("--method", help="A method, such as rd or rd.mobilenetv2_100; again.")]
 Domains = Annotated[list[str], typer.Option("--domain", help="A domain, such as idrid; may be given again.")]
