@@ -1,6 +1,7 @@
 """The installed program, and what it answers."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,3 +30,16 @@ class Answer:
 
 
 Command = Callable[..., Answer]
+
+
+def finished(
+    command: list[str],
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+    timeout: float | None = 60,
+    **options: Any,
+) -> Answer:
+    """Run a command to its end."""
+    options |= {"capture_output": True, "text": True, "timeout": timeout}
+    done = subprocess.run(command, env=environment, cwd=folder, **options)
+    return Answer(done.returncode, done.stdout, done.stderr)

@@ -1,7 +1,6 @@
 """Real artefacts of a few seconds' training, made once per test run, on a hub that is a folder."""
 
 import os
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from fake.artefact import write_artefact
 from fake.inputs import head, write_picture, write_volume
-from fake.program import PROGRAM, Answer, Command
+from fake.program import PROGRAM, Answer, Command, finished
 from fake.runs import brightness
 from fake.stores import write_tiny_store
 from fake.trained import COLOUR, GREY, trained_artefact
@@ -131,11 +130,7 @@ def program(environment: dict[str, str], tmp_path: Path) -> Command:
     """Run the installed program."""
 
     def run(*arguments: str | Path, **variables: str) -> Answer:
-        command = [str(PROGRAM), *map(str, arguments)]
-        done = subprocess.run(
-            command, env=environment | variables, cwd=tmp_path, capture_output=True, text=True, timeout=60
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return finished([str(PROGRAM), *map(str, arguments)], environment | variables, tmp_path)
 
     return run
 

@@ -7,7 +7,7 @@ import pytest
 
 from fake.inputs import head, rows_of, write_broken, write_volume
 from fake.installs import REPOSITORY, install, new_environment
-from fake.program import Answer, Command
+from fake.program import Answer, Command, finished
 
 MODEL = "vae-phantom-t2"
 
@@ -26,9 +26,7 @@ def bare(fresh: Path, environment: dict[str, str], tmp_path: Path) -> Command:
     environment.pop("PYTHONPATH", None)
 
     def run(*arguments: str | Path, **variables: str) -> Answer:
-        command = [str(fresh / "upd-zoo"), *map(str, arguments)]
-        done = subprocess.run(command, env=environment | variables, cwd=tmp_path, capture_output=True, text=True)
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return finished([str(fresh / "upd-zoo"), *map(str, arguments)], environment | variables, tmp_path, None)
 
     return run
 

@@ -11,7 +11,7 @@ import pytest
 
 import upd_zoo as upd_zoo_package
 from fake.artefact import sign, write_artefact
-from fake.program import PROGRAM, Answer, Command
+from fake.program import PROGRAM, Answer, Command, finished
 from upd_zoo.artefact.records import CONFIG, ONNX, WEIGHTS
 
 MODEL = "vae-phantom-t2"
@@ -24,11 +24,7 @@ def publish(environment: dict[str, str], tmp_path: Path) -> Command:
     own = {name: value for name, value in environment.items() if name != "UPD_ZOO_HUB"}
 
     def run(*arguments: str | Path, **variables: str) -> Answer:
-        command = [str(PROGRAM), "publish", *map(str, arguments)]
-        done = subprocess.run(
-            command, env=own | variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return finished([str(PROGRAM), "publish", *map(str, arguments)], own | variables, tmp_path)
 
     return run
 

@@ -6,7 +6,6 @@ that each command leads to the next, and that every cell of a row is measured, a
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fake.camcan import write_camcan
 from fake.chexpert import SMALL, release_of, write_chexpert
 from fake.ddr import SPLITS, write_ddr
 from fake.heads import head
-from fake.program import PROGRAM, Answer
+from fake.program import PROGRAM, Answer, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -69,9 +68,7 @@ def typed(home: Path, *words: str) -> Answer:
     """Return what the program answers in a folder, without a network."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "UPD_ZOO_", "COLUMNS"))}
     own = {"XDG_CACHE_HOME": str(home / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9", "OMP_NUM_THREADS": "1"}
-    command = [str(PROGRAM), *words, "--data", "data"]
-    done = subprocess.run(command, env=kept | own, cwd=home, capture_output=True, text=True)
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return finished([str(PROGRAM), *words, "--data", "data"], kept | own, home, None)
 
 
 def reproduced(home: Path, item: str, *words: str) -> tuple[Answer, dict[str, Any]]:

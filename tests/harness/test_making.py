@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fake.program import PROGRAM, Answer, Command
+from fake.program import PROGRAM, Answer, Command, finished
 from fake.scripts import script
 from fake.stores import write_tiny_store
 from fake.trained import GREY, trained_artefact
@@ -178,9 +178,9 @@ def test_what_the_base_install_cannot_make_names_the_extra(
     tmp_path: Path, arguments: tuple[str, ...], extra: str
 ) -> None:
     command = [sys.executable, "-c", _WITHOUT, *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert Answer(done.returncode, done.stdout, done.stderr).is_one_error(7), done.stderr
-    assert f"pip install 'upd-zoo[{extra}]'" in done.stderr
+    answer = finished(command, None, tmp_path, None)
+    assert answer.is_one_error(7), answer.err
+    assert f"pip install 'upd-zoo[{extra}]'" in answer.err
 
 
 def test_what_is_prepared_is_told_to_people_and_to_programs(verb: Command, tmp_path: Path) -> None:

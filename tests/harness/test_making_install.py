@@ -8,7 +8,7 @@ import pytest
 
 from fake.inputs import rows_of
 from fake.installs import REPOSITORY, install, new_environment, uv
-from fake.program import Answer, Command
+from fake.program import Answer, Command, finished
 
 MODEL = "vae-phantom-cxr"
 
@@ -37,9 +37,7 @@ def installed(programs: Path, tmp_path: Path) -> Command:
     variables = kept | {"UPD_ZOO_DATA": str(tmp_path / "data"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def run(*arguments: str | Path) -> Answer:
-        command = [str(programs / "upd-zoo"), *map(str, arguments)]
-        done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True)
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return finished([str(programs / "upd-zoo"), *map(str, arguments)], variables, tmp_path, None)
 
     return run
 

@@ -115,6 +115,16 @@ def test_a_stopped_run_goes_on_with_what_is_on_the_shelf(
     assert [facts.sha256 for facts in again.stores] == [facts.sha256 for facts in done.stores]
 
 
+def test_a_site_that_older_versions_did_not_know_makes_no_slice_anew(
+    ixi: Path, prepared: tuple[Path, Preparation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(prepared[0] / SHELF, tmp_path / SHELF)
+    monkeypatch.setattr(brain_source, "prepare_scan", never)
+    monkeypatch.setattr("upd_zoo.sources.ixi._hospital", lambda name: f"another than of {name}")
+    (read,) = IXI.opened(Request(ixi, shelf=tmp_path / SHELF))(VALIDATION).values()
+    assert {sample.site.partition(" of ")[0] for sample in read()} == {"another than"}
+
+
 def test_slices_are_cut_again_from_a_brain_that_was_found_with_the_same_bytes(
     ixi: Path, prepared: tuple[Path, Preparation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

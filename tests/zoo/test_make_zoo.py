@@ -1,7 +1,6 @@
 """The whole zoo in one command, onto a hub; then a user types what the study's readers would type."""
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from fake.hugging_face import FakeHub
 from fake.inputs import write_volume
-from fake.program import PROGRAM, Answer
+from fake.program import PROGRAM, Answer, finished
 from fake.scripts import script
 from fake.stores import write_tiny_store
 from upd_harness.grid.plan import Plan, Start
@@ -71,10 +70,7 @@ def test_the_zoo_is_made_onto_a_hub_and_used_as_typed(
     own = {"HF_ENDPOINT": constants.ENDPOINT, "UPD_ZOO_HUB": "hf://lab", "HF_HUB_CACHE": str(tmp_path / "cache")}
 
     def typed(*arguments: str) -> Answer:
-        done = subprocess.run(
-            [str(PROGRAM), *arguments], env=kept | own, cwd=tmp_path, capture_output=True, text=True, timeout=120
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return finished([str(PROGRAM), *arguments], kept | own, tmp_path, 120)
 
     model = "rd.mobilenetv2_100-brats-t2"
     assert typed("pull", model).code == 0

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upd_harness.cli.fetching import fetch
-from upd_harness.cli.options import Origin, Place, command
+from upd_harness.cli.fetching import check_format, fetch
+from upd_harness.cli.options import Format, Origin, Place, command
 from upd_harness.cli.terminal import Terminal
 from upd_zoo.errors import UsageError
 from upd_zoo.files import megabytes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def bundle(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Names, with @REVISION where not main.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file, such as models.tar.")],
-    formats: Annotated[str, typer.Option("--format", help="onnx, torchscript, torch or all.")] = "onnx",
+    formats: Format = "onnx",
     *,
     place: Place,
     terminal: Terminal,
@@ -30,10 +30,8 @@ def bundle(
     """
     from upd_zoo.hub.bundle import SUFFIX, write_bundle
     from upd_zoo.names import ModelId
-    from upd_zoo.runtime.folder import FILES
 
-    if formats != "all" and formats not in FILES:
-        raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
+    check_format(formats)
     if output.suffix != SUFFIX:
         raise UsageError(f"'{output}' is not the name of a bundle", f"a file that ends in {SUFFIX}")
     pulled = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_zoo.errors import UsageError
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
     from upd_harness.evaluation.tested import Tested
@@ -86,6 +87,18 @@ def asking(hub: "Hub", terminal: Terminal) -> Iterator[Callable[[], None]]:
 
     with terminal.waiting(told) as answered:
         yield answered
+
+
+def check_format(formats: str) -> None:
+    """Refuse what is neither a format nor `all`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    from upd_zoo.runtime.folder import FILES
+
+    if formats != "all" and formats not in FILES:
+        raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
 
 
 def load(origin: Origin, running: Running, terminal: Terminal) -> Any:

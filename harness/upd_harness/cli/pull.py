@@ -5,17 +5,16 @@ from typing import Annotated, Final
 
 import typer
 
-from upd_harness.cli.fetching import fetch
-from upd_harness.cli.options import Origin, command
+from upd_harness.cli.fetching import check_format, fetch
+from upd_harness.cli.options import Format, Origin, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import table
-from upd_zoo.errors import UsageError
 
 
 @command
 def pull(
     origin: Origin,
-    formats: Annotated[str, typer.Option("--format", help="onnx, torchscript, torch or all.")] = "onnx",
+    formats: Format = "onnx",
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is in the cache already.")] = False,
     *,
     terminal: Terminal,
@@ -29,8 +28,7 @@ def pull(
     from upd_zoo.hub.bundle import SUFFIX
     from upd_zoo.runtime.folder import FILES, RECORDS
 
-    if formats != "all" and formats not in FILES:
-        raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
+    check_format(formats)
     if origin.model.endswith(SUFFIX):
         _take_in(origin, terminal)
         return

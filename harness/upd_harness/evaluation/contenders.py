@@ -20,6 +20,7 @@ from upd_harness.evaluation.tally import ScoreTally
 from upd_harness.evaluation.tested import Tested
 from upd_zoo.artefact.records import Config, Metrics
 from upd_zoo.images.foreground import Masks, inside
+from upd_zoo.images.scoring import scores_of
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.runtime.model import Array, Predict
 from upd_zoo.stores.store import Store
@@ -192,8 +193,7 @@ def metrics_of(maps: Array, scores: Array, store: Store, rows: npt.NDArray[np.bo
 def _by_the_rules(maps: Array, tissue: Masks, rule: ScoreRule) -> tuple[Array, Array]:
     """Return maps (B, H, W) and their scores (B,) under the foreground (B, H, W) and the rule that the model obeys."""
     maps = maps * tissue
-    reduce = np.max if rule is ScoreRule.MAXIMUM else np.mean
-    return maps, np.asarray(reduce(maps, axis=(1, 2)))
+    return maps, scores_of(maps, rule)
 
 
 def chance(anomalous: npt.NDArray[np.bool_]) -> dict[str, float | None]:

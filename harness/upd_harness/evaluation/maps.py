@@ -24,6 +24,7 @@ from upd_zoo.artefact.records import RESULTS, Result
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.files import write_json
 from upd_zoo.images.gate import read_photograph, read_volume, suffix_of
+from upd_zoo.images.scoring import scores_of
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.vocabulary import ScoreRule
 
@@ -97,8 +98,8 @@ def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silen
     anomalous: list[bool] = []
     for done, (name, maps, masks) in enumerate(_read(found), 1):
         noise = random_maps(generator, maps.shape)
-        contenders[MODEL].update(maps, _scores(maps, folders.rule), masks)
-        contenders[RANDOM].update(noise, _scores(noise, folders.rule), masks)
+        contenders[MODEL].update(maps, scores_of(maps, folders.rule), masks)
+        contenders[RANDOM].update(noise, scores_of(noise, folders.rule), masks)
         pixels.update(maps, masks, [name] * len(maps))
         subjects += [name] * len(maps)
         anomalous += [bool(mask.any()) for mask in masks]
@@ -133,10 +134,6 @@ def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silen
 
 def _bytes(name: str, array: npt.NDArray[Any]) -> bytes:
     return f"{name} {array.shape} ".encode() + array.tobytes()
-
-
-def _scores(maps: Pixels, rule: ScoreRule) -> Pixels:
-    return np.asarray(maps.max(axis=(1, 2)) if rule is ScoreRule.MAXIMUM else maps.mean(axis=(1, 2)))
 
 
 def _read(pairs: dict[str, tuple[Path, Path]]) -> Iterator[tuple[str, Pixels, npt.NDArray[np.uint8]]]:

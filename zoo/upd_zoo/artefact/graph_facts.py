@@ -76,8 +76,9 @@ def _end_of_graph(stream: BinaryIO, name: str) -> int:
 
 
 def _is_ours(stream: BinaryIO, name: str) -> bool:
-    """Return whether an entry of the metadata begins with our name: its first field, after what it is and how long."""
-    _varint(stream, name), _varint(stream, name)
+    """Return whether the name of an entry is ours: its first field, after what that is and how long."""
+    _varint(stream, name)
+    _varint(stream, name)
     return stream.read(len(PREFIX)) == PREFIX.encode()
 
 

@@ -80,7 +80,8 @@ def read_scan(
 
 
 def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale, side: Side) -> str:
-    said = f"{VERSION} {template.sha256} {extractor} {scale} {asdict(scan)}"
+    known = {name: value for name, value in asdict(scan).items() if name not in _LATER}
+    said = f"{VERSION} {template.sha256} {extractor} {scale} {known}"
     own_side = "" if side == STUDY_SIDE else str(side)  # what older versions left is of the study's
     return _hash(f"{said}{own_side}", root, scan.files)
 
@@ -130,6 +131,8 @@ class _Kept:
         return shift
 
 
+_LATER: Final = ("site",)
+"""What changes no slice, and would make those anew that older versions left, which did not know it."""
 _EVIDENCE: Final = tuple(field.name for field in fields(Evidence))
 
 

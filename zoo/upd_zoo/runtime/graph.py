@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError, UsageError
+from upd_zoo.images.scoring import scores_of
 from upd_zoo.runtime.devices import onnx_errors, resolve_device, why_no_onnx
 from upd_zoo.runtime.model import Array, Predict, Watched
 from upd_zoo.runtime.onnx import open_session, run_options
@@ -115,7 +116,7 @@ class Graph:
         def run(images: Array, control: Any) -> tuple[Array, Array]:
             maps, *scores = self._answers(wanted_names, images, control)
             maps = maps.reshape(len(images), 1, side, side)
-            return self._finite(maps), self._finite(scores[0].reshape(-1) if scores else _reduced(maps, rule))
+            return self._finite(maps), self._finite(scores[0].reshape(-1) if scores else scores_of(maps, rule))
 
         return Bound(Watched(run, onnx_errors(), run_options), map_name, score_name)
 
@@ -219,8 +220,3 @@ def _image_of(name: str, inputs: Sequence[Any]) -> tuple[str, tuple[int | None, 
 
 def _told(channels: int, side: int) -> str:
     return f"{channels} channel{'s' if channels > 1 else ''} and {side} x {side} pixels"
-
-
-def _reduced(maps: Array, rule: ScoreRule) -> Array:
-    reduce = np.max if rule is ScoreRule.MAXIMUM else np.mean
-    return np.asarray(reduce(maps, axis=(1, 2, 3)))
