@@ -30,8 +30,13 @@ def info(origin: Origin, terminal: Terminal) -> None:
     config = read_record(pulled.folder / CONFIG, Config)
     calibration = read_record(pulled.folder / CALIBRATION, Calibration)
     results = [read_record(pulled.folder / name, Result) for name in results_among(pulled.manifest)]
-    known = _facts(pulled.revision, config, calibration, pulled.manifest)
-    known |= _figures(results) if results else {"results": "not evaluated"}
+    known = {
+        "model": config.id,
+        "revision": pulled.revision,
+        "labels": ", ".join(config.labels) or "none",
+        **(_figures(results) if results else {"results": "not evaluated"}),
+        **_facts(config, calibration, pulled.manifest),
+    }
     records = {"config": config, "calibration": calibration, "manifest": pulled.manifest}
     documents: dict[str, Any] = {name: _document(record) for name, record in records.items()}
     documents["results"] = {result.test_set: _document(result) for result in results}
@@ -54,12 +59,9 @@ def _figures(results: "Sequence[Result]") -> dict[str, str]:
     }
 
 
-def _facts(revision: str, config: "Config", calibration: "Calibration", manifest: "Manifest") -> dict[str, str]:
-    """Return what people want to know of a model."""
+def _facts(config: "Config", calibration: "Calibration", manifest: "Manifest") -> dict[str, str]:
+    """Return what people want to know of how a model was made."""
     return {
-        "model": config.id,
-        "revision": revision,
-        "labels": ", ".join(config.labels) or "none",
         "method": f"{config.title}, protocol {config.protocol}",
         "domain": config.domain,
         "input": f"{config.input.channels} x {config.input.height} x {config.input.width}, [0, 1], {config.framing}",
