@@ -1,12 +1,15 @@
 """Claims of the study: what they compare, when they hold, and that its own figures bear them out."""
 
+import math
 import tomllib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from upd_harness.evaluation.published import TABLES
 from upd_harness.reproduce.claims import Finding, all_claims, checked, described, read_claims, shown
-from upd_harness.reproduce.estimate import Estimate
+from upd_harness.reproduce.estimate import Drawn, Estimate, half_of_difference
 from upd_harness.reproduce.scores import Printed
 
 DOCUMENT = """
@@ -91,17 +94,47 @@ def test_a_claim_holds_where_all_that_it_compares_do(atlas: float, ddr: float, e
 def test_wider_intervals_tell_less() -> None:
     assert finding(DOCUMENT, Table(scores(0.6, 0.6)))[0] is Finding.HOLDS
     told, why = finding(DOCUMENT, Table(scores(0.6, 0.6), spread=0.05))
-    assert (told, why) == (Finding.UNTOLD, "a difference lies within its interval")
+    assert (told, why) == (Finding.UNTOLD, "lies within its interval: 2")
 
 
-def test_a_missing_figure_and_a_single_seed_tell_nothing() -> None:
-    assert finding(DOCUMENT, Table(scores(0.8, 0.8, fae=None))) == (
-        Finding.UNTOLD,
-        "2 of 2 comparisons lack a figure",
+@pytest.mark.parametrize(
+    ("atlas", "lacking", "expected", "why"),
+    [
+        (0.8, "fae", Finding.HOLDS, ""),  # the best of a side can only rise
+        (0.3, "fae", Finding.UNTOLD, "holds: 1; is behind, with the methods that are here: 1"),
+        (0.3, "rd", Finding.UNTOLD, "is behind, with the methods that are here: 2"),
+        (0.8, "vae", Finding.UNTOLD, "lacks a figure: 2"),
+    ],
+)
+def test_what_is_missing_cannot_be_overlooked(atlas: float, lacking: str, expected: Finding, why: str) -> None:
+    assert finding(DOCUMENT, Table(scores(atlas, 0.8, **{lacking: None}))) == (expected, why)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [(0.9, "does not hold: 2"), (0.2, "is ahead of the methods that are here: 2")],
+)
+def test_a_rival_that_is_not_here_can_only_make_it_worse(known: float, expected: str) -> None:
+    text = DOCUMENT.replace('best_of = ["vae"]', 'best_of = ["vae", "dae"]')
+    found = {key: known if key[0] == "vae" else value for key, value in scores(0.5, 0.5).items()}
+    assert finding(text, Table(found))[1] == expected
+
+
+def test_a_single_seed_tells_nothing() -> None:
+    told, why = finding(DOCUMENT, Table(scores(0.8, 0.2), seeds=1))
+    assert (told, why) == (Finding.UNTOLD, "is of one seed, and ahead: 1; is of one seed, and behind: 1")
+
+
+def test_figures_of_the_same_images_are_compared_draw_by_draw() -> None:
+    draws = np.random.default_rng(0).normal(0.5, 0.1, 1000)
+    first, second = (
+        Estimate(mean, 3, 0.001, 0.1, drawn=Drawn("store", draws + shift)) for mean, shift in ((0.55, 0.05), (0.5, 0.0))
     )
-    told, why = finding(DOCUMENT, Table(scores(0.8, 0.8), seeds=1))
-    assert told is Finding.UNTOLD
-    assert why == "one seed does not tell its spread; by its figures alone: holds"
+    elsewhere = replace(second, drawn=Drawn("another store", draws))
+    assert half_of_difference(first, second) == pytest.approx(4.303 * 0.001 * math.sqrt(2 / 3))
+    assert half_of_difference(first, elsewhere) == pytest.approx(1.96 * 0.1 * math.sqrt(2), rel=0.01)
+    twice = second.times(2.0)
+    assert half_of_difference(first, twice) == pytest.approx(1.96 * draws.std(), rel=0.05)
 
 
 def test_each_of_a_group_is_compared_with_itself_and_with_chance() -> None:

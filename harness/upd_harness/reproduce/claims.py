@@ -1,13 +1,13 @@
 """What the study says of its results, checked: claims are data (`claims.toml`), and there is one rule.
 
 A claim is a list of comparisons, "this exceeds that". It holds where every difference lies above nothing by its whole
-95 % interval; it does not hold where one lies below by its whole interval; else it cannot be told. Nor can it where a
-figure is missing, or is of a single seed. The intervals take both sides for independent, though they are of the same
-images: they are too wide rather than too narrow. What the study printed goes through the same rule, with its rounding
-as the interval.
+95 % interval; it does not hold where one lies below by its whole interval; else it cannot be told. A figure of a single
+seed tells nothing. Where figures are missing, the rest can still refute a claim: a method that is not there can only
+raise the best of its side. What the study printed goes through the same rule, with its rounding as the interval.
 """
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from upd_harness.reproduce.estimate import Estimate, half_width
+from upd_harness.reproduce.estimate import Estimate, half_of_difference
 from upd_harness.reproduce.result import Block
 from upd_harness.reproduce.scores import Figures, Printed
 from upd_zoo.artefact.metrics import METRICS
@@ -30,6 +30,19 @@ class Finding(StrEnum):
     HOLDS = "holds"
     DOES_NOT = "does not hold"
     UNTOLD = "cannot be told"
+
+
+class Standing(StrEnum):
+    """How one comparison stands."""
+
+    HOLDS = "holds"
+    DOES_NOT = "does not hold"
+    WITHIN = "lies within its interval"
+    ONE_SEED_AHEAD = "is of one seed, and ahead"
+    ONE_SEED_BEHIND = "is of one seed, and behind"
+    SOME_AHEAD = "is ahead of the methods that are here"
+    SOME_BEHIND = "is behind, with the methods that are here"
+    LACKING = "lacks a figure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +63,15 @@ class Side:
     ccd: bool
     times: float
 
-    def estimate(self, figures: Figures) -> Estimate | None:
-        """Return its figure; None where that of any method is missing."""
+    def estimate(self, figures: Figures) -> tuple[Estimate | None, bool]:
+        """Return its figure by the methods that are there, None of none, and whether all are."""
         if not self.best_of:
             found = [figures.chance(self.on, self.metric)]
         else:
             found = [figures.of(method, self.on, self.metric, ccd=self.ccd) for method in self.best_of]
         known = [each for each in found if each is not None]
-        return max(known, key=lambda each: each.mean).times(self.times) if len(known) == len(found) else None
+        best = max(known, key=lambda each: each.mean).times(self.times) if known else None
+        return best, len(known) == len(found)
 
     def __str__(self) -> str:
         who = "random" if not self.best_of else self.best_of[0] if len(self.best_of) == 1 else "the best of the others"
@@ -75,6 +89,7 @@ class Difference:
         value: By how much it does; None where a figure is missing.
         half: Half width of the 95 % interval of that.
         seeds: Of the side with fewer.
+        whole: Whether all methods of either side are there.
     """
 
     more: Side
@@ -82,22 +97,31 @@ class Difference:
     value: float | None = None
     half: float = 0.0
     seeds: int = 0
+    whole: tuple[bool, bool] = (True, True)
 
     @classmethod
     def between(cls, more: Side, less: Side, figures: Figures) -> "Difference":
         """Return the difference of two sides."""
-        first, second = more.estimate(figures), less.estimate(figures)
+        (first, more_whole), (second, less_whole) = more.estimate(figures), less.estimate(figures)
+        whole = (more_whole, less_whole)
         if first is None or second is None:
-            return cls(more, less)
-        half = half_width(first, second)
-        return cls(more, less, first.mean - second.mean, half, min(first.seeds, second.seeds))
+            return cls(more, less, whole=whole)
+        half, seeds = half_of_difference(first, second), min(first.seeds, second.seeds)
+        return cls(more, less, first.mean - second.mean, half, seeds, whole)
 
     @property
-    def finding(self) -> Finding:
-        """What becomes of it, by its figures alone."""
-        if self.value is None or abs(self.value) <= self.half + _TIED:
-            return Finding.UNTOLD
-        return Finding.HOLDS if self.value > 0 else Finding.DOES_NOT
+    def standing(self) -> Standing:
+        """How it stands: what a missing method could turn round is not told."""
+        if self.value is None:
+            return Standing.LACKING
+        if abs(self.value) <= self.half + _TIED:
+            return Standing.WITHIN
+        ahead = self.value > 0
+        if self.seeds < 2:
+            return Standing.ONE_SEED_AHEAD if ahead else Standing.ONE_SEED_BEHIND
+        if not self.whole[ahead]:  # the best of the lesser side could be higher, or of the one that is behind
+            return Standing.SOME_AHEAD if ahead else Standing.SOME_BEHIND
+        return Standing.HOLDS if ahead else Standing.DOES_NOT
 
 
 _TIED: Final = 1e-9
@@ -130,7 +154,7 @@ class Checked:
     Attributes:
         claim: Which.
         finding: What becomes of it here.
-        reason: Why it cannot be told, where it cannot.
+        reason: How many of its comparisons stand in which way, where it does not hold.
         differences: What was compared.
         in_print: What becomes of it by the study's own printed figures.
     """
@@ -197,33 +221,34 @@ def checked(claims: Sequence[Claim], figures: Figures) -> list[Checked]:
 def _checked(claim: Claim, figures: Figures) -> Checked:
     found = tuple(Difference.between(more, less, figures) for more, less in claim.comparisons)
     printed = [Difference.between(more, less, Printed()) for more, less in claim.comparisons]
-    finding, reason = _together(found), ""
-    missing = sum(each.value is None for each in found)
-    if missing:
-        finding, reason = Finding.UNTOLD, f"{missing} of {len(found)} comparisons lack a figure"
-    elif min(each.seeds for each in found) < 2:
-        finding, reason = Finding.UNTOLD, f"one seed does not tell its spread; by its figures alone: {finding}"
-    elif finding is Finding.UNTOLD:
-        reason = "a difference lies within its interval"
-    return Checked(claim, finding, reason, found, _together(printed))
+    counts = Counter(each.standing for each in found)
+    reason = "; ".join(f"{standing}: {counts[standing]}" for standing in Standing if counts[standing])
+    finding = _together(found)
+    return Checked(claim, finding, "" if finding is Finding.HOLDS else reason, found, _together(printed))
 
 
 def _together(differences: Sequence[Difference]) -> Finding:
-    """Return what becomes of a claim by all its comparisons."""
-    findings = [each.finding for each in differences]
-    if Finding.DOES_NOT in findings:
+    """Return what becomes of a claim by all its comparisons: one refutes it, and all bear it out."""
+    standings = {each.standing for each in differences}
+    if Standing.DOES_NOT in standings:
         return Finding.DOES_NOT
-    return Finding.HOLDS if {*findings} == {Finding.HOLDS} else Finding.UNTOLD
+    return Finding.HOLDS if standings == {Standing.HOLDS} else Finding.UNTOLD
 
 
-def shown(claims: Sequence[Checked]) -> Block:
-    """Return claims as a table, with the comparison that speaks least for each."""
-    head = ("claim", "here", "in print", "least difference and its interval", "why")
+def shown(claims: Sequence[Checked], banner: str = "") -> Block:
+    """Return claims as a table, with the comparison that speaks least for each.
+
+    Args:
+        claims: What became of them.
+        banner: Whose images these are, where not the study's.
+    """
+    head = ("claim", "here", "in print", "least difference and its interval", "its comparisons")
     rows = [
         [f"{each.claim.says} ({each.claim.section})", each.finding, each.in_print, _least(each), each.reason]
         for each in claims
     ]
-    return Block("What section VI says of this", head, rows)
+    notes = ["Test sets have the study's names here; above stands what is in place of each."] if banner else []
+    return Block("What section VI says of this", head, rows, notes)
 
 
 def _least(checked_claim: Checked) -> str:
@@ -261,4 +286,5 @@ def _as_record(difference: Difference) -> dict[str, Any]:
         "difference": None if value is None else round(value, 4),
         "interval": None if value is None else [round(value - half, 4), round(value + half, 4)],
         "seeds": difference.seeds,
+        "standing": str(difference.standing),
     }

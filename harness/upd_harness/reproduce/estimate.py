@@ -14,9 +14,13 @@ AUROC of 0.26 "within" 0.66.
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+import numpy as np
+
+from upd_harness.evaluation.digest import Floats
 
 RULE: Final = (
     "A figure is within its tolerance where it differs from the printed one by at most "
@@ -43,6 +47,27 @@ class Verdict(StrEnum):
     """It was measured, and cannot or must not be held against the printed one."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A figure in draws of subjects, the same draws for all models on the same images.
+
+    Attributes:
+        images: Hash of the store that they are of.
+        values: (R,) the mean over seeds in each draw; NaN in draws that do not define it.
+    """
+
+    images: str
+    values: Floats
+
+    def apart(self, other: "Drawn") -> float | None:
+        """Return the standard deviation of the difference to another; None where it is of other images."""
+        if self.images != other.images or self.values.shape != other.values.shape:
+            return None
+        apart = self.values - other.values
+        defined = apart[~np.isnan(apart)]
+        return float(defined.std()) if defined.size else None
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A figure, and how far it is known.
@@ -53,6 +78,7 @@ class Estimate:
         deviation: Standard deviation over them (n - 1); None of one.
         sampling: Standard error by the test sample; None where it is not known.
         rounding: Half a unit of the last digit that is printed; 0 where nothing was rounded.
+        drawn: It in draws of subjects; None where they were not kept.
     """
 
     mean: float
@@ -60,6 +86,7 @@ class Estimate:
     deviation: float | None = None
     sampling: float | None = None
     rounding: float = 0.0
+    drawn: Drawn | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, values: Sequence[float], intervals: Sequence[tuple[float, float] | None] = ()) -> "Estimate":
@@ -82,13 +109,23 @@ class Estimate:
     def times(self, factor: float) -> "Estimate":
         """Return a multiple of it."""
         deviation, sampling = (None if each is None else factor * each for each in (self.deviation, self.sampling))
-        return Estimate(factor * self.mean, self.seeds, deviation, sampling, factor * self.rounding)
+        drawn = None if self.drawn is None else Drawn(self.drawn.images, factor * self.drawn.values)
+        return Estimate(factor * self.mean, self.seeds, deviation, sampling, factor * self.rounding, drawn)
 
     @property
     def variance(self) -> float:
         """Square of the half width of its 95 % interval, but for rounding; what is not known counts nothing."""
-        seeds = _by_seeds(self) ** 2 / self.seeds
-        return seeds + (_NORMAL * (self.sampling or 0.0)) ** 2
+        return self.by_seeds + (_NORMAL * (self.sampling or 0.0)) ** 2
+
+    @property
+    def by_seeds(self) -> float:
+        """The part of its variance that other seeds would move; of one seed, it is not known and counts nothing."""
+        return _by_seeds(self) ** 2 / self.seeds
+
+    @property
+    def half(self) -> float:
+        """Half width of its 95 % interval."""
+        return self.rounding + math.sqrt(self.variance)
 
 
 def rounding_of(printed: float) -> float:
@@ -96,9 +133,17 @@ def rounding_of(printed: float) -> float:
     return 0.005 if math.isclose(100 * printed, round(100 * printed), abs_tol=1e-6) else 0.0005
 
 
-def half_width(*estimates: Estimate) -> float:
-    """Return the half width of the 95 % interval of a difference; roundings add up, chances by their squares."""
-    return sum(each.rounding for each in estimates) + math.sqrt(sum(each.variance for each in estimates))
+def half_of_difference(first: Estimate, second: Estimate) -> float:
+    """Return the half width of the 95 % interval of a difference.
+
+    Roundings add up, chances by their squares. Where both are of the same images, what other subjects would move is
+    taken of the difference, draw by draw; else the two are taken for independent.
+    """
+    apart = None if first.drawn is None or second.drawn is None else first.drawn.apart(second.drawn)
+    variance = first.variance + second.variance
+    if apart is not None:
+        variance = first.by_seeds + second.by_seeds + (_NORMAL * apart) ** 2
+    return first.rounding + second.rounding + math.sqrt(variance)
 
 
 def tolerance(ours: Estimate, printed: float) -> float | None:

@@ -5,7 +5,7 @@ from io import BytesIO
 from textwrap import fill
 from typing import Any, Final
 
-from upd_harness.reproduce.estimate import Estimate, half_width
+from upd_harness.reproduce.estimate import Estimate
 
 _OURS, _PRINTED = "#0072b2", "#d55e00"
 _COLUMN: Final = 2.0
@@ -57,7 +57,7 @@ def _draw(axes: Any, rows: Sequence[Row]) -> None:
         if printed is not None:
             axes.plot(printed, place, "o", mfc="none", color=_PRINTED)
         if ours is not None:
-            axes.errorbar(ours.mean, place, xerr=half_width(ours), fmt=".", color=_OURS)
+            axes.errorbar(ours.mean, place, xerr=ours.half, fmt=".", color=_OURS)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.grid(axis="y", alpha=0.2)

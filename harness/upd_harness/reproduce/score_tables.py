@@ -96,7 +96,7 @@ def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproducti
             preparing(first[0], where.name),
         )
     claims = checked(claims_of(item), ours)
-    blocks = [*_blocks(item, cells, ours), shown(claims), _judgement(cells, order), _making(ours)]
+    blocks = [*_blocks(item, cells, ours), shown(claims, order.banner), _judgement(cells, order), _making(ours)]
     document = {
         "schema": SCHEMA,
         "item": item,

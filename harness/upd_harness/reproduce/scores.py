@@ -1,18 +1,25 @@
 """The results that tables and claims are made of: of every method, with and without CCD, on every test set."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
+
 from upd_harness.evaluation.contenders import RANDOM
+from upd_harness.evaluation.digest import Floats
+from upd_harness.evaluation.intervals import resampled
 from upd_harness.evaluation.published import TABLES, published
+from upd_harness.evaluation.stored import SUFFIX, read_kept
 from upd_harness.grid.plan import Task
-from upd_harness.reproduce.estimate import Estimate
-from upd_harness.reproduce.models import Found, find, make_missing, result_of
+from upd_harness.reproduce.estimate import Drawn, Estimate
+from upd_harness.reproduce.models import Found, find, make_missing, result_in, result_of
 from upd_harness.reproduce.order import Order
 from upd_zoo.artefact.metrics import METRICS
 from upd_zoo.artefact.records import Metrics, Result
-from upd_zoo.errors import UpdZooError
+from upd_zoo.errors import NotFoundError, UpdZooError
 from upd_zoo.progress import Progress, Report, silent
 from upd_zoo.stores.places import store_path
 from upd_zoo.vocabulary import Protocol as Rules
@@ -40,6 +47,16 @@ class Score:
         """Return a metric over the seeds; None where none has it."""
         return _estimate([each.metrics for each in self.results], metric, [each.intervals for each in self.results])
 
+    def drawn(self, metric: str, test_set: str) -> Drawn | None:
+        """Return a metric in draws of subjects, the mean over seeds; None where the evaluations did not keep it."""
+        files = [result_in(each.evaluation, test_set) for each in self.found]
+        draws = [_drawn(path, result.tallies) for path, result in zip(files, self.results, strict=True)]
+        values = [each.get(metric, each.get(_LENDS.get(metric, ""))) for each in draws]
+        known = [each for each in values if each is not None]
+        if not known or len(known) != len(values) or len({result.store for result in self.results}) > 1:
+            return None
+        return Drawn(self.results[0].store, np.mean(known, axis=0))
+
     def chance(self, metric: str) -> Estimate | None:
         """Return what a random classifier comes to; None where no result says it."""
         found = _estimate([each.baselines[RANDOM] for each in self.results if RANDOM in each.baselines], metric)
@@ -58,6 +75,18 @@ def _estimate(
     if not known:
         return None
     return Estimate.of(known, [each.get(metric, each.get(_LENDS.get(metric, ""))) for each in intervals])
+
+
+@cache
+def _drawn(result: Path, tallies: str | None) -> Mapping[str, Floats]:
+    """Return every metric in draws of subjects, from what an evaluation kept; nothing where it kept nothing."""
+    if tallies is None:
+        return {}
+    try:
+        kept = read_kept(result.with_suffix(SUFFIX), tallies)
+    except NotFoundError:  # a result that came with its artefact alone
+        return {}
+    return resampled(kept.scores, kept.anomalous, kept.subjects, kept.pixels)
 
 
 class Figures(Protocol):
@@ -89,8 +118,11 @@ class Ours:
     def of(self, method: str, column: str, metric: str, *, ccd: bool) -> Estimate | None:
         """Return a figure on the first of the test sets that stand for one of the study and have it."""
         kept = measured_as(metric, self.order.protocol)
-        found = (self.score(method, each, ccd=ccd).estimate(kept) for each in self.order.tests(column))
-        return next((each for each in found if each is not None), None)
+        for test_set in self.order.tests(column):
+            score = self.score(method, test_set, ccd=ccd)
+            if (found := score.estimate(kept)) is not None:
+                return replace(found, drawn=score.drawn(kept, test_set.id))
+        return None
 
     def chance(self, column: str, metric: str) -> Estimate | None:
         """Return that of a random classifier."""
