@@ -159,6 +159,16 @@ def test_state_and_settings_are_the_whole_method(name: str, domain: str, fitted:
     assert all(map(torch.equal, look(fresh, images), look(detector_of(model), images)))
 
 
+@pytest.mark.slow
+@every_method
+def test_gradients_of_a_map_reach_its_image(name: str, fitted: Callable[..., Any]) -> None:
+    model = fitted(name, GREY)
+    images = images_for(model, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(detector_of(model)(images).anomaly_map.sum(), images)
+    assert gradient.isfinite().all()
+    assert all(each.any() for each in gradient)
+
+
 @every_method
 def test_a_few_steps_lower_the_loss(name: str, fitted: Callable[..., Any]) -> None:
     log = fitted(name, GREY).log

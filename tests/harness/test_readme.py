@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 from fake.program import Command
@@ -117,6 +118,14 @@ def test_a_folder_becomes_a_table_a_file_its_map_and_an_array_maps(
     assert (scope["maps"].shape, scope["scores"].shape) == ((1, 1, 256, 256), (1,))
     assert scope["model"].config.id in {row.id for row in scope["rows"]}
     assert [path.name for path in tmp_path.iterdir()] == ["my-images"]
+
+
+def test_a_torch_module_answers_and_learns_on(artefact: Path, model: Model) -> None:
+    images = np.full((2, 1, 128, 128), 0.5, np.float32)
+    scope: dict[str, Any] = {"images": torch.from_numpy(images)}
+    exec(snippet("upd_zoo.load_module", "cards/scoring.md").replace('"my-model"', repr(str(artefact))), scope)  # noqa: S102 - the card's own code
+    np.testing.assert_allclose(scope["score"], model(images)[1], atol=1e-4)
+    assert scope["loss"].isfinite()
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from upd_zoo.hub import open_hub as open_hub
     from upd_zoo.loading import list_models as list_models
     from upd_zoo.loading import load as load
+    from upd_zoo.loading import load_module as load_module
     from upd_zoo.loading import score as score
     from upd_zoo.names import ModelId as ModelId
     from upd_zoo.runtime.model import Model as Model
@@ -33,10 +34,21 @@ _HOMES = {
     "UpdZooError": "upd_zoo.errors",
     "list_models": "upd_zoo.loading",
     "load": "upd_zoo.loading",
+    "load_module": "upd_zoo.loading",
     "open_hub": "upd_zoo.hub",
     "score": "upd_zoo.loading",
 }
-__all__ = ["Model", "ModelId", "UpdZooError", "__version__", "list_models", "load", "open_hub", "score"]
+__all__ = [
+    "Model",
+    "ModelId",
+    "UpdZooError",
+    "__version__",
+    "list_models",
+    "load",
+    "load_module",
+    "open_hub",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

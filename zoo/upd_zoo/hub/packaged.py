@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from upd_zoo.errors import IntegrityError, UsageError, closest
+from upd_zoo.errors import IntegrityError, NotFoundError, UsageError, closest
 from upd_zoo.files import write_text
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.hub import Hub, Published, Pulled
@@ -30,6 +30,7 @@ DEFAULTS: Final = "defaults.toml"
 SCHEMA: Final = "upd-zoo/packaged/1"
 _HEADER: Final = "# The packaged model of each kind of image that is taken where none is named."
 _REMEDY: Final = "install upd-zoo again"
+_WHOLE: Final = "name a hub that has all of the model, by --hub or hub=, or make it with upd-zoo train"
 
 
 def packaged(folder: Path | None = None) -> Catalogue:
@@ -175,6 +176,8 @@ class PackagedHub(Hub):
         try:
             manifest = verify(folder, ())
             verify(folder, selection(manifest, model, names))
+        except NotFoundError as error:
+            raise NotFoundError(f"the packaged {error.problem}", error.accepted, _WHOLE) from None
         except IntegrityError as error:
             problem = f"the packaged {model} is damaged: {error.problem}"
             raise IntegrityError(problem, error.accepted, _REMEDY) from None

@@ -170,7 +170,8 @@ class Gaussian(nn.Module):
             for number, (_, stop) in enumerate(self.blocks)
         ]
         whitened = self.diagonal.unsqueeze(2) * deviations + self.step.unsqueeze(2) * cat(products, dim=1)  # (P, D, B)
-        distances: Tensor = whitened.square().sum(dim=1).sqrt().mT  # (B, P)
+        # The gradient of a root at exactly 0 is not a number; here, it is 0.
+        distances: Tensor = whitened.square().sum(dim=1).clamp_min(torch.finfo(torch.float32).tiny).sqrt().mT  # (B, P)
         return distances
 
 

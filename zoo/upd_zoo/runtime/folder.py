@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import verify
@@ -13,6 +13,9 @@ from upd_zoo.files import sha256_of
 from upd_zoo.runtime.devices import resolve_device, why_no_onnx, why_no_torch
 from upd_zoo.runtime.model import Model, Predict
 from upd_zoo.runtime.onnx import onnx_predict
+
+if TYPE_CHECKING:
+    from upd_zoo.detector import Detector
 
 FILES: Final = {"onnx": (ONNX,), "torchscript": (TORCHSCRIPT,), "torch": (WEIGHTS,)}
 """What each backend needs of an artefact, besides its records."""
@@ -67,6 +70,28 @@ def load_folder(
         network=predict,
         device_note=note,
     )
+
+
+def module_in(folder: Path, device: str) -> "Detector":
+    """Return the model of an artefact as a torch module in evaluation mode, after checking its weights.
+
+    Args:
+        folder: The artefact.
+        device: `auto` (CUDA where it can be used), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        IntegrityError: A file is missing or changed, or the weights are not those of the configuration.
+        NotFoundError: The artefact has no weights.
+        UsageError: The device cannot be used.
+        MissingExtraError: torch is not installed.
+    """
+    verify(folder, (CONFIG, WEIGHTS))
+    if find_spec("torch") is None:
+        raise MissingExtraError("A torch module", "train")
+    resolved, _ = resolve_device(device, why_no_torch)
+    from upd_zoo.runtime.eager import load_detector
+
+    return load_detector(folder).to(resolved)
 
 
 def why_not(backend: str, device: str) -> str:
