@@ -6,12 +6,15 @@
 import os
 import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from upd_zoo.errors import UsageError, did_you_mean
 from upd_zoo.roster import known_methods
 from upd_zoo.suggestions import nearest_models
 from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Domain, get_domain
 
+MAIN: Final = "main"
+"""The revision that is meant where none is named."""
 _METHOD = re.compile(r"(?P<method>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?:\.(?P<backbone>[a-z0-9_]+(?:\.[a-z0-9_]+)?))?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GRAMMAR = "<method>[.<backbone>]-<domain or test set>[-ccd][@<revision>], such as rd-brats-t2 or vae-idrid@seed-1"
@@ -40,7 +43,7 @@ class ModelId:
     backbone: str | None
     target: str
     ccd: bool = False
-    revision: str = "main"
+    revision: str = MAIN
 
     @classmethod
     def parse(cls, text: str) -> "ModelId":
@@ -62,7 +65,7 @@ class ModelId:
         match = _METHOD.fullmatch(stem[: -len(target) - 1])
         if match is None:
             raise UsageError(f"'{text}' does not begin with a method", _nearest(name), "upd-zoo list")
-        return cls(match["method"], match["backbone"], target, name.endswith("-ccd"), revision or "main")
+        return cls(match["method"], match["backbone"], target, name.endswith("-ccd"), revision or MAIN)
 
     @property
     def domain(self) -> Domain:
@@ -81,4 +84,4 @@ class ModelId:
         return f"{method}-{self.target}{'-ccd' if self.ccd else ''}"
 
     def __str__(self) -> str:
-        return self.name if self.revision == "main" else f"{self.name}@{self.revision}"
+        return self.name if self.revision == MAIN else f"{self.name}@{self.revision}"

@@ -22,20 +22,23 @@ _ACCESS: Final = {
 """What is told of the images that a model learns from, by the access to them."""
 
 
-def unknown_model(model: ModelId, known: Collection[str], place: str = "") -> NotFoundError:
+def unknown_model(model: ModelId, known: Collection[str], place: str = "", *, hidden: bool = False) -> NotFoundError:
     """Return the error that says that a hub does not hold a model, what it holds like it, and how to make it.
 
     Args:
         model: What was asked for.
         known: The names of the models of the hub.
         place: How the hub is written; empty where none is meant.
+        hidden: Whether the hub may keep it from who does not show a token.
     """
     if _is_no_method(model, known):
         return _no_method(model)
     named = f"no model is called {_both_names(model)}" + (f" on {place}" if place else "")
     accepted = closest(model.canonical.name, known) if known else ""
     listing = f"{_LIST} --hub {shlex.quote(place)}" if place else _LIST
-    return NotFoundError(named, accepted, f"{listing}, or {how_to_make(model)}")
+    ways = ["pass --token if it is private"] if hidden else []
+    ways += [] if hidden and not known else [listing]  # who hides a model may list none
+    return NotFoundError(named, accepted, f"{', or '.join(ways)}, or {how_to_make(model)}")
 
 
 def not_published(model: ModelId, listed: Collection[str], place: str, packaged: Collection[str] = ()) -> NotFoundError:

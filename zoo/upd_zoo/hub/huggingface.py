@@ -19,7 +19,7 @@ from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
 from upd_zoo.hub.catalogue import Catalogue, Row
 from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Published, Pulled
 from upd_zoo.hub.packaged import packaged
-from upd_zoo.names import ModelId
+from upd_zoo.names import MAIN, ModelId
 from upd_zoo.progress import Report, silent
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ LIBRARY: Final = "upd-zoo"
 """`library_name` of the model cards, by which models are found."""
 _GIT_ATTRIBUTES: Final = ".gitattributes"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_TOLD_COMMIT: Final = "x-repo-commit"
+_CLOSED: Final = (401, 403)
+_NO_SUCH_CALL: Final = (404, 405, 501)
 
 
 class HuggingFaceHub(Hub):
@@ -147,7 +150,7 @@ class HuggingFaceHub(Hub):
 
         api, repository, revision = self._api(), self._repository(model), model.revision
         api.create_repo(repository, exist_ok=True, private=not public)
-        if revision != "main":
+        if revision != MAIN:
             api.create_branch(repository, branch=revision, exist_ok=True)
         stale = {*api.list_repo_files(repository, revision=revision)} - {*files, _GIT_ATTRIBUTES}
         api.create_commit(
@@ -211,12 +214,17 @@ class HuggingFaceHub(Hub):
         from upd_zoo.artefact.records import MANIFEST
         from upd_zoo.hub.cache import Version
 
-        content, fields = transfer.document(self._address(model, model.revision, MANIFEST))
-        commit = fields.get("x-repo-commit", "")
+        address = self._address(model, model.revision, MANIFEST)
+        content, fields = transfer.document(address)
+        commit, told_with_it = fields.get(_TOLD_COMMIT, ""), _TOLD_COMMIT in fields
+        if not told_with_it:  # a mirror such as olah tells it only where the file itself is not asked for
+            commit = transfer.document(address, method="HEAD")[1].get(_TOLD_COMMIT, "")
         if not _COMMIT.fullmatch(commit):
             raise IntegrityError(
                 f"{self.location} does not tell the commit of {model}", "40 hexadecimal digits", "check HF_ENDPOINT"
             )
+        if not told_with_it:  # what came before may be of another commit
+            content, _ = transfer.document(self._address(model, commit, MANIFEST))
         try:
             return Version.of(commit, content)
         except IntegrityError as error:
@@ -307,13 +315,15 @@ class HuggingFaceHub(Hub):
         status, subject = refusal.status, model or "its catalogue"
         if refusal.code == "GatedRepo":
             return UpdZooError(f"{self.location} keeps {subject} behind an agreement", "", "accept it and pass --token")
+        if model is None and status in _NO_SUCH_CALL:
+            return self._without_list()
         if model is not None and refusal.code == "RepoNotFound":
-            return unknown_model(model, self._known_models(), self.location)
+            return self._unknown(model, status)
         if model is not None and refusal.code == "RevisionNotFound":
             return unknown_revision(model, self._known_revisions(model))
         if refusal.code == "EntryNotFound":
             return NotFoundError(f"{self.location} has no file {refusal.path}", "", "upd-zoo list")
-        if status in (401, 403):
+        if status in _CLOSED:
             known = self._known_models() if model is not None else []
             if known and model is not None and model.canonical.name not in known:
                 return unknown_model(
@@ -321,10 +331,29 @@ class HuggingFaceHub(Hub):
                 )  # the Hub hides from strangers whether a repository is there
             return UpdZooError(f"{self.location} refuses access to {subject} ({status})", "", "pass --token")
         if status in (408, 429) or status >= 500:
-            return OfflineError(f"{self.location} answered {status}", "", "try again later, or pass --hub FOLDER")
+            when = "later" if refusal.wait is None else f"in {refusal.wait} s"
+            return OfflineError(
+                f"{self.location} answered {status} for {_file_of(refusal) or subject}",
+                "",
+                f"try again {when}, or pass --hub FOLDER",
+            )
         kind = NotFoundError if status == 404 else UpdZooError
         reason = refusal.words or "no reason"
         return kind(f"{self.location} answered {status} for {subject}: {reason}", "", "check HF_ENDPOINT")
+
+    def _without_list(self) -> NotFoundError:
+        return NotFoundError(
+            f"{self.location} does not list its models at {_settings().ENDPOINT}",
+            "the name of a model that is there",
+            f"upd-zoo pull MODEL --hub {self.location}",
+        )
+
+    def _unknown(self, model: ModelId, status: int) -> NotFoundError:
+        """Return what is missing where a hub says that the repository is: a mirror says so of revisions, too."""
+        revisions = [] if model.revision == MAIN else self._known_revisions(model)
+        if revisions and model.revision not in revisions:
+            return unknown_revision(model, revisions)
+        return unknown_model(model, self._known_models(), self.location, hidden=status in _CLOSED)
 
     def _known_models(self) -> list[str]:
         try:
@@ -358,6 +387,12 @@ def _settings() -> ModuleType:
     from huggingface_hub import constants
 
     return constants
+
+
+def _file_of(refusal: "Refusal") -> str:
+    """Return which file was asked for; empty where it was none."""
+    match = re.fullmatch(r"/[^/]+/([^/]+)/resolve/[^/]+/(.+)", refusal.path)
+    return f"{match[2]} of {match[1]}" if match else ""
 
 
 def _is_missing(refusal: "Refusal") -> bool:

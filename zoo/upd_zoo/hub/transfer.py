@@ -48,10 +48,12 @@ class Refusal(Exception):  # noqa: N818 - what a server answered, and only later
         code: The Hub's own name for the reason, such as `RepoNotFound`; may be empty.
         words: What it says about it; may be empty.
         path: Of what was asked for.
+        wait: Seconds after which it may be asked again, where it tells them.
     """
 
-    def __init__(self, status: int, code: str, words: str, path: str) -> None:
+    def __init__(self, status: int, code: str, words: str, path: str, wait: int | None = None) -> None:
         super().__init__(f"{status} {code}")
+        self.wait = wait
         self.status, self.code, self.words, self.path = status, code, " ".join(words.split())[:_SHOWN], path
 
 
@@ -79,7 +81,7 @@ class Transfer:
         self._client.close()
 
     def document(
-        self, url: str, most: int = MOST_RECORD_BYTES, deadline: float | None = None
+        self, url: str, most: int = MOST_RECORD_BYTES, deadline: float | None = None, method: str = "GET"
     ) -> tuple[bytes, Mapping[str, str]]:
         """Return a short file and the header fields that came with it, those of redirects included.
 
@@ -87,6 +89,7 @@ class Transfer:
             url: Its address.
             most: Its greatest length in bytes.
             deadline: When it must be there, by `time.monotonic`; None for the time of a call.
+            method: HEAD for the header fields without the file.
 
         Raises:
             Refusal: The server will not.
@@ -96,13 +99,13 @@ class Transfer:
         deadline = deadline or time.monotonic() + patience()
         try:
             # The limits of a client hold for each step: a server that drips would hold it for ever.
-            return within(max(0.0, deadline - time.monotonic()), lambda: self._document(url, most, deadline))
+            return within(max(0.0, deadline - time.monotonic()), lambda: self._document(url, most, deadline, method))
         except Overdue:
             raise _too_slow() from None
 
-    def _document(self, url: str, most: int, deadline: float) -> tuple[bytes, Mapping[str, str]]:
+    def _document(self, url: str, most: int, deadline: float, method: str) -> tuple[bytes, Mapping[str, str]]:
         content = b""
-        with self._answer(url, deadline) as response:
+        with self._answer(url, deadline, method=method) as response:
             for block in _in_time(response, deadline):
                 content += block
                 if len(content) > most:
@@ -135,6 +138,8 @@ class Transfer:
             if url is None:
                 return found
             content, fields = self.document(url, _MOST_LIST_BYTES, deadline)
+            if not content:  # olah 0.5 answers so whatever it does not know
+                raise Refusal(HTTPStatus.NOT_FOUND, "", "an empty answer", address)
             found += _parsed(content, list)
             url = self._next(fields)
         raise IntegrityError(f"the list of {address} does not end", f"at most {_MOST_PAGES} pages")
@@ -171,9 +176,9 @@ class Transfer:
                     raise
 
     @contextmanager
-    def _answer(self, url: str, deadline: float, first: int = 0) -> Iterator[httpx2.Response]:
+    def _answer(self, url: str, deadline: float, first: int = 0, method: str = "GET") -> Iterator[httpx2.Response]:
         headers = {"Range": f"bytes={first}-"} if first else {}
-        request = self._client.build_request("GET", url, headers=headers)
+        request = self._client.build_request(method, url, headers=headers)
         try:
             remaining = max(0.0, deadline - time.monotonic())
             response = within(remaining, lambda: self._client.send(request, stream=True))
@@ -208,7 +213,9 @@ def refusal_of(response: httpx2.Response, words: str | None = None) -> Refusal:
     """Return what an answer that is no success says by its header, and in the words that somebody read of it."""
     fields = response.headers
     said = str(words or fields.get("X-Error-Message", ""))
-    return Refusal(response.status_code, str(fields.get("X-Error-Code", "")), said, response.url.path)
+    asked = str(fields.get("Retry-After", ""))
+    wait = int(asked) if asked.isascii() and asked.isdigit() else None
+    return Refusal(response.status_code, str(fields.get("X-Error-Code", "")), said, response.url.path, wait)
 
 
 def patient_client() -> httpx2.Client:
