@@ -20,7 +20,7 @@ from upd_zoo.images.gate import read_volume
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Store, write_store
-from upd_zoo.vocabulary import Scale, Side
+from upd_zoo.vocabulary import SCALES, Protocol, Side
 
 Affine = npt.NDArray[np.float64]
 
@@ -127,13 +127,14 @@ def test_empty_slices_are_not_shown_to_the_model_and_their_map_is_zero(tmp_path:
     assert (restored[..., 6:] == 0).all()
 
 
-@pytest.mark.parametrize("scale", Scale)
-def test_a_store_holds_what_scoring_sees_of_the_same_scan(tmp_path: Path, brain: Config, scale: Scale) -> None:
+@pytest.mark.parametrize("protocol", Protocol)
+def test_a_store_holds_what_scoring_sees_of_the_same_scan(tmp_path: Path, brain: Config, protocol: Protocol) -> None:
     scan, affine = head(1, (40, 48, 20)), affine_of("LPS", (0.9, 0.8, 5), 0.1)
     scan[..., :3] = scan.min()
-    seen = volume_case(write_volume(tmp_path / "scan.nii.gz", scan, affine), brain.model_copy(update={"scale": scale}))
+    knowing = brain.model_copy(update={"scale": SCALES[protocol]})
+    seen = volume_case(write_volume(tmp_path / "scan.nii.gz", scan, affine), knowing)
     stored = read_volume(tmp_path / "scan.nii.gz")
-    samples = slices_of(stored.data, stored.affine, "someone", scale=scale, side=128)
+    samples = slices_of(stored.data, stored.affine, "someone", protocol=protocol, side=128)
     write_store(tmp_path / "store", "phantom-t2/train", samples, channels=1, has_masks=False)
     store = Store(tmp_path / "store")
     assert np.asarray(store.images).tobytes() == seen.images.tobytes()

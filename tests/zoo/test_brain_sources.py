@@ -29,7 +29,7 @@ from upd_zoo.sources.side_by_side import side_by_side
 from upd_zoo.sources.source import Request
 from upd_zoo.stores.places import Part, StoreName, store_path
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol, Scale, Side
+from upd_zoo.vocabulary import DOMAINS, TEST_SETS, Protocol, Side
 
 TRAIN, VALIDATION = StoreName("ixi-t1", Part.TRAIN), StoreName("ixi-t1", Part.VALIDATION)
 
@@ -176,16 +176,17 @@ def test_what_is_damaged_on_the_shelf_is_not_taken(
     assert brain_source._taken(tmp_path / "a.npz", scan)
 
 
-def test_another_scan_under_the_same_name_and_another_scale_or_side_are_prepared_anew(
+def test_another_scan_under_the_same_name_and_another_protocol_or_side_are_prepared_anew(
     ixi: Path, tmp_path: Path
 ) -> None:
     template, scan = load_template(), Scan("someone", "a.nii.gz")
     keys = set()
-    scans: list[tuple[bytes, Scale, Side]] = [(b"one", Scale.ROBUST, 128), (b"another", Scale.ROBUST, 128)]
-    scans += [(b"another", Scale.MAXIMUM, 128), (b"another", Scale.ROBUST, 256)]
-    for content, scale, side in scans:
+    sound, study = Protocol.SOUND, Protocol.STUDY
+    scans: list[tuple[bytes, Protocol, Side]] = [(b"one", sound, 128), (b"another", sound, 128)]
+    scans += [(b"another", study, 128), (b"another", sound, 256)]
+    for content, protocol, side in scans:
         (tmp_path / "a.nii.gz").write_bytes(content)
-        keys.add(brain_source._key(scan, tmp_path, template, None, scale, side))
+        keys.add(brain_source._key(scan, tmp_path, template, None, protocol, side))
     assert len(keys) == 4
 
 

@@ -10,7 +10,7 @@ from nibabel.affines import apply_affine
 
 from upd_zoo.images.axial import axial_geometry, axial_slices, from_axial_slices
 from upd_zoo.images.framing import frame, frame_mask, unframe, window
-from upd_zoo.vocabulary import STUDY_SIDE, Framing
+from upd_zoo.vocabulary import STUDY_SIDE, Framing, Protocol
 
 Array = npt.NDArray[np.float32]
 Spacing = tuple[float, float]
@@ -171,6 +171,21 @@ def test_a_pixel_is_set_from_half_of_its_area() -> None:
     square = frame_mask(mask, Framing.STRETCH, 128)
     assert square[0, 0] == 1
     assert square.sum() == 1
+
+
+def test_the_study_shrinks_small_lesions_of_slices_and_loses_some_of_photographs() -> None:
+    discs = [np.hypot(*(np.mgrid[0:181, 0:217] - 100 - shift)) <= 1.5 for shift in np.linspace(0, 1.6, 9)]
+    sound, study = (
+        sum(int(frame_mask(disc, Framing.SQUARE_SLICES, 128, protocol=protocol).sum()) for disc in discs)
+        for protocol in (Protocol.SOUND, Protocol.STUDY)
+    )
+    assert 0.5 < study / sound < 1.0
+    spot = np.zeros((512, 512), np.uint8)
+    spot[200:204, 200:203] = 1  # three quarters of a pixel of the square, beside its centre or under it
+    beside = np.roll(spot, 3, axis=1)
+    found = [frame_mask(each, Framing.CENTRE_CROP, 128, protocol=Protocol.STUDY).sum() for each in (spot, beside)]
+    assert found == [1, 0]
+    assert frame_mask(spot, Framing.CENTRE_CROP, 128).sum() == 1
 
 
 def test_where_everything_is_pathological_the_padding_is_not() -> None:

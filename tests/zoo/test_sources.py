@@ -131,14 +131,14 @@ def scan() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_slices_are_numbered_in_the_scan_and_empty_ones_are_left_out() -> None:
     volume, affine, mask = scan()
-    samples = slices_of(volume, affine, "someone", mask, scale=Scale.ROBUST, side=128)
+    samples = slices_of(volume, affine, "someone", mask, protocol=Protocol.SOUND, side=128)
     assert [(sample.slice, sample.anomalous) for sample in samples] == [(1, False), (2, True), (3, False)]
     assert {sample.subject for sample in samples} == {"someone"}
 
 
 def test_slices_lie_as_they_are_framed_for_scoring_and_share_one_scale() -> None:
     volume, affine, _ = scan()
-    samples = slices_of(volume, affine, "someone", scale=Scale.MAXIMUM, side=128)
+    samples = slices_of(volume, affine, "someone", protocol=Protocol.STUDY, side=128)
     for sample in samples:
         upright = volume[::-1, ::-1, sample.slice].T / volume.max()  # anterior at the top, right at the left
         np.testing.assert_allclose(sample.image, frame(upright[None], Framing.SQUARE_SLICES, 128, (2, 2)), atol=1e-6)
@@ -149,7 +149,7 @@ def test_a_scan_stored_upside_down_gives_the_same_slices() -> None:
     volume, affine, mask = scan()
     flipped = affine @ np.array([[-1.0, 0, 0, 7], [0, 1, 0, 0], [0, 0, -1, 4], [0, 0, 0, 1]])
     turned = volume[::-1, :, ::-1], flipped, "a", mask[::-1, :, ::-1]
-    ways = [slices_of(*way, scale=Scale.ROBUST, side=128) for way in ((volume, affine, "a", mask), turned)]
+    ways = [slices_of(*way, protocol=Protocol.SOUND, side=128) for way in ((volume, affine, "a", mask), turned)]
     for one, other in zip(*ways, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.mask, other.mask)
@@ -159,7 +159,7 @@ def test_a_scan_stored_upside_down_gives_the_same_slices() -> None:
 def test_a_mask_on_another_grid_is_refused() -> None:
     volume, affine, mask = scan()
     with pytest.raises(InputError) as caught:
-        slices_of(volume, affine, "someone", mask[:-1], scale=Scale.ROBUST, side=128)
+        slices_of(volume, affine, "someone", mask[:-1], protocol=Protocol.SOUND, side=128)
     assert caught.value.code is InputErrorCode.GEOMETRY
 
 

@@ -22,7 +22,8 @@ from upd_zoo.images.intensity import background, check_background
 from upd_zoo.images.nifti import Volume
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import Scale, Side
+from upd_zoo.vocabulary import Protocol as Rules
+from upd_zoo.vocabulary import Side
 
 WORKING: Final = 2.0
 """Millimetres between the voxels on which brains are looked for."""
@@ -87,7 +88,7 @@ class Brain(NamedTuple):
 
 
 class Keeper(Protocol):
-    """What keeps of a scan that which takes long to find, and depends neither on scale nor on side."""
+    """What keeps of a scan that which takes long to find, and depends neither on protocol nor on side."""
 
     def brain(self, find: Callable[[], Found]) -> Found:
         """Return the brain in the guide as it was found before, or find it."""
@@ -219,8 +220,8 @@ def check_brain(name: str, evidence: Evidence) -> None:
         )
 
 
-def samples_of(scan: Scan, brain: Brain, template: Template, scale: Scale, side: Side) -> list[Sample]:
+def samples_of(scan: Scan, brain: Brain, template: Template, protocol: Rules, side: Side) -> list[Sample]:
     """Return the axial slices of a prepared scan, from feet to head, empty ones left out."""
     mask = None if brain.mask is None else brain.mask.astype(np.uint8)
-    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask, scale=scale, side=side)
+    slices = slices_of(brain.image, template.grid.affine, scan.subject, mask, protocol=protocol, side=side)
     return [replace(each, sex=scan.sex, age=scan.age, site=scan.site) for each in slices]

@@ -6,11 +6,11 @@
     SHELF/<subject>-<key>.brain  where the brain lies in a T1 scan
     SHELF/<subject>-<key>.shift  where another scan of that head lies beside it
 
-The key of slices is a hash of the scan's files, of the template, of the extractor, of the scale, of the slices' side
-and of the version of the preparation: what is on the shelf is taken only for what would be made again. A stopped
-preparation so goes on where it was. The keys of the last two hold the scans alone that are looked at, and neither scale
-nor side, for finding a brain takes nearly all of the time: slices of another side, another protocol or another contrast
-are cut from what was found before, with the same bytes as if it were found again (tests).
+The key of slices is a hash of the scan's files, of the template, of the extractor, of the protocol, of the slices'
+side and of the version of the preparation: what is on the shelf is taken only for what would be made again. A stopped
+preparation so goes on where it was. The keys of the last two hold the scans alone that are looked at, and neither
+protocol nor side, for finding a brain takes nearly all of the time: slices of another side, another protocol or another
+contrast are cut from what was found before, with the same bytes as if it were found again (tests).
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from upd_zoo.brains.template import Template, load_template
 from upd_zoo.errors import InputError
 from upd_zoo.files import replacing, sha256_of, write_json
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import STUDY_SIDE, Scale, Side
+from upd_zoo.vocabulary import SCALES, STUDY_SIDE, Protocol, Side
 
 VERSION: Final = 4
 """Of the preparation; raised whenever the same scan gives other slices."""
@@ -59,7 +59,7 @@ def read_scan(
     shelf: Path | None,
     extractor: Extractor | None = None,
     *,
-    scale: Scale,
+    protocol: Protocol,
     side: Side,
 ) -> list[Sample]:
     """Return the slices of a scan, from the shelf if it is there.
@@ -71,17 +71,20 @@ def read_scan(
     if shelf is None:
         brain = prepare_scan(scan, root, chosen, extractor)
         check_brain(scan.image, brain.found.evidence)
-        return samples_of(scan, brain, chosen, scale, side)
-    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor, scale, side)}"
+        return samples_of(scan, brain, chosen, protocol, side)
+    place = shelf / f"{scan.subject}-{_key(scan, root, chosen, extractor, protocol, side)}"
     standing = _taken(place.with_suffix(".npz"), scan)
     if standing is None:
-        standing = _put(place, scan, root, chosen, extractor, scale, side)
+        standing = _put(place, scan, root, chosen, extractor, protocol, side)
     return standing
 
 
-def _key(scan: Scan, root: Path, template: Template, extractor: Extractor | None, scale: Scale, side: Side) -> str:
+def _key(
+    scan: Scan, root: Path, template: Template, extractor: Extractor | None, protocol: Protocol, side: Side
+) -> str:
     known = {name: value for name, value in asdict(scan).items() if name not in _LATER}
-    said = f"{VERSION} {template.sha256} {extractor} {scale} {known}"
+    masks = " masks of the study" if protocol is Protocol.STUDY else ""  # older versions had one rule
+    said = f"{VERSION} {template.sha256} {extractor} {SCALES[protocol]} {known}{masks}"
     own_side = "" if side == STUDY_SIDE else str(side)  # what older versions left is of the study's
     return _hash(f"{said}{own_side}", root, scan.files)
 
@@ -142,7 +145,7 @@ def _put(
     root: Path,
     template: Template,
     extractor: Extractor | None,
-    scale: Scale,
+    protocol: Protocol,
     side: Side,
 ) -> list[Sample]:
     """Prepare a scan and put it on the shelf; of one without a plausible brain, a picture."""
@@ -162,12 +165,12 @@ def _put(
         "template": {"name": template.name, "sha256": template.sha256},
         "found": {**asdict(brain.found.evidence), "attempts": brain.found.attempts},
         "extractor": None if extractor is None else extractor.name,
-        "scale": scale.value,
+        "protocol": protocol.value,
         "seconds": round(time.monotonic() - began, 1),
         "upd_zoo": importlib.metadata.version("upd-zoo"),
     }
     write_json(place.with_suffix(".json"), record)
-    samples = samples_of(scan, brain, template, scale, side)
+    samples = samples_of(scan, brain, template, protocol, side)
     _write(place.with_suffix(".npz"), samples)
     return samples
 

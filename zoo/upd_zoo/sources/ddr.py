@@ -39,14 +39,14 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_zoo.errors import InputError, InputErrorCode
-from upd_zoo.images.framing import frame, frame_mask, window
+from upd_zoo.images.framing import frame, frame_mask
 from upd_zoo.sources.photographs import outlined_in_any, read_in_colour
 from upd_zoo.sources.source import FolderSource, Inputs
 from upd_zoo.sources.splits import cut, part_of
 from upd_zoo.sources.tables import damaged, inside
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import DOMAINS, Protocol, Side
+from upd_zoo.vocabulary import DOMAINS, Protocol
 
 SHARES: Final = {Part.TRAIN: 0.83, Part.VALIDATION: 0.05, Part.TEST: 0.12}
 """How the sound protocol divides the healthy photographs: about as many in the test as there are with masks."""
@@ -135,10 +135,9 @@ def _read(photo: _Photo, root: Path, store: StoreName) -> list[Sample]:
     if photo.healthy:
         return [Sample(square, False, photo.name, mask=np.zeros(square.shape[1:], np.uint8))]
     lesions = _lesions(path, image.shape[1:])
-    if store.protocol is Protocol.STUDY:
-        mask = _nearest(lesions, store.side)
-        return [Sample(square, bool(mask.any()), photo.name, mask=mask)]
-    return [Sample(square, True, photo.name, mask=frame_mask(lesions, _FRAMING, store.side))]
+    mask = frame_mask(lesions, _FRAMING, store.side, protocol=store.protocol)
+    vanished = store.protocol is Protocol.STUDY and not mask.any()
+    return [Sample(square, not vanished, photo.name, mask=mask)]
 
 
 def _lesions(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -149,14 +148,6 @@ def _lesions(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         problem = f"{path.name} has {len(found)} masks"
         raise InputError(InputErrorCode.MISSING, problem, f"one of each of {', '.join(_KINDS)}", _ORIGIN)
     return outlined_in_any(found, shape)
-
-
-def _nearest(mask: npt.NDArray[np.bool_], side: Side) -> npt.NDArray[np.uint8]:
-    """Return (side, side) uint8: the mask at the centre of each pixel of the square, as the study samples it."""
-    part = window(_FRAMING, *mask.shape)
-    centres = ((np.arange(side) + 0.5) * part.height / side).astype(int)
-    sampled: npt.NDArray[np.bool_] = mask[np.ix_(part.top + centres, part.left + centres)]
-    return sampled.astype(np.uint8)
 
 
 DDR: Final = FolderSource("ddr", "DDR", (_DOMAIN.id,), "DDR", origin=_ORIGIN, expected=_EXPECTED, find=_find)

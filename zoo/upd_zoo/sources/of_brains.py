@@ -14,7 +14,6 @@ from upd_zoo.brains.shelf import read_scan, space_of
 from upd_zoo.brains.template import load_template
 from upd_zoo.sources.source import DownloadedSource, Inputs, Request
 from upd_zoo.stores.places import StoreName
-from upd_zoo.vocabulary import SCALES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,17 @@ class BrainSource(DownloadedSource):
 
         def inputs(store: StoreName) -> Inputs:
             found = self.scans(store, root)
-            scale = SCALES[store.protocol]
             return {
-                name: partial(read_scan, scan, root, request.template, shelf, extractor, scale=scale, side=store.side)
+                name: partial(
+                    read_scan,
+                    scan,
+                    root,
+                    request.template,
+                    shelf,
+                    extractor,
+                    protocol=store.protocol,
+                    side=store.side,
+                )
                 for name, scan in found.items()
             }
 

@@ -33,7 +33,7 @@ from upd_zoo.sources.source import Inputs, Request, Source
 from upd_zoo.stores.places import Part, StoreName, store_name
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import Domain, Protocol, Scale, Side
+from upd_zoo.vocabulary import Domain, Protocol, Side
 
 LABEL: Final = "own images"
 _LOOKED_AT: Final = 5
@@ -103,10 +103,10 @@ class OwnSource(Source):
         if store.scale is None:
             return partial(_photograph, domain=self.domain, with_truth=with_truth, side=side)
         if not self.heads:
-            return partial(_scan, domain=self.domain, with_truth=with_truth, scale=store.scale, side=side)
+            return partial(_scan, domain=self.domain, with_truth=with_truth, protocol=store.protocol, side=side)
         shelf = None if request.shelf is None else request.shelf / self.domain.id
         head = partial(_head, template=request.template, shelf=shelf, extractor=_extractor(request))
-        return partial(head, scale=store.scale, side=side)
+        return partial(head, protocol=store.protocol, side=side)
 
 
 def _extractor(request: Request) -> Extractor | None:
@@ -161,7 +161,7 @@ def _masks_of(file: OwnFile) -> tuple[Path, ...]:
     return file.masks
 
 
-def _scan(file: OwnFile, *, domain: Domain, with_truth: bool, scale: Scale, side: Side) -> list[Sample]:
+def _scan(file: OwnFile, *, domain: Domain, with_truth: bool, protocol: Protocol, side: Side) -> list[Sample]:
     """Read a volume that shows a brain only, and its masks; a picture is taken for one slice.
 
     Raises:
@@ -181,7 +181,7 @@ def _scan(file: OwnFile, *, domain: Domain, with_truth: bool, scale: Scale, side
             "strip the skull, as of the others",
         )
     mask = None if file.masks is None else _truth(file, volume.data.shape)
-    return slices_of(volume.data, volume.affine, file.subject, mask, scale=scale, side=side)
+    return slices_of(volume.data, volume.affine, file.subject, mask, protocol=protocol, side=side)
 
 
 def _truth(file: OwnFile, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -199,7 +199,7 @@ def _head(
     template: Path | None,
     shelf: Path | None,
     extractor: Extractor | None,
-    scale: Scale,
+    protocol: Protocol,
     side: Side,
 ) -> list[Sample]:
     """Find the brain in a scan of a head.
@@ -211,4 +211,4 @@ def _head(
         raise InputError(InputErrorCode.UNSUPPORTED, f"{file.path.name} is a picture among scans of heads", "NIfTI")
     masks = () if file.masks is None else tuple(relpath(path, file.root) for path in _masks_of(file))
     scan = Scan(file.subject, file.name, masks=masks, stripped=None)
-    return read_scan(scan, file.root, template, shelf, extractor, scale=scale, side=side)
+    return read_scan(scan, file.root, template, shelf, extractor, protocol=protocol, side=side)

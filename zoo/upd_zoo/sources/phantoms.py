@@ -21,7 +21,7 @@ from upd_zoo.sources.source import Inputs, SyntheticSource
 from upd_zoo.stores.places import Part, StoreName
 from upd_zoo.stores.slices import slices_of
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, SCALES, STUDY_SIDE, Modality, Scale, Side, get_domain
+from upd_zoo.vocabulary import BRAIN_MRI, CHEST_XRAY, FUNDUS, STUDY_SIDE, Modality, Protocol, Side, get_domain
 
 Maker: TypeAlias = Callable[[int, int, int | None], Iterable[Sample]]
 """Makes the samples of one subject from seed, subject and its number among the diseased; None if it is healthy."""
@@ -61,10 +61,10 @@ DEFAULT_SIZES: Final = {
 
 
 def _brain(
-    weighting: Weighting, lesion: Lesion, scale: Scale, seed: int, subject: int, diseased: int | None
+    weighting: Weighting, lesion: Lesion, protocol: Protocol, seed: int, subject: int, diseased: int | None
 ) -> list[Sample]:
     phantom = brain_phantom(weighting, seed, subject, None if diseased is None else lesion)
-    return slices_of(phantom.image, phantom.affine, _name(subject), phantom.mask, scale=scale, side=STUDY_SIDE)
+    return slices_of(phantom.image, phantom.affine, _name(subject), phantom.mask, protocol=protocol, side=STUDY_SIDE)
 
 
 def _chest(side: Side, seed: int, subject: int, diseased: int | None) -> list[Sample]:
@@ -110,7 +110,7 @@ def _maker_of(store: StoreName) -> Maker:
             f"a side of {STUDY_SIDE} for {store.target}",
             f"leave out --side {store.side}, or take phantom-cxr or phantom-fundus",
         )
-    return partial(_brain, *_SCANS[store.target], SCALES[store.protocol])
+    return partial(_brain, *_SCANS[store.target], store.protocol)
 
 
 def _draw(store: StoreName, seed: int, subjects: int | None) -> Inputs:

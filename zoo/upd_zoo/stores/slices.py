@@ -9,7 +9,7 @@ from upd_zoo.images.axial import SliceGeometry, axial_geometry, axial_slices
 from upd_zoo.images.framing import frame, frame_mask, grids_differ
 from upd_zoo.images.intensity import Intensities
 from upd_zoo.stores.store import Sample
-from upd_zoo.vocabulary import Framing, Scale, Side
+from upd_zoo.vocabulary import SCALES, Framing, Protocol, Scale, Side
 
 Array = npt.NDArray[np.float32]
 
@@ -52,7 +52,7 @@ def slices_of(
     subject: str,
     mask: npt.NDArray[np.uint8] | None = None,
     *,
-    scale: Scale,
+    protocol: Protocol,
     side: Side,
 ) -> list[Sample]:
     """Return the slices of a brain scan, as `cut` makes them, with what is known of each.
@@ -64,7 +64,7 @@ def slices_of(
         affine: (4, 4) from voxel to RAS+ millimetres.
         subject: Whose scan it is.
         mask: (X, Y, Z), anything not zero is pathological; None if it is not known or the scan is healthy.
-        scale: Which of its values becomes 1.
+        protocol: How the scan is scaled, and its mask brought to model size.
         side: Of the model's image in pixels.
 
     Raises:
@@ -73,10 +73,11 @@ def slices_of(
     if mask is not None and mask.shape != volume.shape:
         raise grids_differ(f"the mask of {subject}", mask.shape, volume.shape)
     geometry = axial_geometry((volume.shape[0], volume.shape[1], volume.shape[2]), affine)
-    slices = cut(Intensities(volume), geometry, scale, side)
+    slices = cut(Intensities(volume), geometry, SCALES[protocol], side)
     truth = axial_slices(np.zeros(volume.shape, np.bool_) if mask is None else mask != 0, geometry)
     masks = [
-        frame_mask(truth[position], Framing.SQUARE_SLICES, side, geometry.spacing) for position in slices.positions
+        frame_mask(truth[position], Framing.SQUARE_SLICES, side, geometry.spacing, protocol)
+        for position in slices.positions
     ]
     return [
         Sample(image, bool(diseased.any()), subject, position, mask=diseased)
