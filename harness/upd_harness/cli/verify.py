@@ -1,6 +1,7 @@
 """The command `upd-zoo verify`."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from upd_harness.cli.fetching import announce, fetch, load
 from upd_harness.cli.options import Origin, Running, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import prose, table
-from upd_zoo.errors import NotFoundError, ToleranceError
+from upd_zoo.errors import NotFoundError, ToleranceError, UsageError
 
 if TYPE_CHECKING:
     from upd_harness.checks.proof import Proven
@@ -22,6 +23,9 @@ def verify(
     here: Annotated[
         bool, typer.Option("--here", help="Run the model on this machine, on images whose answers it brings.")
     ] = False,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", help="What another runtime answers: anomaly_map.npy and score.npy.")
+    ] = None,
     *,
     running: Running,
     terminal: Terminal,
@@ -30,9 +34,14 @@ def verify(
 
     Every file is compared with the SHA-256 of the manifest; in a folder that pull printed, those that were asked for.
     With --here, the model is run as --backend, --device and --precision say; how far it is from what the eager model
-    answered where it was exported is told, and how many cases could change sides of the threshold.
+    answered where it was exported is told, and how many cases could change sides of the threshold. With --answers, the
+    same is told of answers to proof/image.npy of the model that any other runtime gave.
     """
-    if here:
+    if here and answers is not None:
+        raise UsageError("--here and --answers were both given", "one of them", "leave out --here")
+    if answers is not None:
+        _judge(origin, answers, terminal)
+    elif here:
         _prove(origin, running, terminal)
     else:
         _check(origin, terminal)
@@ -90,11 +99,34 @@ def _prove(origin: Origin, running: Running, terminal: Terminal) -> None:
     with terminal.bar("running"):
         proven = prove(model, Proof.read(folder, model.config), manifest.parity)
     terminal.data(_document(proven, model), _told(proven, terminal.width))
+    how = f"through {model.backend} on {model.device} in {model.precision}"
+    _check_passed(proven, f"{manifest.id} {how}", "use another --backend, --device or --precision")
+
+
+def _judge(origin: Origin, answers: Path, terminal: Terminal) -> None:
+    """Tell how far answers of another runtime are from what a model must answer."""
+    from upd_harness.checks.proof import judge
+    from upd_zoo.artefact.calibration import Calibration
+    from upd_zoo.artefact.proof import PROOF, Proof
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config
+
+    manifest = fetch(origin, (), terminal).manifest
+    _check_proof(manifest)
+    folder = fetch(origin, (CONFIG, CALIBRATION, *PROOF), terminal).folder
+    proof = Proof.read(folder, read_record(folder / CONFIG, Config))
+    calibration = read_record(folder / CALIBRATION, Calibration)
+    proven = judge(proof.answered(answers), proof, calibration, manifest.parity)
+    terminal.data(_figures(proven), _told(proven, terminal.width))
+    _check_passed(proven, f"what {answers} holds of {manifest.id}", "let the runtime compute in float32")
+
+
+def _check_passed(proven: "Proven", subject: str, next_step: str) -> None:
     if not proven.passed:
         raise ToleranceError(
-            f"{manifest.id} through {model.backend} on {model.device} in {model.precision} is outside its tolerance",
+            f"{subject} is outside its tolerance",
             "differences of at most the tolerance times the range of the map",
-            "use another --backend, --device or --precision, or tell who makes it",
+            f"{next_step}, or tell who makes it",
         )
 
 
@@ -111,8 +143,12 @@ def _document(proven: "Proven", model: Any) -> dict[str, Any]:
     from upd_zoo.artefact.provenance import versions
 
     how = {"backend": model.backend, "device": model.device, "precision": model.precision, "versions": versions()}
+    return how | _figures(proven)
+
+
+def _figures(proven: "Proven") -> dict[str, Any]:
     rows = [row.model_dump() | {"passed": row.passed} for row in proven.rows]
-    return how | asdict(proven) | {"rows": rows, "passed": proven.passed}
+    return asdict(proven) | {"rows": rows, "passed": proven.passed}
 
 
 def _told(proven: "Proven", width: int | None) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.records import Config
-from upd_zoo.errors import IntegrityError
+from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.vocabulary import Access, Foreground
 
 PROOF: Final = tuple(f"proof/{name}.npy" for name in ("image", "anomaly_map", "score"))
@@ -58,12 +58,33 @@ class Proof:
         Raises:
             IntegrityError: A file cannot be read, or does not fit the model.
         """
-        images, maps, scores = (_read(folder / name) for name in PROOF)
+        images, maps, scores = (_read(folder / name, "pull it again") for name in PROOF)
         count, size = len(images), (config.input.height, config.input.width)
         shapes = (count, config.input.channels, *size), (count, 1, *size), (count,)
         if count == 0 or (images.shape, maps.shape, scores.shape) != shapes:
             raise IntegrityError(f"what {config.id} must answer does not fit it", f"arrays of the shapes {shapes}")
         return cls(images, maps, scores)
+
+    def answered(self, folder: Path) -> "Proof":
+        """Return the same images with what another runtime answers: `anomaly_map.npy` and `score.npy` in a folder.
+
+        Raises:
+            NotFoundError: A file of them is not there.
+            IntegrityError: One cannot be read, or its shape is another.
+        """
+        found = []
+        for name, own in zip(PROOF[1:], (self.maps, self.scores), strict=True):
+            path = folder / Path(name).name
+            accepted = f"float32 numbers of the shape {own.shape}, the answers to {PROOF[0]} of the model"
+            if not path.is_file():
+                raise NotFoundError(f"{folder} holds no {path.name}", accepted, _ANSWER)
+            found.append(_read(path, _ANSWER))
+            if found[-1].shape != own.shape:
+                raise IntegrityError(f"{path.name} has the shape {found[-1].shape}", accepted, _ANSWER)
+        return Proof(self.images, *found)
+
+
+_ANSWER: Final = "run the model on its proof/image.npy, and write both outputs with numpy.save"
 
 
 def images_of(config: Config, calibration: Calibration, validation: HasImages) -> Pixels:
@@ -101,11 +122,11 @@ def _widened(picture: Pixels, side: int, axis: int) -> Pixels:
     return np.asarray(found, np.float32)
 
 
-def _read(path: Path) -> Pixels:
+def _read(path: Path, next_step: str) -> Pixels:
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise IntegrityError(f"{path.name} cannot be read: {error}", "an array of numbers", "pull it again") from None
+        raise IntegrityError(f"{path.name} cannot be read: {error}", "an array of numbers", next_step) from None
     if found.dtype != np.float32 or not np.isfinite(found).all():
-        raise IntegrityError(f"{path.name} holds no finite float32 numbers", "an array of them", "pull it again")
+        raise IntegrityError(f"{path.name} holds no finite float32 numbers", "an array of them", next_step)
     return np.asarray(found)
