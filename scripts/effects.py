@@ -4,9 +4,11 @@
         --weights FILE --seeds 0,1,2 --minutes 60
 
 For every method and domain: the sound recipe, then one value of the study's at a time (`--switch` names which), further
-variants (`--variant side=256`), then all of the study's. Seeds come one after the other, so that the page has every row
-early; it is written after each. What is finished is not made again, so the same command goes on after a kill or where
-`--minutes` ended it; `--page-only` makes nothing and writes the page of what is there.
+variants (`--variant side=256`), then all of the study's; of brains whose stores stand under both protocols, also images
+and masks as the study prepared them. Variants that differ in keys of `--map-only` alone share one training. Seeds come
+one after the other, so that the page has every row early; it is written after each. What is finished is not made again,
+so the same command goes on after a kill or where `--minutes` ended it; `--page-only` makes nothing and writes the page
+of what is there.
 """
 
 import time
@@ -34,11 +36,12 @@ PAGES: Final = Path(__file__).resolve().parents[1] / "cards" / "results"
 HEAD: Final = """# Effects of switches
 
 Written by `scripts/effects.py`. Profile `{profile}`. Each model is made by its `sound` recipe, then with one value
-changed, mostly to the study's, then with all that the study's recipe changes (`study`). Mean ± standard deviation over
-seeds; in brackets the 95 % bootstrap interval over subjects, its ends averaged over seeds; then the change against
-`sound`, by pairs of seeds. No value was chosen here: choices are made on planted anomalies. The study's Dice is the
-best of its 100 evenly spaced thresholds. Of trivial baselines, brightness and darkness alone stand here; on brains,
-[others](starters.md) are higher.
+changed, mostly to the study's, then with all that the study's recipe changes (`study`); on brains also from images that
+were prepared as by the study (divided by their maximum, masks by its rule), and with its masks alone. Mean ± standard
+deviation over seeds; in brackets the 95 % bootstrap interval over subjects, its ends averaged over seeds; then the
+change against `sound`, by pairs of seeds. No value was chosen here: choices are made on planted anomalies. The study's
+Dice is the best of its 100 evenly spaced thresholds. Of trivial baselines, brightness and darkness alone stand here; on
+brains, [others](starters.md) are higher.
 """
 Methods = Annotated[list[str], typer.Option("--method", help="A method, such as rd or rd.mobilenetv2_100; again.")]
 Domains = Annotated[list[str], typer.Option("--domain", help="A domain, such as idrid; may be given again.")]
@@ -47,6 +50,7 @@ Fractions = Annotated[
     typer.Option("--fraction", help="DOMAIN=SHARE of its training subjects that is learnt from; else all."),
 ]
 Switches = Annotated[list[str] | None, typer.Option("--switch", help="A value of the study's, by name; else all.")]
+MapOnly = Annotated[list[str] | None, typer.Option("--map-only", help="A key that changes no training.")]
 Explicit = Annotated[list[str] | None, typer.Option("--variant", help="A further row: 'KEY=VALUE KEY=VALUE'.")]
 
 
@@ -89,6 +93,7 @@ def main(
     domain: Domains,
     switch: Switches = None,
     variant: Explicit = None,
+    map_only: MapOnly = None,
     fraction: Fractions = None,
     seeds: Annotated[str, typer.Option(help="Such as 0,1,2.")] = "0,1,2",
     profile: Annotated[str, typer.Option(help="Budget of the recipes.")] = "quick",
@@ -104,7 +109,15 @@ def main(
     more = variants_of((), variant) if variant else []
     shares, where = shares_of(fraction or ()), data_folder(data)
     contests = [
-        Contest(f"{each}-{target}", out, where, profile, weights=weights, fraction=shares.get(target, 1.0))
+        Contest(
+            f"{each}-{target}",
+            out,
+            where,
+            profile,
+            weights=weights,
+            fraction=shares.get(target, 1.0),
+            map_only=tuple(map_only or ()),
+        )
         for target, each in product(domain, method)
     ]
     rows = [row for contest in contests for row in rows_of(contest, switch or (), more)]

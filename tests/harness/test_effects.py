@@ -94,3 +94,21 @@ def test_effects_are_made_once_and_the_page_has_a_line_for_each_row(
     assert "| intensity |" in page
     effects.main(["vae"], ["phantom-cxr"], **options)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/outcomes").iterdir()} == made
+
+
+@pytest.mark.slow
+def test_brains_are_also_prepared_and_judged_as_by_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data/phantom-t1"
+    for suffix, seed in (("", 7), ("-study", 9)):
+        write_tiny_store(data / f"train{suffix}", 1, 8, seed, name=f"phantom-t1/train{suffix}")
+        test, name = data / f"test{suffix}", f"phantom-t1/test{suffix}"
+        write_tiny_store(test, 1, 8, seed, masks=True, anomalous=4, name=name, subjects="test")
+    effects = script("effects", monkeypatch)
+    options = {"profile": "tiny", "data": tmp_path / "data", "out": tmp_path / "out", "pages": tmp_path / "pages"}
+    effects.main(["vae"], ["phantom-t1"], **options, seeds="0", switch=["settings.nothing"])
+    lines = {line["row"]: line for line in json.loads((tmp_path / "pages/effects.json").read_text())["lines"]}
+    assert {"prepared as by the study", "masks as of the study"} < {*lines}
+    judged = lines["masks as of the study"]["metrics"]
+    assert judged["ap_pixel"]["mean"] != lines["sound"]["metrics"]["ap_pixel"]["mean"]
+    assert judged["auroc"]["mean"] == lines["sound"]["metrics"]["auroc"]["mean"]
+    assert len([*(tmp_path / "out/runs").iterdir()]) == 3

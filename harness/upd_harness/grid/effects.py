@@ -1,8 +1,9 @@
 """What each switch between the protocols does to a model, on the test sets: measured after choices were made.
 
-A model is made by the sound recipe, then with one value of the study's at a time, then with all of them. Every variant
-is trained, and measured on all test sets of its domain that are prepared; its outcome is kept by the hash of all that
-decides it, and what is there is not made again.
+A model is made by the sound recipe, then with one value of the study's at a time, then with all of them; and by the
+sound recipe where images are prepared as the study did, or the truth alone is. Every variant is trained, and measured
+on all test sets of its domain that are prepared; its outcome is kept by the hash of all that decides it, and what is
+there is not made again.
 
     runs/<hash>/         of the trainings
     outcomes/<hash>.json one variant and seed on one test set
@@ -11,7 +12,7 @@ decides it, and what is there is not made again.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
@@ -27,12 +28,12 @@ from upd_harness.grid.trial import Contest, Planned, fitted, kept, planned
 from upd_harness.grid.variants import Variant, switches_of
 from upd_zoo.artefact.metrics import METRICS, STUDY_DICE, Metric, figure
 from upd_zoo.artefact.records import Config
-from upd_zoo.errors import NotFoundError
+from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
-from upd_zoo.recipe import load_recipe
+from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.runtime.model import Predict
-from upd_zoo.stores.places import Part, store_path
+from upd_zoo.stores.places import Part
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import TEST_SETS, Protocol, test_sets_of
 
@@ -40,6 +41,9 @@ SCHEMA: Final = "upd-zoo/effect/1"
 SOUND: Final = "sound"
 STUDY: Final = "study"
 """What the rows without any and with all values of the study's are called."""
+PREPARED: Final = "prepared as by the study"
+JUDGED: Final = "masks as of the study"
+"""What those are called whose images, or whose masks of the test images alone, were prepared under its protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,15 @@ class Row:
 
     Attributes:
         contest: Of the model.
-        name: What is changed of the sound recipe: a switch as it would be typed, or `sound`, or `study`.
+        name: What is changed of the sound recipe: a switch as it would be typed, or what it is called.
         variant: The changes.
+        judged: By whose rules the masks were prepared that it is held against; None for those of its images.
     """
 
     contest: Contest
     name: str
     variant: Variant
+    judged: Protocol | None = None
 
 
 def rows_of(contest: Contest, switches: Sequence[str], more: Sequence[Variant]) -> list[Row]:
@@ -73,7 +79,18 @@ def rows_of(contest: Contest, switches: Sequence[str], more: Sequence[Variant]) 
     single = [Variant({key: value}) for key, value in chosen.items()]
     own = [variant for variant in more if contest.recipe(variant.changes) != sound]
     rows = [Row(contest, SOUND, Variant({})), *(Row(contest, each.name, each) for each in (*single, *own))]
-    return [*rows, Row(contest, STUDY, Variant(study))] if len(study) > 1 else rows
+    if len(study) > 1:
+        rows.append(Row(contest, STUDY, Variant(study)))
+    return [*rows, *_of_preparation(contest, sound)]
+
+
+def _of_preparation(contest: Contest, sound: Recipe) -> list[Row]:
+    """Return the rows of images and masks that were prepared under the study's protocol; none where none are."""
+    other = replace(contest, prepared=Protocol.STUDY)
+    places = [each.path(sound, sound.domain.id, Part.TRAIN) for each in (contest, other)]
+    if places[0] == places[1] or not places[1].is_dir():
+        return []
+    return [Row(other, PREPARED, Variant({})), Row(contest, JUDGED, Variant({}), Protocol.STUDY)]
 
 
 def carry_out(row: Row, seed: int, on_progress: Report = silent) -> list[dict[str, Any]]:
@@ -90,56 +107,76 @@ def carry_out(row: Row, seed: int, on_progress: Report = silent) -> list[dict[st
         return fitted(row.contest, plan, seed, on_progress)
 
     found = []
-    for place in _places(row.contest, plan):
-        identity, store = place.identity, place.store
-        made = partial(_outcome, identity, store, model)
+    for place in _places(row, plan):
+        made = partial(_outcome, place, model)
         found.append({**kept(place.path, made), "row": row.name})
     return found
 
 
 def finished(row: Row, seed: int) -> list[dict[str, Any]]:
     """Return those outcomes of a row with one seed that are there."""
-    places = _places(row.contest, planned(row.contest, row.variant, seed))
+    places = _places(row, planned(row.contest, row.variant, seed))
     found = [json.loads(place.path.read_text(encoding="utf-8")) for place in places if place.path.is_file()]
     return [{**outcome, "row": row.name} for outcome in found]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an outcome is kept, the test that it is of, and all that decides it."""
+    """Where an outcome is kept, the test that it is of, what that is held against, and all that decides it."""
 
     path: Path
     store: Store
+    truth: Store
     identity: Mapping[str, Any]
 
 
-def _places(contest: Contest, plan: Planned) -> list[_Place]:
+def _places(row: Row, plan: Planned) -> list[_Place]:
     """Return the places of the outcomes on all prepared test sets of a domain."""
-    places = []
+    places, contest = [], row.contest
     for test_set in test_sets_of(plan.recipe.domain.id):
         with suppress(NotFoundError):  # a test set of other data than the domain's need not be at hand
-            store = Store(store_path(contest.data, test_set.id, Part.TEST, plan.recipe.protocol, plan.recipe.side))
+            store = truth = Store(contest.path(plan.recipe, test_set.id, Part.TEST))
             identity = {**plan.inputs, "test_set": test_set.id, "test": store.sha256}
-            places.append(_Place(contest.out / "outcomes" / f"{hash_of(identity)}.json", store, identity))
+            if row.judged is not None:
+                truth = Store(replace(contest, prepared=row.judged).path(plan.recipe, test_set.id, Part.TEST))
+                identity["truth"] = truth.sha256
+            path = contest.out / "outcomes" / f"{hash_of(identity)}.json"
+            places.append(_Place(path, store, truth, identity))
     return places
 
 
-def _outcome(identity: Mapping[str, Any], store: Store, model: Callable[[], tuple[Predict, Config]]) -> dict[str, Any]:
+def _outcome(place: _Place, model: Callable[[], tuple[Predict, Config]]) -> dict[str, Any]:
+    """Return what a model comes to.
+
+    Raises:
+        UsageError: The masks that it is held against are of other images.
+    """
+    store, truth = place.store, place.truth
+    if [_slice(row) for row in store.index] != [_slice(row) for row in truth.index]:
+        raise UsageError(
+            f"{truth.folder} holds other images than {store.folder}",
+            "the same scans, prepared under both protocols",
+            "prepare both again from one folder",
+        )
     predict, config = model()
     every, found = np.ones(len(store), np.bool_), answers(predict, config, store)
     maps, scores = found[MODEL]
-    pixels = None if store.masks is None else tally_of(maps, np.array(store.masks), store.subjects)
-    intervals = bootstrap_intervals(scores.astype(np.float64), store.anomalous, store.subjects, pixels)
+    pixels = None if truth.masks is None else tally_of(maps, np.array(truth.masks), store.subjects)
+    intervals = bootstrap_intervals(scores.astype(np.float64), truth.anomalous, store.subjects, pixels)
     return {
         "schema": SCHEMA,
-        **identity,
+        **place.identity,
         "images": len(store),
-        "anomalous": int(store.anomalous.sum()),
+        "anomalous": int(truth.anomalous.sum()),
         "subjects": store.facts.subjects,
         "labels": store.facts.labels,
-        "metrics": {who: metrics_of(*each, store, every).model_dump() for who, each in found.items()},
+        "metrics": {who: metrics_of(*each, truth, every).model_dump() for who, each in found.items()},
         "intervals": intervals,
     }
+
+
+def _slice(row: Mapping[str, str]) -> tuple[str, str]:
+    return row["subject"], row["slice"]
 
 
 # Pages

@@ -51,6 +51,7 @@ class Contest:
         weights: What backbones start from; None for what the recipe says.
         planting: What is planted; the seed of a trial is added to its own, so that seeds differ in the anomalies too.
         fraction: Share of the training subjects that is learnt from, in [0, 1].
+        prepared: By whose rules its images were prepared; None for those of the recipe.
         map_only: Names beside `AFTERWARDS` that change how a finished model maps and not what it learns.
     """
 
@@ -63,6 +64,7 @@ class Contest:
     planting: Planting = _USUAL
     map_only: tuple[str, ...] = ()
     fraction: float = 1.0
+    prepared: Protocol | None = None
 
     def recipe(self, changes: Mapping[str, Any]) -> Recipe:
         """Return the recipe of the model with other values; a side takes with it what is smoothed and eroded."""
@@ -71,7 +73,11 @@ class Contest:
 
     def store(self, recipe: Recipe, part: Part) -> Store:
         """Return the store of a part that is no test."""
-        return Store(store_path(self.data, recipe.domain.id, part, recipe.protocol, recipe.side))
+        return Store(self.path(recipe, recipe.domain.id, part))
+
+    def path(self, recipe: Recipe, target: str, part: Part) -> Path:
+        """Return where the store of a domain or test set lies that a recipe reads."""
+        return store_path(self.data, target, part, self.prepared or recipe.protocol, recipe.side)
 
 
 @dataclass(frozen=True, slots=True)
