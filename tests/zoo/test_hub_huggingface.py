@@ -10,8 +10,10 @@ from pytest_httpserver import HTTPServer
 
 from fake.artefact import sign, sign_with_path, write_artefact
 from fake.hugging_face import FakeHub, commit_of
+from fake.keys import write_key
 from upd_zoo.artefact.folder import inventory, verify
-from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, WEIGHTS
+from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, SIGNATURE, WEIGHTS
+from upd_zoo.artefact.signature import PrivateKey, check_signature, sign_artefact
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.cache import PART
@@ -252,6 +254,21 @@ def test_publishing_makes_one_commit_of_what_the_manifest_lists(
     assert len(fake.commits) == 1
     assert set(fake.repositories["vae-phantom-t1"]["main"]) == {".gitattributes", MANIFEST, *verify(artefact).files}
     assert verify(remote.fetch(MODEL).folder) == verify(artefact)
+
+
+def test_a_signature_is_published_in_the_same_commit_and_fetched(
+    remote: Hub, fake: FakeHub, artefact: Path, tmp_path: Path
+) -> None:
+    key = PrivateKey.read(write_key(tmp_path / "keys").private, lambda: None)
+    sign_artefact(artefact, key)
+    remote.publish(artefact, MODEL)
+    assert len(fake.commits) == 1
+    folder = remote.fetch(MODEL, [ONNX]).folder
+    check_signature(folder, verify(folder), key.public)
+    assert remote.publish(artefact, MODEL).unchanged
+    del fake.repositories["vae-phantom-t1"]["main"][SIGNATURE]
+    with pytest.raises(NotFoundError, match=r"has no file .*model\.sig"):
+        remote.fetch(MODEL, [ONNX])
 
 
 def test_publishing_a_seed_again_leaves_the_others_alone_and_nothing_stale(

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from fake.keys import write_key
 from fake.results import made_result
 from fake.scripts import script
 from fake.trained import GREY, trained_artefact
 from upd_zoo.artefact.folder import verify
-from upd_zoo.artefact.records import CARD, Metrics, Result
+from upd_zoo.artefact.records import CARD, SIGNATURE, Metrics, Result
+from upd_zoo.artefact.signature import PrivateKey, sign_artefact
 from upd_zoo.card.results import add_results
 from upd_zoo.errors import UsageError
 
@@ -38,6 +40,14 @@ def test_results_stand_on_the_card_and_are_vouched_for(artefact: Path) -> None:
     assert "Not evaluated yet" not in (artefact / CARD).read_text()
     assert "0.812" in (artefact / CARD).read_text()
     assert "results/phantom-t2.json" in verify(artefact).files
+
+
+def test_a_result_takes_the_signature_away_which_was_one_without_it(artefact: Path, tmp_path: Path) -> None:
+    key = write_key(tmp_path)
+    assert sign_artefact(artefact, PrivateKey.read(key.private, lambda: None)).signed_by is not None
+    assert add_results(artefact, [result()]).signed_by is None
+    assert not (artefact / SIGNATURE).exists()
+    assert verify(artefact).signed_by is None
 
 
 def test_results_of_another_model_are_refused(artefact: Path) -> None:

@@ -131,9 +131,17 @@ def _artefact(model: str) -> Path:
 
 def _put(result: "Result", artefact: Path, terminal: Terminal) -> None:
     """Put a result into an artefact, and onto its card."""
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import MANIFEST, Manifest
     from upd_zoo.card.results import add_results
 
+    signed_by = read_record(artefact / MANIFEST, Manifest).signed_by
     add_results(artefact, [result])
+    if signed_by is not None:
+        terminal.say(
+            f"the signature by the key {signed_by} was one of the artefact without this result, and is gone; "
+            f"upd-zoo publish {artefact} --sign KEY --hub HUB signs anew"
+        )
     terminal.say(f"{artefact} and its card hold the result; upd-zoo publish {artefact} --hub HUB takes them to a hub")
 
 

@@ -71,5 +71,6 @@ def _facts(config: "Config", calibration: "Calibration", manifest: "Manifest") -
         "image threshold": f"{calibration.image_threshold:.6g}",
         "subject threshold": f"{calibration.subject_threshold:.6g}",
         "made": f"{manifest.created}, commit {manifest.source_commit or 'unknown'}",
+        "signed": f"by the key {manifest.signed_by}; verify --key KEY.pub checks that" if manifest.signed_by else "no",
         "files": ", ".join(f"{name} ({megabytes(record.bytes)})" for name, record in manifest.files.items()),
     }

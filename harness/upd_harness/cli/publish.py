@@ -8,6 +8,7 @@ import typer
 
 from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import HubOption, Token, command
+from upd_harness.cli.signing import sign
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import NotFoundError, UsageError
 from upd_zoo.names import ModelId
@@ -23,14 +24,22 @@ def publish(
     hub: HubOption = None,
     revision: Annotated[str, typer.Option("--revision", help="Revision to publish under.")] = "main",
     public: Annotated[bool, typer.Option("--public", help="Make it public on the Hugging Face Hub.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace even one that was made later.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace even one that was made later, or that is signed.")
+    ] = False,
+    key: Annotated[
+        Path | None, typer.Option("--sign", metavar="KEY", help="Sign every file by this private key, a PEM file.")
+    ] = None,
     token: Token = None,
     *,
     terminal: Terminal,
 ) -> None:
-    """Publish an artefact to a hub."""
+    """Publish an artefact to a hub.
+
+    With --sign, the artefact in its folder is signed first; UPD_ZOO_PASSPHRASE opens a key that is encrypted.
+    """
     from upd_zoo.artefact.record import read_record
-    from upd_zoo.artefact.records import CONFIG, Config
+    from upd_zoo.artefact.records import MANIFEST, Manifest
     from upd_zoo.hub import open_hub
     from upd_zoo.hub.catalogue import PACKAGED, Catalogue
     from upd_zoo.hub.hub import DEFAULT_HUB
@@ -38,6 +47,31 @@ def publish(
     if hub is None:
         raise UsageError("no hub is named", "hf://ORG or a folder", "add --hub out/hub")
     _check(artefact)
+    name = _name_of(artefact, revision)
+    opened = open_hub(hub, token=token)
+    signed_by = read_record(artefact / MANIFEST, Manifest).signed_by if key is None else sign(artefact, key).signed_by
+    whose = f"; signed by the key {signed_by}" if signed_by else ""
+    terminal.say(f"publishing {name} to {opened.location}, visible to {opened.audience(public)}{whose}")
+    with when_interrupted(f"upd-zoo list --hub {opened.location} tells whether {name} is there; if it is, it is whole"):
+        published = opened.publish(artefact, name, public=public, force=force)
+    if opened.location == DEFAULT_HUB:
+        Catalogue.read().add(published.row).write(PACKAGED)
+    document: dict[str, Any] = {"model": str(name), "hub": opened.location, "unchanged": published.unchanged}
+    terminal.data(
+        document | {"replaced": published.replaced, "signed_by": signed_by},
+        f"{name} is on {opened.location}{_what_stood(published)}",
+    )
+
+
+def _name_of(artefact: Path, revision: str) -> ModelId:
+    """Return under which name an artefact is published.
+
+    Raises:
+        UsageError: It is a model of images that have no name.
+    """
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CONFIG, Config
+
     config = read_record(artefact / CONFIG, Config)
     if config.own is not None:
         know_own(config.images)
@@ -48,16 +82,7 @@ def publish(
             "a model of images that have a name",
             "upd-zoo prepare NAME --healthy FOLDER, then upd-zoo train METHOD-NAME",
         )
-    opened = open_hub(hub, token=token)
-    terminal.say(f"publishing {name} to {opened.location}, visible to {opened.audience(public)}")
-    with when_interrupted(f"upd-zoo list --hub {opened.location} tells whether {name} is there; if it is, it is whole"):
-        published = opened.publish(artefact, name, public=public, force=force)
-    if opened.location == DEFAULT_HUB:
-        Catalogue.read().add(published.row).write(PACKAGED)
-    document: dict[str, Any] = {"model": str(name), "hub": opened.location, "unchanged": published.unchanged}
-    terminal.data(
-        document | {"replaced": published.replaced}, f"{name} is on {opened.location}{_what_stood(published)}"
-    )
+    return name
 
 
 def _check(folder: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from upd_harness.cli.fetching import announce, fetch, load
 from upd_harness.cli.options import Origin, Running, command
+from upd_harness.cli.signing import check_signed
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import prose, table
 from upd_zoo.errors import NotFoundError, ToleranceError, UsageError
@@ -26,6 +27,9 @@ def verify(
     answers: Annotated[
         Path | None, typer.Option("--answers", help="What another runtime answers: anomaly_map.npy and score.npy.")
     ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Whose signature it must have: a public key, a PEM file.")
+    ] = None,
     *,
     running: Running,
     terminal: Terminal,
@@ -33,33 +37,40 @@ def verify(
     """Check the files of a model, and each format's recorded parity.
 
     Every file is compared with the SHA-256 of the manifest; in a folder that pull printed, those that were asked for.
+    With --key, the model must be signed by that key, with all that lies in its folder.
     With --here, the model is run as --backend, --device and --precision say; how far it is from what the eager model
     answered where it was exported is told, and how many cases could change sides of the threshold. With --answers, the
     same is told of answers to proof/image.npy of the model that any other runtime gave.
     """
     if here and answers is not None:
         raise UsageError("--here and --answers were both given", "one of them", "leave out --here")
+    if key is not None and (here or answers is not None):
+        pulled = fetch(origin, None, terminal)
+        terminal.say(f"signed by the key {check_signed(pulled.folder, pulled.manifest, key)}")
     if answers is not None:
         _judge(origin, answers, terminal)
     elif here:
         _prove(origin, running, terminal)
     else:
-        _check(origin, terminal)
+        _check(origin, key, terminal)
 
 
-def _check(origin: Origin, terminal: Terminal) -> None:
-    """Compare files with their manifest, and show the parity that it records."""
+def _check(origin: Origin, key: Path | None, terminal: Terminal) -> None:
+    """Compare files with their manifest, and with their signature where a key is named; show the recorded parity."""
     from upd_zoo.artefact.folder import expected
 
     pulled = fetch(origin, None, terminal)
+    signed_by = None if key is None else check_signed(pulled.folder, pulled.manifest, key)
     manifest = pulled.manifest
     checked = expected(pulled.folder, manifest)
     left_out = [name for name in manifest.files if name not in checked]
     text = prose(f"{len(checked)} files of {manifest.id} have the SHA-256 of their manifest", terminal.width) + "\n"
     text += prose(f"not asked for, and so not here: {', '.join(left_out)}", terminal.width) + "\n" if left_out else ""
-    text += "\n" + _rows(manifest.parity, terminal.width)
+    text += prose(_signed(manifest, signed_by), terminal.width) + "\n\n"
+    text += _rows(manifest.parity, terminal.width)
     parity = [row.model_dump() for row in manifest.parity]
-    terminal.data({"files": len(checked), "not_asked_for": left_out, "parity": parity}, text)
+    signature = {"signed_by": manifest.signed_by, "signature_checked": signed_by is not None}
+    terminal.data({"files": len(checked), "not_asked_for": left_out, **signature, "parity": parity}, text)
     failed = sorted({row.format for row in manifest.parity if not row.passed})
     if failed:
         raise ToleranceError(
@@ -67,6 +78,15 @@ def _check(origin: Origin, terminal: Terminal) -> None:
             "every format within the tolerance of its manifest",
             "upd-zoo pull --force, or tell who published it",
         )
+
+
+def _signed(manifest: "Manifest", signed_by: str | None) -> str:
+    """Return who signed a model, and whether that was checked."""
+    if signed_by is not None:
+        return f"all of it is signed by the key {signed_by}, and nothing else lies there"
+    if manifest.signed_by is None:
+        return "not signed"
+    return f"signed by the key {manifest.signed_by}, as it says itself; --key KEY.pub checks that"
 
 
 def _rows(parity: "list[Parity]", width: int | None) -> str:

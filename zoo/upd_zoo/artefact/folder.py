@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import ConfigDict, Field
 
 from upd_zoo.artefact.record import LFS_POINTER, Record, SafePath, lfs_pointer, read_record
-from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, FileRecord, Manifest
+from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, SIGNATURE, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.files import sha256_of
 
@@ -29,13 +29,17 @@ class Named(Record):
 
 
 def inventory(folder: Path) -> dict[str, FileRecord]:
-    """Return size and hash of every file below `folder`, by relative path, but of the manifest and hidden ones."""
+    """Return size and hash of every file below `folder`, by relative path.
+
+    The manifest, its signature and hidden files are left out.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {
         name: record_of(path)
         for name, path in names.items()
-        if name != MANIFEST and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if name not in (MANIFEST, SIGNATURE)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
 
 
@@ -45,7 +49,7 @@ def files_of(folder: Path, model: str) -> set[str]:
         manifest = read_record(folder / MANIFEST, Manifest)
     except (NotFoundError, IntegrityError):
         return set()
-    return {MANIFEST, *manifest.files} if manifest.id == model else set()
+    return {MANIFEST, SIGNATURE, *manifest.files} if manifest.id == model else set()
 
 
 def results_among(manifest: Manifest) -> list[str]:

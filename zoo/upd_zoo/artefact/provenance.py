@@ -38,11 +38,13 @@ def write_manifest(folder: Path, model: str, parity: Sequence[Parity] = ()) -> M
 def renew_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Write the manifest of an artefact into which files were put: how the model came to be stays what it was.
 
+    Nobody has signed what it is now.
+
     Args:
         folder: Changed in place.
         manifest: As it was before.
     """
-    renewed = manifest.model_copy(update={"changed": _now(), "files": inventory(folder)})
+    renewed = manifest.model_copy(update={"changed": _now(), "signed_by": None, "files": inventory(folder)})
     write_record(folder / MANIFEST, renewed)
     return renewed
 

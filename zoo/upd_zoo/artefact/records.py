@@ -8,6 +8,7 @@
     calibration.json           what healthy images score and look like: `upd_zoo.artefact.calibration`
     manifest.json              Manifest: size and SHA-256 of every other file, versions, parity of the formats
     results/<test set>.json    Result: what it scores where
+    model.sig                  who vouches for all of this, where somebody does: `upd_zoo.artefact.statement`
 
 The JSON Schemas of these records are published beside this module, in `schemas/`.
 """
@@ -47,6 +48,7 @@ RDF: Final = "rdf.yaml"
 TORCHSCRIPT: Final = "torchscript/model.ts"
 CALIBRATION: Final = "calibration.json"
 MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "model.sig"
 RESULTS: Final = "results"
 
 _MOST_FILES: Final = 1000
@@ -54,9 +56,9 @@ EXPORT_AGAIN: Final = "train and export the model again with this version, or pu
 
 
 def _distinct(files: dict[str, "FileRecord"]) -> dict[str, "FileRecord"]:
-    """Refuse a manifest that lists itself, or one file as the folder of another."""
+    """Refuse a manifest that lists itself, its signature, or one file as the folder of another."""
     folders = {str(folder) for name in files for folder in PurePosixPath(name).parents}
-    if clash := ({MANIFEST} | folders) & files.keys():
+    if clash := ({MANIFEST, SIGNATURE} | folders) & files.keys():
         raise ValueError(f"'{min(clash)}' cannot be a file of its own")
     return files
 
@@ -383,11 +385,13 @@ class Parity(Record):
 
 
 class Manifest(Record):
-    """Size and hash of every file of the artefact but itself, and how it came to be.
+    """Size and hash of every file of the artefact but itself and its signature, and how it came to be.
 
     Attributes:
         created: When the model was exported, in UTC, such as "2026-01-31T12:00:00Z".
         changed: When results were last put into the artefact; None where it is as it was exported.
+        signed_by: SHA-256 of the public key, as a PEM file, by which `model.sig` is checked; None where it is not
+            signed.
         source_commit: Of the code that exported it; None where that is not known.
         versions: Of what exported it.
         parity: How far its formats are from the eager model.
@@ -398,6 +402,7 @@ class Manifest(Record):
     id: str
     created: str
     changed: str | None = None
+    signed_by: Sha256 | None = None
     source_commit: str | None
     versions: dict[str, str]
     parity: list[Parity]

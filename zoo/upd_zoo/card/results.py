@@ -8,7 +8,7 @@ from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.provenance import renew_manifest
 from upd_zoo.artefact.record import read_record, write_record
-from upd_zoo.artefact.records import CALIBRATION, CONFIG, MANIFEST, RESULTS, Config, Manifest, Result
+from upd_zoo.artefact.records import CALIBRATION, CONFIG, MANIFEST, RESULTS, SIGNATURE, Config, Manifest, Result
 from upd_zoo.card.writing import write_card
 from upd_zoo.errors import UsageError
 from upd_zoo.files import replacing_folder
@@ -17,7 +17,7 @@ from upd_zoo.files import replacing_folder
 def add_results(folder: Path, results: list[Result]) -> Manifest:
     """Put results into an artefact, in place of earlier ones of the same test sets, and write its card anew.
 
-    The artefact is replaced as a whole, or stays as it was.
+    The artefact is replaced as a whole, or stays as it was. A signature, which was one of other files, goes.
 
     Args:
         folder: A whole artefact.
@@ -32,7 +32,7 @@ def add_results(folder: Path, results: list[Result]) -> Manifest:
         if result.model != manifest.id:
             raise UsageError(f"the result on {result.test_set} is of {result.model}", f"one of {manifest.id}")
     config, calibration = read_record(folder / CONFIG, Config), read_record(folder / CALIBRATION, Calibration)
-    with replacing_folder(folder, {MANIFEST, *manifest.files}) as temporary:
+    with replacing_folder(folder, {MANIFEST, SIGNATURE, *manifest.files}) as temporary:
         for name in (MANIFEST, *manifest.files):
             _share(folder / name, temporary / name)
         for result in results:

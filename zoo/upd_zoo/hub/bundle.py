@@ -1,7 +1,7 @@
 """Bundles: models in one file, for machines without a network.
 
     bundle.json                      which models, of which version, and the SHA-256 of each manifest
-    <model>/<revision>/<file>        manifest.json first, then what was asked for
+    <model>/<revision>/<file>        manifest.json first, its signature where it has one, then what was asked for
 
 A bundle is a plain tar archive without compression, links or code, and the same models make the same bytes. Nothing is
 unpacked to where an archive says: a file is looked for under the name that its manifest has, and goes into the cache by
@@ -20,7 +20,7 @@ from pydantic import Field
 
 from upd_zoo.artefact.folder import check_file, record_of
 from upd_zoo.artefact.record import MOST_RECORD_BYTES, Record, SafePath, Sha256, parse_record
-from upd_zoo.artefact.records import MANIFEST, FileRecord
+from upd_zoo.artefact.records import MANIFEST, SIGNATURE, FileRecord
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.files import replacing
 from upd_zoo.hub.cache import Version
@@ -46,7 +46,8 @@ class Bundled(Record):
         revision: Under which revision it was asked for.
         version: The exact version that its hub had there.
         manifest: SHA-256 of its manifest.
-        files: What came with it, beside the manifest.
+        files: What came with it, beside the manifest and its signature.
+        signed: Whether its signature came with it.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Bundled(Record):
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     manifest: Sha256
     files: list[SafePath]
+    signed: bool = False
 
     @property
     def named(self) -> ModelId:
@@ -70,9 +72,14 @@ class Bundled(Record):
         return f"{self.model}/{self.revision}"
 
     @property
+    def names(self) -> list[str]:
+        """All its files, by relative path."""
+        return [MANIFEST, *([SIGNATURE] if self.signed else []), *self.files]
+
+    @property
     def members(self) -> list[str]:
         """The names of its files in the archive."""
-        return [f"{self.place}/{name}" for name in (MANIFEST, *self.files)]
+        return [f"{self.place}/{name}" for name in self.names]
 
 
 class Index(Record):
@@ -119,7 +126,7 @@ def write_bundle(path: Path, models: Sequence[tuple[ModelId, "Pulled"]], on_prog
     files = [
         (member, pulled.folder / name)
         for entry, pulled in entries
-        for member, name in zip(entry.members, (MANIFEST, *entry.files), strict=True)
+        for member, name in zip(entry.members, entry.names, strict=True)
     ]
     total, done = sum(source.stat().st_size for _, source in files), 0
     index = Index(models=[entry for entry, _ in entries])
@@ -144,6 +151,7 @@ def _bundled(model: ModelId, pulled: "Pulled") -> Bundled:
         version=pulled.revision,
         manifest=record_of(pulled.folder / MANIFEST).sha256,
         files=names,
+        signed=pulled.manifest.signed_by is not None,
     )
 
 
@@ -189,7 +197,11 @@ def _taken(
         model = bundled.named
     except UsageError as error:
         raise IntegrityError(f"{name} names a model that cannot be: {error.problem}", "", _REMEDY) from None
-    version = Version.of(bundled.version, _content(archive, members, f"{bundled.place}/{MANIFEST}", name))
+
+    def content(file: str) -> bytes:
+        return _content(archive, members, f"{bundled.place}/{file}", name)
+
+    version = Version.of(bundled.version, content(MANIFEST), lambda: content(SIGNATURE))
     if version.record.sha256 != bundled.manifest:
         raise IntegrityError(f"the manifest of {model} is not the one that {name} lists", "", _REMEDY)
 

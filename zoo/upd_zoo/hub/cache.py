@@ -22,8 +22,17 @@ from filelock import FileLock
 from pydantic import Field
 
 from upd_zoo.artefact.folder import ASKED, Asked, check_file, check_one_name, is_intact, wrong_bytes
-from upd_zoo.artefact.record import LFS_POINTER, Record, RecordType, Sha256, parse_record, read_record, write_record
-from upd_zoo.artefact.records import MANIFEST, FileRecord, Manifest
+from upd_zoo.artefact.record import (
+    LFS_POINTER,
+    MOST_RECORD_BYTES,
+    Record,
+    RecordType,
+    Sha256,
+    parse_record,
+    read_record,
+    write_record,
+)
+from upd_zoo.artefact.records import MANIFEST, SIGNATURE, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import HALF_WRITTEN, megabytes, naming
 from upd_zoo.hub.checks import selection
@@ -46,25 +55,45 @@ class Version:
         revision: Its exact name on the hub.
         content: The bytes of its manifest.
         manifest: What they say.
+        signature: The bytes of its signature; empty where its manifest says that nobody has signed it.
     """
 
     revision: str
     content: bytes
     manifest: Manifest
+    signature: bytes = b""
 
     @classmethod
-    def of(cls, revision: str, content: bytes) -> "Version":
+    def of(cls, revision: str, content: bytes, signature: Callable[[], bytes]) -> "Version":
         """Return the version of which a hub has given the manifest.
 
+        Args:
+            revision: Its exact name.
+            content: The bytes of its manifest.
+            signature: Gives those of its signature; asked where the manifest says that it has one.
+
         Raises:
-            IntegrityError: The bytes are not a manifest.
+            IntegrityError: The bytes are not a manifest, or too many for a signature.
         """
-        return cls(revision, content, parse_record(content, MANIFEST, Manifest))
+        manifest = parse_record(content, MANIFEST, Manifest)
+        signed = b"" if manifest.signed_by is None else signature()
+        if len(signed) > MOST_RECORD_BYTES:
+            raise IntegrityError(f"{SIGNATURE} is too long for a signature", f"at most {MOST_RECORD_BYTES} bytes")
+        return cls(revision, content, manifest, signed)
 
     @property
     def record(self) -> FileRecord:
         """Size and hash of the manifest itself."""
-        return FileRecord(sha256=hashlib.sha256(self.content).hexdigest(), bytes=len(self.content))
+        return _record_of(self.content)
+
+    @property
+    def given(self) -> dict[str, bytes]:
+        """The files that came with it, by name: its manifest and, where it is signed, its signature."""
+        return {MANIFEST: self.content} | ({SIGNATURE: self.signature} if self.signature else {})
+
+
+def _record_of(content: bytes) -> FileRecord:
+    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 class Known(Record):
@@ -117,7 +146,8 @@ class Cache:
             UpdZooError: The cache cannot be written, or has no room.
         """
         files = selection(version.manifest, model, names)
-        wanted = {MANIFEST: version.record, **files}
+        given = version.given
+        wanted = {**{name: _record_of(content) for name, content in given.items()}, **files}
         folder = self.root / model.canonical.name / version.record.sha256[:16]
         missing = {name: record for name, record in wanted.items() if force or not is_intact(folder, name, record)}
         if missing:
@@ -125,7 +155,7 @@ class Cache:
             with self._written(folder):
                 for name, record in missing.items():
                     if force or not is_intact(folder, name, record):  # another process may have brought it meanwhile
-                        source = _given(version.content) if name == MANIFEST else deliver
+                        source = _given(given[name]) if name in given else deliver
                         if force:
                             _part_of(folder / name, record).unlink(missing_ok=True)
                         _bring(folder / name, name, record, source, on_progress)
@@ -143,8 +173,8 @@ class Cache:
         """Return what the hub gave under this name when it was last asked; None where that is not there any more."""
         try:
             known = read_record(self._known(model, model.revision), Known)
-            content = (self.root / model.canonical.name / known.manifest[:16] / MANIFEST).read_bytes()
-            version = Version.of(known.version, content)
+            folder = self.root / model.canonical.name / known.manifest[:16]
+            version = Version.of(known.version, (folder / MANIFEST).read_bytes(), (folder / SIGNATURE).read_bytes)
         except (OSError, IntegrityError, NotFoundError):
             return None
         return version if version.record.sha256 == known.manifest else None

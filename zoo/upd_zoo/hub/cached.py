@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from upd_zoo.artefact.folder import ASKED
 from upd_zoo.artefact.record import read_record
-from upd_zoo.artefact.records import MANIFEST, Manifest
+from upd_zoo.artefact.records import MANIFEST, SIGNATURE, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError, UsageError
 from upd_zoo.files import HALF_WRITTEN, sha256_of
 from upd_zoo.hub.cache import PART, UNWRITABLE, Known
@@ -145,7 +145,7 @@ def _described(folder: Path) -> Cached:
 def _files(folder: Path) -> list[Path]:
     """Return the files of a version, the manifest last: what is half removed is still known as ours."""
     manifest, whole = read_record(folder / MANIFEST, Manifest), folder.resolve()
-    paths = (folder / name for name in (*manifest.files, ASKED, MANIFEST))
+    paths = (folder / name for name in (*manifest.files, SIGNATURE, ASKED, MANIFEST))
     return [path for path in paths if path.is_file() and path.parent.resolve().is_relative_to(whole)]
 
 

@@ -7,7 +7,19 @@ from typing import Final
 from upd_zoo.artefact.folder import record_of, results_among, verify
 from upd_zoo.artefact.metrics import METRICS
 from upd_zoo.artefact.record import MOST_RECORD_BYTES, read_record
-from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Config, FileRecord, Manifest, Result
+from upd_zoo.artefact.records import (
+    CONFIG,
+    MANIFEST,
+    ONNX,
+    SIGNATURE,
+    TORCHSCRIPT,
+    WEIGHTS,
+    Config,
+    FileRecord,
+    Manifest,
+    Result,
+)
+from upd_zoo.artefact.statement import SIGN_AGAIN, check_covers, read_envelope
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub.catalogue import Figure, Measured, Row
 from upd_zoo.names import ModelId
@@ -45,23 +57,27 @@ def publishable(folder: Path, model: ModelId) -> tuple[Manifest, dict[str, FileR
     """Check that `folder` is a whole artefact of `model`.
 
     Returns:
-        Its manifest; what to publish, which is every file of the manifest and the manifest itself, last; and the row
-        for the catalogue.
+        Its manifest; what to publish, which is every file of the manifest, its signature and the manifest itself, last;
+        and the row for the catalogue.
 
     Raises:
         UsageError: The artefact is of another model.
         NotFoundError: There is no manifest or no `config.json`.
-        IntegrityError: A file is missing or differs from the manifest.
+        IntegrityError: A file is missing or differs from the manifest, or from what was signed.
     """
     row, manifest = row_of(folder, model.revision), read_manifest(folder)
     if row.id != model.canonical.name:
         raise UsageError(f"{folder} is an artefact of '{row.id}'", f"an artefact of '{model.canonical.name}'")
     verify(folder, manifest.files)
-    return manifest, {**manifest.files, MANIFEST: record_of(folder / MANIFEST)}, row
+    beside = [MANIFEST]
+    if manifest.signed_by is not None:
+        check_covers(read_envelope(folder, manifest), folder, manifest, SIGN_AGAIN)
+        beside = [SIGNATURE, MANIFEST]
+    return manifest, {**manifest.files, **{name: record_of(folder / name) for name in beside}}, row
 
 
 def check_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:
-    """Refuse to put an artefact in the place of one that was made later.
+    """Refuse to put an artefact in the place of one that was made later, or one without a signature of one with it.
 
     Args:
         standing: The manifest of what stands there; None where nothing does.
@@ -69,8 +85,14 @@ def check_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:
         place: What is called so, such as "vae-idrid@seed-1 on hf://lab".
 
     Raises:
-        UsageError: What stands there was made later.
+        UsageError: What stands there was made later, or is signed and this is not.
     """
+    if standing is not None and standing.signed_by is not None and ours.signed_by is None:
+        raise UsageError(
+            f"{place} is signed by the key {standing.signed_by}, this artefact by nobody",
+            "an artefact that is signed too",
+            "add --sign KEY; or --force, after which nobody can tell any more who made it",
+        )
     if standing is not None and standing.as_of > ours.as_of:
         raise UsageError(
             f"{place} was made at {standing.as_of}, this artefact earlier, at {ours.as_of}",

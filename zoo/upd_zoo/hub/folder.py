@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from upd_zoo.artefact.folder import check_file, files_of, is_intact, results_among
 from upd_zoo.artefact.record import MOST_RECORD_BYTES
-from upd_zoo.artefact.records import CONFIG, MANIFEST, FileRecord, Manifest
+from upd_zoo.artefact.records import CONFIG, MANIFEST, SIGNATURE, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import replacing_folder
 from upd_zoo.hub.cache import Cache, Deliver, Version
@@ -159,8 +159,12 @@ class FolderHub(Hub):
             raise NotFoundError(
                 f"{source.name} of {model.name} is in the catalogue of {self.location} but missing there"
             )
-        with self._opened(source, MANIFEST) as reader:
-            return Version.of(source.name, reader.read(MOST_RECORD_BYTES + 1))
+        return Version.of(source.name, self._short(source, MANIFEST), lambda: self._short(source, SIGNATURE))
+
+    def _short(self, source: Path, name: str) -> bytes:
+        """Return the bytes of a short file, no more than a record may have and one."""
+        with self._opened(source, name) as reader:
+            return reader.read(MOST_RECORD_BYTES + 1)
 
     def _opened(self, source: Path, name: str) -> BinaryIO:
         try:

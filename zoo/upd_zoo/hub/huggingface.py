@@ -211,7 +211,7 @@ class HuggingFaceHub(Hub):
 
     def _asked(self, model: ModelId, transfer: "Transfer") -> "Version":
         """Return the version that the hub has under this name now."""
-        from upd_zoo.artefact.records import MANIFEST
+        from upd_zoo.artefact.records import MANIFEST, SIGNATURE
         from upd_zoo.hub.cache import Version
 
         address = self._address(model, model.revision, MANIFEST)
@@ -226,7 +226,7 @@ class HuggingFaceHub(Hub):
         if not told_with_it:  # what came before may be of another commit
             content, _ = transfer.document(self._address(model, commit, MANIFEST))
         try:
-            return Version.of(commit, content)
+            return Version.of(commit, content, lambda: transfer.document(self._address(model, commit, SIGNATURE))[0])
         except IntegrityError as error:
             raise IntegrityError(
                 f"{error.problem}, as {self.location} delivers it", error.accepted, "report it to its publisher"

@@ -120,11 +120,12 @@ def package(artefact: Path, model: ModelId, folder: Path | None = None) -> None:
     manifest, _, _ = publishable(artefact, model)
     files = {name: file for name, file in manifest.files.items() if name not in (WEIGHTS, TORCHSCRIPT, RDF)}
     parity = [row for row in manifest.parity if row.format == "onnx"]
+    facts = {"files": files, "parity": parity, "signed_by": None}  # a signature is one of all files
     with replacing_folder(target, _names_in(target)) as temporary:
         for name in files:
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artefact / name, temporary / name)
-        write_record(temporary / MANIFEST, manifest.model_copy(update={"files": files, "parity": parity}))
+        write_record(temporary / MANIFEST, manifest.model_copy(update=facts))
     packaged(folder).add(row_of(target, model.revision)).write(folder / CATALOGUE)
 
 
