@@ -87,10 +87,18 @@ def rows_of(contest: Contest, switches: Sequence[str], more: Sequence[Variant]) 
 def _of_preparation(contest: Contest, sound: Recipe) -> list[Row]:
     """Return the rows of images and masks that were prepared under the study's protocol; none where none are."""
     other = replace(contest, prepared=Protocol.STUDY)
-    places = [each.path(sound, sound.domain.id, Part.TRAIN) for each in (contest, other)]
-    if places[0] == places[1] or not places[1].is_dir():
-        return []
-    return [Row(other, PREPARED, Variant({})), Row(contest, JUDGED, Variant({}), Protocol.STUDY)]
+    tests = [(test_set.id, Part.TEST) for test_set in test_sets_of(sound.domain.id)]
+    wanted = (
+        (Row(other, PREPARED, Variant({})), [(sound.domain.id, Part.TRAIN)]),
+        (Row(contest, JUDGED, Variant({}), Protocol.STUDY), tests),
+    )
+    return [row for row, stores in wanted if any(_is_own(contest, other, sound, *store) for store in stores)]
+
+
+def _is_own(contest: Contest, other: Contest, sound: Recipe, target: str, part: Part) -> bool:
+    """Return whether a store stands that another contest alone reads."""
+    path = other.path(sound, target, part)
+    return path.is_dir() and path != contest.path(sound, target, part)
 
 
 def carry_out(row: Row, seed: int, on_progress: Report = silent) -> list[dict[str, Any]]:
