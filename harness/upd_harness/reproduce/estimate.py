@@ -127,6 +127,11 @@ class Estimate:
         """Half width of its 95 % interval."""
         return self.rounding + math.sqrt(self.variance)
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval, within [0, 1], where all figures of the study's tables lie."""
+        return max(self.mean - self.half, 0.0), min(self.mean + self.half, 1.0)
+
 
 def rounding_of(printed: float) -> float:
     """Return half a unit of the last digit of a printed figure: of two digits, or three where two would not do."""

@@ -18,10 +18,12 @@ class Shown:
     Attributes:
         text: What is read.
         kind: What it is: `within` or `outside` its tolerance, `absent`, or empty for anything else.
+        interval: Its 95 % interval, which a terminal has no room for; empty where it is not known.
     """
 
     text: str
     kind: str = ""
+    interval: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -58,8 +60,13 @@ class Block:
         return "\n".join([*lines, *(f"{note}\n" for note in self.notes)]).rstrip("\n")
 
 
-def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+def _line(cells: Sequence[str | Shown]) -> str:
+    return f"| {' | '.join(_whole(cell).replace('|', '/') for cell in cells)} |"
+
+
+def _whole(cell: str | Shown) -> str:
+    """Return a cell with its interval, if it has one."""
+    return f"{cell} {cell.interval}" if isinstance(cell, Shown) and cell.interval else str(cell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ _RELATED: Final = {"table-iv": ("table-ii",), "table-v": ("table-iii",)}
 _MARKS: Final = {Verdict.WITHIN: " ✓", Verdict.OUTSIDE: " ✗"}
 _POOR: Final = " †"
 _ABSENT: Final = "-"
+_INTERVALS: Final = "Brackets, which a terminal leaves out, hold the 95 % interval over subjects, and over seeds where there are several."
 _NAMED: Final = re.compile(r"\S+@seed-\d+")
 """A model in a reason, which several methods then share."""
 
@@ -68,6 +69,14 @@ class Cell:
     def poor(self) -> bool:
         """Whether what has learnt nothing does as well."""
         return self.ours is not None and self.trivial is not None and self.ours.mean <= self.trivial
+
+    @property
+    def interval(self) -> str:
+        """Its 95 % interval, where the test sample's part of that is known."""
+        if self.ours is None or self.ours.sampling is None:
+            return ""
+        low, high = self.ours.interval
+        return f"[{low:.2f}, {high:.2f}]"
 
     @property
     def text(self) -> str:
@@ -207,7 +216,7 @@ def _blocks(item: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Block]:
 def _rows(item: str, column: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Sequence[str | Shown]]:
     for method in dict.fromkeys(cell.method for cell in cells):
         mine = [cell for cell in cells if cell.method == method]
-        pairs = [(Shown(cell.text, _kind(cell)), Shown(_printed(cell.printed))) for cell in mine]
+        pairs = [(Shown(cell.text, _kind(cell), cell.interval), Shown(_printed(cell.printed))) for cell in mine]
         yield [method, *(each for pair in pairs for each in pair)]
     row = published(item)["printed"]["random"][column]
     metrics = dict.fromkeys(cell.metric for cell in cells)
@@ -236,6 +245,8 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
         first = results[0]
         labels = "; ".join((f"of {first.subjects} subjects", *_labels(cells)))
         notes.append(f"{first.images} images, {first.anomalous} anomalous, {labels}.")
+    if any(cell.interval for cell in cells):
+        notes.append(_INTERVALS)
     if any(cell.poor for cell in cells):
         notes.append("† Not above the best of what has learnt nothing: chance, brightness, darkness, position.")
     notes += _reasons("Not run", [cell for cell in cells if cell.ours is None])
@@ -321,6 +332,8 @@ def _as_row(cell: Cell, order: Order) -> dict[str, Any]:
         "seeds": None if ours is None else ours.seeds,
         "deviation": None if ours is None else _rounded(ours.deviation),
         "sampling_error": None if ours is None else _rounded(ours.sampling),
+        "low": None if ours is None or ours.sampling is None else _rounded(ours.interval[0]),
+        "high": None if ours is None or ours.sampling is None else _rounded(ours.interval[1]),
         "trivial": _rounded(cell.trivial),
         "tolerance": _rounded(allowed),
         "verdict": str(cell.verdict),
