@@ -32,7 +32,10 @@ _RELATED: Final = {"table-iv": ("table-ii",), "table-v": ("table-iii",)}
 _MARKS: Final = {Verdict.WITHIN: " ✓", Verdict.OUTSIDE: " ✗"}
 _POOR: Final = " †"
 _ABSENT: Final = "-"
-_INTERVALS: Final = "Brackets, which a terminal leaves out, hold the 95 % interval over subjects, and over seeds where there are several."
+_INTERVALS: Final = (
+    "Brackets, which a terminal leaves out, hold the 95 % interval over subjects, and over seeds where there are "
+    "several."
+)
 _NAMED: Final = re.compile(r"\S+@seed-\d+")
 """A model in a reason, which several methods then share."""
 
