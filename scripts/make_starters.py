@@ -18,6 +18,7 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 
+from pages import card_texts
 from upd_harness.cli.app import run_alone
 from upd_harness.evaluation.contenders import answers, metrics_of
 from upd_zoo.artefact.metrics import METRICS, figure
@@ -25,7 +26,7 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import RESULTS, Result
 from upd_zoo.card.results import add_results
 from upd_zoo.files import megabytes, write_text
-from upd_zoo.hub.packaged import FOLDER, package, place_of, write_defaults
+from upd_zoo.hub.packaged import FOLDER, package, packaged, place_of, write_defaults
 from upd_zoo.names import ModelId
 from upd_zoo.runtime.folder import load_folder
 from upd_zoo.stores.places import Part, store_path
@@ -90,6 +91,8 @@ def main(
     earning = [each for each in starters if earned(found[each.model][0][0])]
     for starter in earning:
         package(run_of(starter, 0, work) / "artefact", ModelId.parse(starter.model), output)
+    for path, text in (each for row in packaged(output) for each in card_texts(row, output)):
+        write_text(path, text)  # without what only a whole artefact brings
     first = {ModelId.parse(each.model).domain.modality.id: ModelId.parse(each.model) for each in reversed(earning)}
     write_defaults(first, output)
     views = {starter.model: list(by_view(starter, work)) for starter in starters}

@@ -1,16 +1,21 @@
 """Write the pages and schemas that are made of what the code says, or check that they are current.
 
     python scripts/pages.py tables
+    python scripts/pages.py cards
     python scripts/pages.py schemas --check
 
-`tables` are `cards/settings.md` and `cards/parameters.md`; `schemas` are the JSON Schemas of the artefact's records, in
-the package. With `--check` nothing is written, and the exit code is 8 where something is missing, changed or left over.
+`tables` are `cards/settings.md` and `cards/parameters.md`; `cards` are those of the packaged models, from their
+records; `schemas` are the JSON Schemas of the artefact's records, in the package. With `--check` nothing is written,
+and the exit code is 8 where something is missing, changed or left over.
 """
 
+import json
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -18,8 +23,15 @@ from pydantic.json_schema import GenerateJsonSchema
 
 import upd_zoo.schemas
 from upd_harness.cli.terminal import Terminal, reports_errors
+from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.folder import record_of
+from upd_zoo.artefact.record import read_record
+from upd_zoo.artefact.records import CALIBRATION, CARD, CONFIG, MANIFEST, Config, Manifest
+from upd_zoo.card.writing import write_card
 from upd_zoo.errors import ToleranceError
 from upd_zoo.files import to_json, write_text
+from upd_zoo.hub.catalogue import Row
+from upd_zoo.hub.packaged import FOLDER, packaged, place_of
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.roster import own_methods
@@ -186,6 +198,24 @@ def schema_texts() -> dict[str, str]:
     }
 
 
+# Cards of models
+
+
+def card_texts(row: Row, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the card of a packaged model and the manifest that vouches for it, by their paths."""
+    place = place_of(ModelId.parse(f"{row.id}@{row.revision}"), folder)
+    config, calibration = read_record(place / CONFIG, Config), read_record(place / CALIBRATION, Calibration)
+    manifest = read_record(place / MANIFEST, Manifest)
+    with TemporaryDirectory() as temporary:
+        work = shutil.copytree(place, Path(temporary) / "model")
+        write_card(work, config, calibration, manifest.parity)
+        yield place / CARD, (work / CARD).read_text(encoding="utf-8")
+        # All else that an older version wrote stays as it is.
+        document = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        document["files"][CARD] = record_of(work / CARD).model_dump()
+        yield place / MANIFEST, to_json(document) + "\n"
+
+
 # Commands
 
 
@@ -221,6 +251,17 @@ def tables(check: Check = False) -> None:
     """Write the cards of settings and parameters."""
     texts = {CARDS / "settings.md": settings_page(), CARDS / "parameters.md": parameters_page()}
     publish(texts, check=check, again="tables")
+
+
+@app.command()
+@reports_errors
+def cards(
+    check: Check = False, folder: Annotated[Path, typer.Option(help="Where packaged models are.")] = FOLDER
+) -> None:
+    """Write the cards of the packaged models, and what their manifests say of them."""
+    publish(
+        {path: text for row in packaged(folder) for path, text in card_texts(row, folder)}, check=check, again="cards"
+    )
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_CONSTRAINTS = REPOSITORY / "constraints.txt"
 
 
 def uv(*arguments: str | Path) -> None:
@@ -25,21 +26,20 @@ def new_environment(folder: Path) -> Path:
 
 def install(programs: Path, requirement: str | Path) -> None:
     """Install the package in the versions that it is tested with."""
-    constraints = REPOSITORY / "constraints.txt"
-    uv("pip", "install", "--quiet", "--python", programs / "python", "-c", constraints, requirement)
+    uv("pip", "install", "--quiet", "--python", programs / "python", "-c", _CONSTRAINTS, requirement)
 
 
 def environment_with(folders: pytest.TempPathFactory, *requirements: str) -> Path:
     """Return the Python of an environment of these packages alone, made once for each set of them by a test run.
 
-    Where no package can be fetched, the test is skipped.
+    They have the versions that the package is tested with. Where no package can be fetched, the test is skipped.
     """
     folder = folders.getbasetemp() / "environments" / re.sub(r"[^\w.]+", "-", " ".join(sorted(requirements)))
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     if not folder.is_dir():
         new_environment(folder)
-        command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", programs / "python"]
-        done = subprocess.run([*map(str, command), *requirements], capture_output=True, text=True)
+        command = ["-m", "uv", "pip", "install", "--quiet", "--python", programs / "python", "-c", _CONSTRAINTS]
+        done = subprocess.run([sys.executable, *map(str, command), *requirements], capture_output=True, text=True)
         if re.search(_UNREACHABLE, done.stderr):
             pytest.skip(f"no package can be fetched: {done.stderr.strip().splitlines()[-1]}")
         assert done.returncode == 0, done.stderr

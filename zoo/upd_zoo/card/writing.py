@@ -10,17 +10,17 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from upd_zoo.artefact.calibration import Calibration
-from upd_zoo.artefact.metrics import METRICS, figure
+from upd_zoo.artefact.metrics import METRICS, Metric, figure
+from upd_zoo.artefact.proof import PROOF
 from upd_zoo.artefact.record import read_record
-from upd_zoo.artefact.records import CARD, DATA_TERMS, RESULTS, Config, Parity, Result
+from upd_zoo.artefact.records import CARD, DATA_TERMS, RESULTS, TORCHSCRIPT, WEIGHTS, Config, Parity, Result
 from upd_zoo.files import write_text
-from upd_zoo.vocabulary import TEST_SETS, Access, Domain
+from upd_zoo.vocabulary import TEST_SETS, Access, Domain, Framing
 
 
 def write_card(folder: Path, config: Config, calibration: Calibration, parity: list[Parity]) -> None:
     """Write the model card of an artefact, with every result that lies in its folder."""
     results = [read_record(path, Result) for path in sorted((folder / RESULTS).glob("*.json"))]
-    domain = config.images
     template = (files("upd_zoo") / "card" / "model_card.md.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -31,15 +31,63 @@ def write_card(folder: Path, config: Config, calibration: Calibration, parity: l
     environment.filters["figure"] = figure
     body = environment.from_string(template).render(
         config=config,
-        domain=domain,
+        domain=config.images,
+        terms=terms_of(config.images),
+        framed=_FRAMED[config.framing],
+        weights=(folder / WEIGHTS).is_file(),
+        script=(folder / TORCHSCRIPT).is_file(),
+        proof=(folder / PROOF[0]).is_file(),
         calibration=calibration,
-        parity=parity,
+        formats=list(_formats(parity)),
+        batches=sorted({row.batch for row in parity}),
         results=results,
-        metrics=METRICS,
+        shown=[metric for metric in METRICS if any(metric in _measured(result) for result in results)],
+        measured=_measured,
+        bounded=_bounded,
+        others=lambda result: [label for label in result.labels if label not in config.labels],
         test_sets=TEST_SETS,
     )
     write_text(folder / CARD, f"---\n{_front_matter(config, results).to_yaml()}\n---\n\n{body}")
     ModelCard.load(folder / CARD)
+
+
+class _Format(NamedTuple):
+    """How far a format is from the model in memory: shares of the range of its answers, and the least correlation."""
+
+    format: str
+    map: float
+    score: float
+    rank: float
+
+
+def _formats(parity: Sequence[Parity]) -> Iterator[_Format]:
+    """Yield the largest differences of each format over all sizes of a batch."""
+    for name in dict.fromkeys(row.format for row in parity):
+        rows = [row for row in parity if row.format == name]
+        yield _Format(
+            name,
+            max(row.map_difference / (row.map_range or 1) for row in rows),
+            max(row.score_difference / (row.score_range or 1) for row in rows),
+            min(row.rank_correlation for row in rows),
+        )
+
+
+def _measured(result: Result) -> list[Metric]:
+    """Return the metrics that a test set allows: without masks of lesions, those of images alone."""
+    return [metric for metric in METRICS if getattr(result.metrics, metric.id) is not None]
+
+
+def _bounded(result: Result, metric: str) -> str:
+    """Return a figure with its interval, where it has one."""
+    text, bounds = figure(getattr(result.metrics, metric)), result.intervals.get(metric)
+    return text if bounds is None else f"{text} ({figure(bounds[0])} to {figure(bounds[1])})"
+
+
+_FRAMED: Final = {
+    Framing.CENTRE_CROP: "the square in the middle of a photograph",
+    Framing.SQUARE_SLICES: "axial slices, with background around them to a square",
+    Framing.STRETCH: "the whole image, stretched to a square",
+}
 
 
 def _front_matter(config: Config, results: Sequence[Result]) -> ModelCardData:
