@@ -92,6 +92,7 @@ def test_every_snippet_of_a_card_runs_where_its_imports_alone_are_installed(
 
 
 @pytest.mark.fresh
+@pytest.mark.timeout(1200)
 def test_the_command_of_a_card_scores_a_folder(
     folder: Path, run: Callable[..., Answer], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
