@@ -50,7 +50,10 @@ def put(
     sign(folder / ARTEFACT, task.model)
     known = metrics.model_dump(exclude_none=True)
     intervals = {name: (value - 0.0196, value + 0.0196) for name, value in known.items()}
-    chance = {"random": Metrics(ap_image=0.3, auroc=0.5, ap_pixel=0.02, dice=0.04)}
+    pixels = {
+        name: None if getattr(metrics, name) is None else low for name, low in (("ap_pixel", 0.02), ("dice", 0.04))
+    }
+    chance = {"random": Metrics(ap_image=0.3, auroc=0.5, **pixels)}
     result = made_result(
         task.model, test_set, seed=seed, metrics=metrics, intervals=intervals, baselines=chance, labels=[*labels]
     )

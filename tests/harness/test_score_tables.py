@@ -18,7 +18,7 @@ from fake.stores import write_tiny_store
 from upd_harness.reproduce.estimate import Estimate, Verdict, judge, tolerance
 from upd_harness.reproduce.items import reproduce, usual
 from upd_harness.reproduce.material import Material
-from upd_harness.reproduce.order import Order
+from upd_harness.reproduce.order import Order, stand_ins
 from upd_harness.reproduce.page import write_reproduction
 from upd_zoo.artefact.records import CONFIG, Metrics
 from upd_zoo.errors import NotFoundError
@@ -103,7 +103,7 @@ def test_every_cell_has_a_verdict_or_says_why_not(study: Order) -> None:
     assert "vae-ddr@seed-10 is not made" in absent["reason"]
     assert result.outside == 1
     assert "32 figures: 3 within, 1 outside, 24 not run, 4 not judged." in result.told
-    assert "A seed of vae is missing" in result.told
+    assert "Seeds are missing: vae: " in result.told
     assert result.told.count("Not judged: vae: one seed does not tell its spread") == 1
 
 
@@ -255,3 +255,18 @@ def test_a_run_that_was_killed_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert all(each["sampling_error"] is not None for each in fundus)
     brains = {each["reason"] for each in cells if each["column"] != "ddr"}
     assert all("is not made" in reason for reason in brains)
+
+
+def test_stand_ins_of_one_column_have_baselines_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Order, "tests", lambda order, column: stand_ins(order.material, column))
+    order = order_of(tmp_path, material=Material.OPEN, methods=("vae",))
+    put(order, "vae", "idrid-lesions", 0, metrics(0.7, 0.6, 0.1, 0.2))
+    put(order, "vae", "idrid", 0, Metrics(ap_image=0.9, auroc=0.6, ap_pixel=None, dice=None))
+    blocks = {block.heading: block for block in reproduce("table-ii", order).blocks}
+    (masks,) = (block for heading, block in blocks.items() if "Part A" in heading)
+    (grades,) = (block for heading, block in blocks.items() if "Part B" in heading)
+    pixels = [[str(cell) for cell in block.rows[-2]][5::2] for block in (masks, grades)]
+    assert pixels[0] != ["-", "-"] == pixels[1]
+    (unmeasured,) = (block for heading, block in blocks.items() if heading.startswith("Open MS, T1"))
+    assert not unmeasured.rows
+    assert any(note.startswith("Not run: vae") for note in unmeasured.notes)

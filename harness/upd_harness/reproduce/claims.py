@@ -55,6 +55,7 @@ class Side:
         metric: Which.
         ccd: Whether the methods start from CCD.
         times: A factor.
+        name: What the methods are called together.
     """
 
     best_of: tuple[str, ...]
@@ -62,6 +63,7 @@ class Side:
     metric: str
     ccd: bool
     times: float
+    name: str
 
     def estimate(self, figures: Figures) -> tuple[Estimate | None, bool]:
         """Return its figure by the methods that are there, None of none, and whether all are."""
@@ -74,7 +76,7 @@ class Side:
         return best, len(known) == len(found)
 
     def __str__(self) -> str:
-        who = "random" if not self.best_of else self.best_of[0] if len(self.best_of) == 1 else "the best of the others"
+        who = self.name if len(self.best_of) < 2 else f"the best of {self.name}"
         factor = "" if self.times == 1 else f"{self.times:g} x "
         return f"{factor}{who}{' (CCD)' if self.ccd else ''} on {self.on}"
 
@@ -204,7 +206,11 @@ def _pairs(comparison: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -
 def _side(entry: Mapping[str, Any], each: str, on: str, metric: str, groups: Mapping[str, Sequence[str]]) -> Side:
     names = [each if name == _EACH else name for name in entry.get("best_of", ())]
     methods = tuple(_spelled_out(names, groups))
-    return Side(methods, entry.get("on", on), metric, entry.get("ccd", False), entry.get("times", 1.0))
+    return Side(methods, entry.get("on", on), metric, entry.get("ccd", False), entry.get("times", 1.0), _listed(names))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1]) if len(names) > 1 else names or ["random"])
 
 
 def _spelled_out(names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,10 @@ _INTERVALS: Final = (
     "Brackets, which a terminal leaves out, hold the 95 % interval over subjects, and over seeds where there are "
     "several."
 )
+_POOR_MEANS: Final = (
+    "† Not above the best trivial baseline: chance, brightness, darkness, the place of a slice, or how far brain "
+    "voxels lie from their mean in healthy subjects."
+)
 _NAMED: Final = re.compile(r"\S+@seed-\d+")
 """A model in a reason, which several methods then share."""
 
@@ -67,6 +71,11 @@ class Cell:
     trivial: float | None
     verdict: Verdict
     reason: str
+
+    @property
+    def chance(self) -> Estimate | None:
+        """What a random classifier comes to on the same images; None where no result says it."""
+        return self.score.chance(self.metric.id)
 
     @property
     def poor(self) -> bool:
@@ -213,22 +222,29 @@ def _blocks(item: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Block]:
         heading = printed_as if name == column else f"{TEST_SETS[name].title}, in place of {printed_as}"
         metrics = list(dict.fromkeys(cell.metric for cell in mine))
         head = ["method", *(word for metric in metrics for word in (metric.title, "printed"))]
-        yield Block(heading, head, list(_rows(item, column, mine, ours)), _notes(mine))
+        rows = list(_rows(item, column, mine)) if any(cell.ours for cell in mine) else []
+        yield Block(heading, head, rows, _notes(mine))
 
 
-def _rows(item: str, column: str, cells: Sequence[Cell], ours: Ours) -> Iterator[Sequence[str | Shown]]:
+def _rows(item: str, column: str, cells: Sequence[Cell]) -> Iterator[Sequence[str | Shown]]:
     for method in dict.fromkeys(cell.method for cell in cells):
         mine = [cell for cell in cells if cell.method == method]
         pairs = [(Shown(cell.text, _kind(cell), cell.interval), Shown(_printed(cell.printed))) for cell in mine]
         yield [method, *(each for pair in pairs for each in pair)]
     row = published(item)["printed"]["random"][column]
-    metrics = dict.fromkeys(cell.metric for cell in cells)
-    chances = [ours.chance(column, metric.id) for metric in metrics]
-    texts = [_ABSENT if chance is None else f"{chance.mean:.3f}" for chance in chances]
+    by_metric = [[cell for cell in cells if cell.metric is each] for each in dict.fromkeys(c.metric for c in cells)]
+    texts = [_first_known(chance.mean for cell in mine if (chance := cell.chance)) for mine in by_metric]
     yield ["random", *(Shown(each) for pair in zip(texts, map(_printed, row), strict=True) for each in pair)]
-    rivals = [ours.trivial(column, metric.id) for metric in metrics]
-    told = [_ABSENT if rival is None else f"{rival:.3f}" for rival in rivals]
+    told = [
+        _first_known(sorted((cell.trivial for cell in mine if cell.trivial is not None), reverse=True))
+        for mine in by_metric
+    ]
     yield ["best trivial", *(Shown(each) for text in told for each in (text, ""))]
+
+
+def _first_known(values: Iterable[float]) -> str:
+    """Return the first of some figures as a cell has it."""
+    return next((f"{value:.3f}" for value in values), _ABSENT)
 
 
 def _kind(cell: Cell) -> str:
@@ -251,20 +267,25 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
     if any(cell.interval for cell in cells):
         notes.append(_INTERVALS)
     if any(cell.poor for cell in cells):
-        notes.append("† Not above the best of what has learnt nothing: chance, brightness, darkness, position.")
+        notes.append(_POOR_MEANS)
     notes += _reasons("Not run", [cell for cell in cells if cell.ours is None])
     own = [cell for cell in cells if _id(cell.test_set) == cell.column]  # of stand-ins it is said of all at once
     notes += _reasons("Not judged", [cell for cell in own if cell.verdict is Verdict.NOT_JUDGED])
-    lacking = {cell.method: _first(cell.score.reasons) for cell in cells if cell.ours and cell.score.reasons}
-    return notes + [f"A seed of {method} is missing: {why}" for method, why in lacking.items()]
+    lacking = [(cell.method, _first(cell.score.reasons)) for cell in cells if cell.ours and cell.score.reasons]
+    return notes + _shared("Seeds are missing", lacking)
 
 
 def _reasons(what: str, cells: Sequence[Cell]) -> list[str]:
-    """Say of which methods something is true, those with one reason in one sentence."""
-    reasons: dict[str, list[str]] = {}
-    for cell in cells:
-        reasons.setdefault(_NAMED.sub("its model", cell.reason), []).append(cell.method)
-    return [f"{what}: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
+    """Say of which methods something is true, and why."""
+    return _shared(what, [(cell.method, cell.reason) for cell in cells])
+
+
+def _shared(what: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Say what is true of methods, those with one reason in one sentence."""
+    having: dict[str, list[str]] = {}
+    for method, reason in reasons:
+        having.setdefault(_NAMED.sub("its model", reason), []).append(method)
+    return [f"{what}: {', '.join(dict.fromkeys(names))}: {why}" for why, names in having.items()]
 
 
 def _labels(cells: Sequence[Cell]) -> Iterator[str]:

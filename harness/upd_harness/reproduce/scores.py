@@ -126,19 +126,9 @@ class Ours:
 
     def chance(self, column: str, metric: str) -> Estimate | None:
         """Return that of a random classifier."""
-        tests = {each.id for each in self.order.tests(column)}
-        found = (score.chance(metric) for key, score in self.scores.items() if key[2] in tests)
+        tests = (each.id for each in self.order.tests(column))
+        found = (score.chance(metric) for test in tests for key, score in self.scores.items() if key[2] == test)
         return next((each for each in found if each is not None), None)
-
-    def trivial(self, column: str, metric: str) -> float | None:
-        """Return the highest value that a trivial baseline has on what stands for a test set."""
-        tests = {each.id for each in self.order.tests(column)}
-        found = (
-            score.trivial(measured_as(metric, self.order.protocol))
-            for key, score in self.scores.items()
-            if key[2] in tests
-        )
-        return max((value for value in found if value is not None), default=None)
 
 
 class Printed:
