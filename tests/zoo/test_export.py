@@ -25,6 +25,7 @@ from fake.trained import COLOUR, GREY, trained_artefact
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import inventory, verify
 from upd_zoo.artefact.proof import PROOF
+from upd_zoo.artefact.provenance import PROVENANCE
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
@@ -168,7 +169,7 @@ def test_the_torchscript_graph_takes_any_batch(artefact: Path, images: Array, ba
 
 def test_the_manifest_lists_every_file_and_its_parity(artefact: Path) -> None:
     manifest = verify(artefact)
-    expected = {CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT, CALIBRATION, RDF, *LEGAL, *PROOF}
+    expected = {CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT, CALIBRATION, RDF, PROVENANCE, *LEGAL, *PROOF}
     assert set(manifest.files) == expected
     assert manifest.files == inventory(artefact)
     measured = {(row.format, row.batch) for row in manifest.parity}

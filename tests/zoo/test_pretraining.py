@@ -12,6 +12,7 @@ import torch
 
 from fake.artefact import sign
 from fake.stores import write_tiny_store
+from upd_zoo.artefact.provenance import PROVENANCE
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
@@ -73,10 +74,10 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
 
 def test_a_finished_run_has_a_network_with_a_manifest_of_its_own(finished: Path) -> None:
     folder = finished / BACKBONE
-    assert sorted(path.name for path in folder.iterdir()) == sorted([CONFIG, MANIFEST, WEIGHTS])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([CONFIG, MANIFEST, WEIGHTS, PROVENANCE])
     manifest, backbone = read_record(folder / MANIFEST, Manifest), read_record(folder / CONFIG, Backbone)
     assert manifest.id == backbone.id == "ccd.vae-phantom-t2"
-    assert {*manifest.files} == {CONFIG, WEIGHTS}
+    assert {*manifest.files} == {CONFIG, WEIGHTS, PROVENANCE}
     assert "torch" in manifest.versions
     assert (backbone.encoder, backbone.domain, backbone.weights_origin.source) == ("vae", "phantom-t2", "random")
     assert backbone.labels == ["tiny test store", f"CCD with tiny ({STEPS} steps) profile"]

@@ -13,6 +13,7 @@ import pytest
 from fake.artefact import write_artefact
 from fake.knowledge import APPEARANCE
 from upd_zoo.artefact.calibration import Calibration, Quantiles
+from upd_zoo.artefact.provenance import PROVENANCE, Images, Provenance, Work
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
@@ -35,6 +36,7 @@ FILES = {
     "config": CONFIG,
     "calibration": CALIBRATION,
     "manifest": MANIFEST,
+    "provenance": PROVENANCE,
     "result": "results/phantom-t1.json",
     "backbone": "backbone.json",
 }
@@ -98,6 +100,9 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=["synthetic phantoms"],
     )
     write_record(folder / FILES["backbone"], backbone)
+    work = Work(source_commit=None, code=SHA, versions={"python": "3.11"}, hardware="2 x Processor")
+    images = Images(store=SHA, subjects=SHA)
+    write_record(folder / PROVENANCE, Provenance(recipe=SHA, subjects=SHA, calibration=images, work=[work]))
     return folder
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fake.stores import write_tiny_store
+from upd_zoo.artefact.provenance import PROVENANCE
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, WEIGHTS, Config, Phase
 from upd_zoo.errors import IntegrityError, UpdZooError, UsageError
@@ -123,8 +124,8 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_run_leaves_its_four_files(finished: Path) -> None:
-    assert sorted(path.name for path in finished.iterdir()) == sorted([CONFIG, LOG, CHECKPOINT, WEIGHTS])
+def test_a_run_leaves_its_five_files(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == sorted([CONFIG, LOG, CHECKPOINT, WEIGHTS, PROVENANCE])
 
 
 def test_the_same_seed_gives_the_same_bits(store: Store, finished: Path, run: Path) -> None:

@@ -13,7 +13,7 @@ the top level. A method without gradients has `steps = 0`. `extends` names a met
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -68,6 +68,15 @@ class Recipe:
     smoothing: float
     erosion: int
     precision: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it, as JSON keeps it; of the domain, its name."""
+        return {
+            **{name: value for name, value in asdict(self).items() if name not in {"domain", "phases"}},
+            "domain": self.domain.id,
+            "phases": {name: phase.model_dump(mode="json") for name, phase in self.phases.items()},
+        }
 
 
 def draft_of(

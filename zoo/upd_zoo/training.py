@@ -11,7 +11,7 @@ from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import plain
-from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, scale_of, settle, training_of
+from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, begin_work, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import FeatureBackbone
 from upd_zoo.layers.encoder import initialise
@@ -71,6 +71,7 @@ def train(
         if on_begin is not None:
             on_begin(config, trainer.device_note)
         if not (run / WEIGHTS).is_file():
+            begin_work(run, recipe, store, trainer.device.type)
             method.fit(Batches(store, recipe.batch_size, settings.seed, centred=recipe.centred), trainer)
             write_tensors(run / WEIGHTS, plain(method.state_dict()))
     return config

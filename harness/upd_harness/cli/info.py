@@ -12,6 +12,7 @@ from upd_zoo.files import megabytes
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.calibration import Calibration
+    from upd_zoo.artefact.provenance import Provenance
     from upd_zoo.artefact.record import Record
     from upd_zoo.artefact.records import Config, Manifest, Result
 
@@ -21,12 +22,15 @@ def info(origin: Origin, terminal: Terminal) -> None:
     """Show what a model is, and what healthy images score."""
     from upd_zoo.artefact.calibration import Calibration
     from upd_zoo.artefact.folder import results_among
+    from upd_zoo.artefact.provenance import PROVENANCE, Provenance
     from upd_zoo.artefact.record import read_record
     from upd_zoo.artefact.records import CALIBRATION, CONFIG, Config, Result
     from upd_zoo.runtime.folder import RECORDS
 
     pulled = fetch(origin, RECORDS, terminal)
-    pulled = fetch(origin, (*RECORDS, *results_among(pulled.manifest)), terminal)
+    more = [name for name in pulled.manifest.files if name == PROVENANCE]
+    pulled = fetch(origin, (*RECORDS, *results_among(pulled.manifest), *more), terminal)
+    provenance = read_record(pulled.folder / PROVENANCE, Provenance) if more else None
     config = read_record(pulled.folder / CONFIG, Config)
     calibration = read_record(pulled.folder / CALIBRATION, Calibration)
     results = [read_record(pulled.folder / name, Result) for name in results_among(pulled.manifest)]
@@ -35,9 +39,11 @@ def info(origin: Origin, terminal: Terminal) -> None:
         "revision": pulled.revision,
         "labels": ", ".join(config.labels) or "none",
         **(_figures(results) if results else {"results": "not evaluated"}),
-        **_facts(config, calibration, pulled.manifest),
+        **_facts(config, calibration, pulled.manifest, provenance),
     }
-    records = {"config": config, "calibration": calibration, "manifest": pulled.manifest}
+    records: dict[str, Record] = {"config": config, "calibration": calibration, "manifest": pulled.manifest}
+    if provenance is not None:
+        records["provenance"] = provenance
     documents: dict[str, Any] = {name: _document(record) for name, record in records.items()}
     documents["results"] = {result.test_set: _document(result) for result in results}
     terminal.data(documents, facts(known, terminal.width))
@@ -59,7 +65,17 @@ def _figures(results: "Sequence[Result]") -> dict[str, str]:
     }
 
 
-def _facts(config: "Config", calibration: "Calibration", manifest: "Manifest") -> dict[str, str]:
+def _work(provenance: "Provenance | None") -> dict[str, str]:
+    """Return what computed the training, where that is known."""
+    if provenance is None:
+        return {}
+    work = (f"{each.hardware}, commit {each.source_commit or 'unknown'}" for each in provenance.work)
+    return {"trained by": "; then ".join(work)}
+
+
+def _facts(
+    config: "Config", calibration: "Calibration", manifest: "Manifest", provenance: "Provenance | None"
+) -> dict[str, str]:
     """Return what people want to know of how a model was made."""
     return {
         "method": f"{config.title}, protocol {config.protocol}",
@@ -71,6 +87,7 @@ def _facts(config: "Config", calibration: "Calibration", manifest: "Manifest") -
         "image threshold": f"{calibration.image_threshold:.6g}",
         "subject threshold": f"{calibration.subject_threshold:.6g}",
         "made": f"{manifest.created}, commit {manifest.source_commit or 'unknown'}",
+        **_work(provenance),
         "signed": f"by the key {manifest.signed_by}; verify --key KEY.pub checks that" if manifest.signed_by else "no",
         "files": ", ".join(f"{name} ({megabytes(record.bytes)})" for name, record in manifest.files.items()),
     }

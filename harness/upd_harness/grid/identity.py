@@ -63,7 +63,7 @@ def identity_of(task: Task, plan: Plan) -> dict[str, Any]:
         "validation": hash_at(domain, Part.VALIDATION),
         "tests": {test_set.id: hash_at(test_set.id, Part.TEST) for test_set in task.tests()},
         _CODE: code(),
-        "recipe": plain(recipe),
+        "recipe": recipe.document,
     }
 
 
@@ -76,7 +76,7 @@ def pretraining_identity(task: Task, recipe: Recipe, weights: str | None, store:
         weights: What it starts from itself; None for what the recipe says.
         store: Its images.
     """
-    own = {name: value for name, value in plain(recipe).items() if name not in _OF_THE_METHOD}
+    own = {name: value for name, value in recipe.document.items() if name not in _OF_THE_METHOD}
     return {
         "schema": SCHEMA,
         "seed": task.seed,
@@ -177,15 +177,6 @@ def code() -> str:
     root = Path(upd_zoo.__file__).parent
     files = sorted(path for pattern in _DECIDING for path in root.glob(pattern))
     return hash_of({path.relative_to(root).as_posix(): sha256_of(path) for path in files})
-
-
-def plain(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as JSON keeps it."""
-    return {
-        **{name: value for name, value in asdict(recipe).items() if name not in {"domain", "phases"}},
-        "domain": recipe.domain.id,
-        "phases": {name: phase.model_dump(mode="json") for name, phase in recipe.phases.items()},
-    }
 
 
 def hash_of(document: Mapping[str, Any]) -> str:

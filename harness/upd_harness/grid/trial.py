@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from upd_harness.evaluation.planted import Planting, measure, planted
-from upd_harness.grid.identity import code, hash_of, plain, weights_identity
+from upd_harness.grid.identity import code, hash_of, weights_identity
 from upd_harness.grid.plan import fraction_suffix
 from upd_harness.grid.variants import Variant, varied, without
 from upd_harness.report.run_record import versions
@@ -116,8 +116,8 @@ def planned(contest: Contest, variant: Variant, seed: int) -> Planned:
         "train": train.sha256,
         "code": code(),
     }
-    run = contest.out / "runs" / hash_of({**inputs, "recipe": plain(learnt)})
-    return Planned(recipe, learnt, train, {**inputs, "recipe": plain(recipe), "run": run.name}, run)
+    run = contest.out / "runs" / hash_of({**inputs, "recipe": learnt.document})
+    return Planned(recipe, learnt, train, {**inputs, "recipe": recipe.document, "run": run.name}, run)
 
 
 def fitted(contest: Contest, plan: Planned, seed: int, on_progress: Report = silent) -> tuple[Predict, Config]:

@@ -7,6 +7,7 @@
     torchscript/model.ts       the same graph for libtorch
     calibration.json           what healthy images score and look like: `upd_zoo.artefact.calibration`
     manifest.json              Manifest: size and SHA-256 of every other file, versions, parity of the formats
+    provenance.json            what trained it, and on whom: `upd_zoo.artefact.provenance`
     results/<test set>.json    Result: what it scores where
     model.sig                  who vouches for all of this, where somebody does: `upd_zoo.artefact.statement`
 

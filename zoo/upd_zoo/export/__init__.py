@@ -10,7 +10,7 @@ from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.folder import files_of
 from upd_zoo.artefact.graph_facts import describe, facts_of
 from upd_zoo.artefact.proof import Proof, images_of
-from upd_zoo.artefact.provenance import versions, write_manifest
+from upd_zoo.artefact.provenance import Images, hand_over, subjects_hash, versions, write_manifest
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
@@ -94,6 +94,7 @@ def export_artefact(
         write_record(temporary / CONFIG, config)
         write_record(temporary / CALIBRATION, calibration)
         images = images_of(config, calibration, validation)
+        hand_over(run, temporary, Images(store=validation.sha256, subjects=subjects_hash(validation.subjects)))
         _tell(temporary, config, calibration, Proof(images, *eager(images)), parity)
         return write_manifest(temporary, config.id, parity)
 

@@ -5,6 +5,7 @@
                              `device` and `threads` say what computed it
     checkpoint.safetensors   everything needed to go on: weights, optimiser, random state, step
     model.safetensors        the trained method; there only when training has ended
+    provenance.json          what computed it, and from whose images: `upd_zoo.artefact.provenance`
 
 What a pre-training leaves instead of the last is said by `upd_zoo.pretrain`.
 """
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from filelock import Timeout
 
+from upd_zoo.artefact.provenance import note_work
 from upd_zoo.artefact.record import Record, read_record, write_record
 from upd_zoo.artefact.records import CONFIG, Backbone, Config, Training
 from upd_zoo.errors import UsageError
@@ -198,6 +200,18 @@ def scale_of(recipe: Recipe, store: Store) -> Scale | None:
     if store.facts.scale is None:
         raise UsageError(f"{store.facts.name} does not say how its scans are scaled", "", "prepare it again")
     return store.facts.scale
+
+
+def begin_work(run: Path, recipe: Recipe, store: Store, device: str) -> None:
+    """Write down what computes a run from here on, before its first step or the first after a break.
+
+    Args:
+        run: Its folder.
+        recipe: As it is carried out.
+        store: The images that are learnt from, or a share of them.
+        device: `cpu` or `cuda`.
+    """
+    note_work(run, recipe.document, store.subjects, device, begun=(run / LOG).is_file())
 
 
 def training_of(recipe: Recipe, store: Store, settings: RunSettings) -> Training:

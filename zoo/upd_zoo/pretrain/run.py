@@ -8,7 +8,7 @@ from typing import Any, Final
 from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
-from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, scale_of, settle, training_of
+from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, begin_work, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import WholeNetwork
 from upd_zoo.layers.encoder import Encoder, initialise
@@ -56,9 +56,8 @@ def pretrain(
         The record of the network, as it stands in the folder.
 
     Raises:
-        UsageError: The method starts from no pre-trained network, the store holds images of another side or does not
-            say how its scans are scaled, `run` is not empty and is not to go on, or it holds another run, or no
-            generator takes the seed.
+        UsageError: The method starts from no pre-trained network, the store has images of another side or does not say
+            how scans are scaled, `run` is not empty and not to go on, or another run, or no generator takes the seed.
         IntegrityError: The store holds diseased images.
         UpdZooError: The starting weights cannot be used (see `initialise`), or the training diverged.
     """
@@ -88,9 +87,15 @@ def pretrain(
         if on_begin is not None:
             on_begin(backbone, trainer.device_note)
         if not (run / BACKBONE).is_dir():
-            trainer.minimise(learner, batches)
-            write_backbone(run / BACKBONE, backbone, encoder)
+            _minimise(learner, batches, trainer, recipe)
+            write_backbone(run / BACKBONE, backbone, encoder, run)
     return backbone
+
+
+def _minimise(learner: CCD, batches: Batches, trainer: Trainer, recipe: Recipe) -> None:
+    """Train, having written down what does so."""
+    begin_work(trainer.run, recipe, batches.store, trainer.device.type)
+    trainer.minimise(learner, batches)
 
 
 def encoder_of(base: Recipe) -> Encoder:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from upd_zoo.artefact.folder import files_of, verify
-from upd_zoo.artefact.provenance import write_manifest
+from upd_zoo.artefact.provenance import hand_over, write_manifest
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, WEIGHTS, Backbone, WeightsOrigin
 from upd_zoo.errors import NotFoundError, UsageError
@@ -17,11 +17,19 @@ from upd_zoo.runtime.tensors import write_tensors
 from upd_zoo.vocabulary import Pretrain, Protocol
 
 
-def write_backbone(folder: Path, backbone: Backbone, encoder: Encoder) -> None:
-    """Write the folder of a pre-trained network, whole or not at all."""
+def write_backbone(folder: Path, backbone: Backbone, encoder: Encoder, run: Path) -> None:
+    """Write the folder of a pre-trained network, whole or not at all.
+
+    Args:
+        folder: Where.
+        backbone: What it is.
+        encoder: The network.
+        run: Folder of the run that trained it.
+    """
     with replacing_folder(folder, files_of(folder, backbone.id)) as temporary:
         write_record(temporary / CONFIG, backbone)
         write_tensors(temporary / WEIGHTS, plain(encoder.tensors()))
+        hand_over(run, temporary, None)
         write_manifest(temporary, backbone.id)
 
 

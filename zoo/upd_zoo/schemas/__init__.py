@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.provenance import Provenance
 from upd_zoo.artefact.record import Record
 from upd_zoo.artefact.records import Backbone, Config, Manifest, Result
 
@@ -12,5 +13,6 @@ SCHEMAS: Final[Mapping[str, type[Record]]] = {
     "backbone": Backbone,
     "calibration": Calibration,
     "manifest": Manifest,
+    "provenance": Provenance,
     "result": Result,
 }
