@@ -14,6 +14,7 @@ from fake.knowledge import APPEARANCE
 from upd_zoo.artefact.calibration import Calibration, Quantiles
 from upd_zoo.artefact.folder import inventory
 from upd_zoo.artefact.metrics import BESIDE, METRICS
+from upd_zoo.artefact.provenance import Images, Provenance, Work
 from upd_zoo.artefact.record import MOST_RECORD_BYTES, Record, Setting, read_record, write_record
 from upd_zoo.artefact.records import (
     CALIBRATION,
@@ -118,13 +119,20 @@ BACKBONE_RECORD = Backbone(
     training=TRAINING,
     labels=["synthetic phantoms"],
 )
-NUMBERS = {"config": 2, "backbone": 1, "calibration": 2, "manifest": 1, "result": 1}
+NUMBERS = {"config": 2, "backbone": 1, "calibration": 2, "manifest": 1, "result": 1, "provenance": 1}
+PROVENANCE_RECORD = Provenance(
+    recipe="0" * 64,
+    subjects="1" * 64,
+    calibration=Images(store="2" * 64, subjects="3" * 64),
+    work=[Work(source_commit=None, code="4" * 64, versions={"torch": "2"}, hardware="a processor")],
+)
 RECORDS: dict[str, Record] = {
     "config": CONFIG_RECORD,
     "backbone": BACKBONE_RECORD,
     "calibration": CALIBRATION_RECORD,
     "manifest": MANIFEST_RECORD,
     "result": RESULT_RECORD,
+    "provenance": PROVENANCE_RECORD,
 }
 
 
