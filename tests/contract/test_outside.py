@@ -38,7 +38,7 @@ work, model = sys.argv[1], ModelId.parse("{MODEL}")
 recipe = load_recipe(model, profile="tiny")
 train(model, recipe, Store(f"{{work}}/train"), f"{{work}}/run", RunSettings(device="cpu"))
 manifest = export_artefact(f"{{work}}/run", Store(f"{{work}}/validation"), f"{{work}}/artefact")
-open_hub(f"{{work}}/hub").publish(f"{{work}}/artefact", model)
+open_hub(f"{{work}}/hub").publish(f"{{work}}/artefact", model, force=True)
 print(*sorted({{row.format for row in manifest.parity}}), recipe.settings)
 """
 METHOD = """

@@ -3,17 +3,21 @@
 import json
 from pathlib import Path
 
+from fake.results import made_result
 from upd_zoo.artefact.folder import inventory
-from upd_zoo.artefact.record import write_record
+from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import (
     CARD,
     CONFIG,
+    LEGAL,
     MANIFEST,
     ONNX,
+    RESULTS,
     TORCHSCRIPT,
     WEIGHTS,
     Config,
     Manifest,
+    Parity,
     PixelConvention,
     Training,
 )
@@ -45,18 +49,47 @@ def config_of(domain: str, name: str = "") -> Config:
     )
 
 
+PARITY = Parity(
+    format="onnx",
+    batch=1,
+    map_difference=0,
+    score_difference=0,
+    map_range=1,
+    score_range=1,
+    rank_correlation=1,
+    tolerance=1e-4,
+)
+
+
 def write_artefact(folder: Path, onnx: bytes = b"graph", name: str = "vae-phantom-t1") -> Path:
-    """Write a whole artefact of a few bytes per file."""
-    for path, content in ((CARD, b"# VAE\n"), (WEIGHTS, b"weights!"), (ONNX, onnx), (TORCHSCRIPT, b"")):
+    """Write a whole artefact of a few bytes per file, which was measured and has its licences."""
+    texts = ((CARD, b"# VAE\n"), *((each, b"all rights\n") for each in LEGAL))
+    for path, content in (*texts, (WEIGHTS, b"weights!"), (ONNX, onnx), (TORCHSCRIPT, b"")):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     write_record(folder / CONFIG, config_of("phantom-t1", name))
+    return measured(folder, name)
+
+
+def measured(folder: Path, name: str = "vae-phantom-t1") -> Path:
+    """Put a result into an artefact."""
+    (folder / RESULTS).mkdir(exist_ok=True)
+    write_record(folder / RESULTS / "phantom-stroke.json", made_result(name, "phantom-stroke"))
     return sign(folder, name)
+
+
+def say_how_good(folder: Path, name: str, test_set: str) -> Path:
+    """Put a result into an artefact that was really made, as `evaluate --into` does."""
+    (folder / RESULTS).mkdir()
+    write_record(folder / RESULTS / f"{test_set}.json", made_result(name, test_set))
+    manifest = read_record(folder / MANIFEST, Manifest)
+    write_record(folder / MANIFEST, manifest.model_copy(update={"files": inventory(folder)}))
+    return folder
 
 
 def sign(folder: Path, name: str = "vae-phantom-t1") -> Path:
     """Write the manifest of what is in a folder."""
-    manifest = Manifest(id=name, created="", source_commit=None, versions={}, parity=[], files=inventory(folder))
+    manifest = Manifest(id=name, created="", source_commit=None, versions={}, parity=[PARITY], files=inventory(folder))
     write_record(folder / MANIFEST, manifest)
     return folder
 

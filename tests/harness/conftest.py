@@ -72,7 +72,7 @@ def photographs(tmp_path: Path) -> Path:
 def hub(artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hub that holds the grey model."""
     folder = tmp_path_factory.mktemp("hub")
-    open_hub(str(folder)).publish(artefact, ModelId.parse(GREY))
+    open_hub(str(folder)).publish(artefact, ModelId.parse(GREY), force=True)
     return folder
 
 

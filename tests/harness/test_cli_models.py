@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 
 import upd_zoo as upd_zoo_package
-from fake.artefact import sign, write_artefact
+from fake.artefact import say_how_good, sign, write_artefact
 from fake.program import PROGRAM, Answer, Command, finished
-from upd_zoo.artefact.records import CONFIG, ONNX, WEIGHTS
+from upd_zoo.artefact.folder import inventory
+from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 
 MODEL = "vae-phantom-t2"
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def measured(artefact: Path, tmp_path: Path) -> Path:
+    """An artefact that says how good it is."""
+    return say_how_good(Path(shutil.copytree(artefact, tmp_path / "measured")), MODEL, "phantom-t2")
 
 
 @pytest.fixture
@@ -172,14 +179,38 @@ def test_nothing_is_published_where_no_hub_is_named(publish: Command, artefact: 
     assert "--hub" not in done.stdout.splitlines()[-1]
 
 
-def test_a_publication_says_who_will_see_it_and_what_it_replaced(
-    publish: Command, artefact: Path, tmp_path: Path
-) -> None:
-    first, again = (publish(artefact, "--hub", "hub") for _ in range(2))
+def test_a_publication_says_who_will_see_it_and_what_it_replaced(publish: Command, measured: Path) -> None:
+    first, again = (publish(measured, "--hub", "hub") for _ in range(2))
     assert first.out == f"{MODEL} is on hub\n"
-    assert first.err == f"publishing {MODEL} to hub, visible to whoever can read the folder hub\n"
+    assert first.err.startswith(f"publishing {MODEL} to hub, visible to whoever can read the folder hub\n")
     assert again.out == f"{MODEL} is on hub, as it was before\n"
-    assert publish(artefact, "--hub", "hub", "--revision", "../x").code == 2
+    assert publish(measured, "--hub", "hub", "--revision", "../x").code == 2
+
+
+def test_a_model_that_was_not_measured_is_published_by_force_alone(publish: Command, artefact: Path) -> None:
+    refused = publish(artefact, "--hub", "hub")
+    assert refused.code == 2
+    remedy = f"upd-zoo evaluate -m {artefact} --test-set phantom-t2 --into -o out/evaluation/{MODEL}; or add --force"
+    assert remedy in refused.err
+    assert publish(artefact, "--hub", "hub", "--force").code == 0
+
+
+def test_a_dry_run_writes_what_would_go_up_and_publishes_nothing(
+    publish: Command, measured: Path, tmp_path: Path
+) -> None:
+    (measured / "stray.txt").write_text("of the user")
+    shown = publish(measured, "--hub", "hub", "--dry-run", "preview", "--json")
+    assert shown.code == 0
+    there = {name: record.bytes for name, record in inventory(tmp_path / "preview").items()}
+    size = (measured / MANIFEST).stat().st_size
+    assert shown.json["files"] == there | {MANIFEST: size}
+    assert "stray.txt" not in there
+    assert not (tmp_path / "hub").exists()
+    assert publish(measured, "--dry-run", "preview").code == 0
+    refused = publish(measured, "--hub", "hub", "--collection", "Brains")
+    assert refused.is_one_error(2)
+    assert "leave out --collection" in refused.err
+    assert not (tmp_path / "hub").exists()
 
 
 def test_a_run_is_no_artefact_and_the_one_within_is_named(publish: Command, artefact: Path, tmp_path: Path) -> None:

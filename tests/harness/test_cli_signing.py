@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fake.artefact import say_how_good
 from fake.keys import KeyFiles, write_key
 from fake.program import Command
 from upd_zoo.artefact.records import CARD, ONNX, SIGNATURE
@@ -22,7 +23,7 @@ def key(tmp_path: Path) -> KeyFiles:
 @pytest.fixture
 def own(artefact: Path, tmp_path: Path) -> Path:
     """An artefact that may be signed."""
-    return Path(shutil.copytree(artefact, tmp_path / "own"))
+    return say_how_good(Path(shutil.copytree(artefact, tmp_path / "own")), MODEL, "phantom-t2")
 
 
 def test_a_signed_model_is_published_pulled_and_checked(upd_zoo: Command, own: Path, key: KeyFiles) -> None:

@@ -92,10 +92,14 @@ def test_training_says_what_begins_ends_with_an_artefact_and_says_what_follows(
     run = Path("out", "runs", "vae-phantom-t2")
     assert done.out == f"{run}/artefact\n"
     verify(tmp_path / run / "artefact")
-    first, *_, score, publish = done.err.splitlines()
+    first, *_, score, measure, publish = done.err.splitlines()
     assert first.startswith("vae-phantom-t2 on cpu: ")
     assert first.endswith("steps of 2 images, from 24 images of 12 subjects")
     assert score == f"next: upd-zoo score FOLDER -m {run}/artefact -o out/scores/vae-phantom-t2"
+    assert measure == (
+        f"next: upd-zoo evaluate -m {run}/artefact --test-set phantom-t2 --into -o out/evaluation/vae-phantom-t2 "
+        f"--data {data}"
+    )
     assert publish == f"next: upd-zoo publish {run}/artefact --hub out/hub"
     made = inventory(tmp_path / run / "artefact")
     again = verb("export", run, "--data", data, "--json", "-q")

@@ -61,7 +61,9 @@ def test_from_a_wheel_a_model_is_made_and_used(installed: Command, programs: Pat
     scored = installed("score", "files", "-m", artefact, "-o", "scores", "--json")
     assert (scored.code, scored.json["ok"], scored.json["failed"]) == (3, 6, 1), scored.err
     assert len(rows_of(tmp_path / "scores")) == 7
-    evaluated = installed("evaluate", "-m", artefact, "--test-set", "phantom-cxr", "-o", "evaluation", "--json")
+    evaluated = installed(
+        "evaluate", "-m", artefact, "--test-set", "phantom-cxr", "--into", "-o", "evaluation", "--json"
+    )
     assert evaluated.code == 0, evaluated.err
     assert (tmp_path / "evaluation" / "report.html").is_file()
 

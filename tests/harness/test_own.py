@@ -153,7 +153,7 @@ def test_a_model_of_a_named_collection_is_evaluated_on_its_test_set(verb: Comman
     assert result.code == 0, result.err
     assert (result.json["test_set"], result.json["anomalous"]) == ("clinic", 6)
     assert result.json["metrics"]["ap_pixel"] > result.json["baselines"]["random"]["ap_pixel"]
-    published = verb("publish", f"{run}/artefact", "--hub", "hub", "--json")
+    published = verb("publish", f"{run}/artefact", "--hub", "hub", "--force", "--json")
     assert (published.code, published.json["model"]) == (0, "padim-clinic"), published.err
 
 

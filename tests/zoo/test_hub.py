@@ -8,7 +8,7 @@ import pytest
 
 from fake.artefact import sign, sign_with_path, write_artefact
 from upd_zoo.artefact.folder import inventory, verify
-from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS
+from upd_zoo.artefact.records import CARD, CONFIG, LEGAL, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.folder import FolderHub
@@ -90,7 +90,8 @@ def test_a_pull_copies_every_file_of_the_manifest(folder_hub: Hub, artefact: Pat
     assert pulled.folder.is_relative_to(cache)
     assert pulled.revision == "main"
     assert verify(pulled.folder) == pulled.manifest
-    assert set(inventory(pulled.folder)) == {CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT}
+    others = {*LEGAL, "results/phantom-stroke.json"}
+    assert set(inventory(pulled.folder)) == {CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT, *others}
 
 
 def test_a_partial_pull_is_completed_later_and_copies_nothing_twice(folder_hub: Hub) -> None:

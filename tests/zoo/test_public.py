@@ -22,7 +22,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(artefact: Path, tmp_path: Path) -> Hub:
     hub = upd_zoo.open_hub(str(tmp_path / "hub"), cache_dir=str(tmp_path / "cache"))
-    hub.publish(artefact, upd_zoo.ModelId.parse(GREY))
+    hub.publish(artefact, upd_zoo.ModelId.parse(GREY), force=True)
     return hub
 
 

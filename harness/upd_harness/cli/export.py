@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upd_harness.cli.making import ARTEFACT, needs_train, next_command
+from upd_harness.cli.making import ARTEFACT, needs_train, next_command, options
 from upd_harness.cli.options import Data, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
+from upd_zoo.names import ModelId
 from upd_zoo.stores.domains import UNNAMED
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def export(
     """
     artefact = run / ARTEFACT if output is None else output
     manifest = make_artefact(run, artefact, data, terminal)
-    say_what_follows(artefact, manifest.id, terminal)
+    say_what_follows(artefact, manifest.id, data, terminal)
     terminal.data(
         {"artefact": str(artefact), "manifest": manifest.model_dump(mode="json", by_alias=True)}, str(artefact)
     )
@@ -87,8 +88,15 @@ def _is_unnamed(name: str) -> bool:
     return name.endswith(f"-{UNNAMED}")
 
 
-def say_what_follows(artefact: Path, name: str, terminal: Terminal) -> None:
-    """Say what can be done with an artefact."""
+def say_what_follows(artefact: Path, name: str, data: Path | None, terminal: Terminal) -> None:
+    """Say what can be done with an artefact: it is measured before it is published, where there is a test set."""
+    from upd_zoo.hub.checks import test_sets_of
+
     terminal.say(next_command("upd-zoo", "score", "FOLDER", "-m", artefact, "-o", f"out/scores/{name}"))
-    if not _is_unnamed(name):
-        terminal.say(next_command("upd-zoo", "publish", artefact, "--hub", "out/hub"))
+    if _is_unnamed(name):
+        return
+    tests = test_sets_of(ModelId.parse(name))
+    if tests:
+        into = ("--test-set", tests[0], "--into", "-o", f"out/evaluation/{name}", *options(data=data))
+        terminal.say(next_command("upd-zoo", "evaluate", "-m", artefact, *into))
+    terminal.say(next_command("upd-zoo", "publish", artefact, "--hub", "out/hub", *([] if tests else ["--force"])))

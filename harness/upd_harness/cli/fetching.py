@@ -78,15 +78,28 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
 
 @contextmanager
 def asking(hub: "Hub", terminal: Terminal) -> Iterator[Callable[[], None]]:
-    """Say whom is waited for, and how long at most, should the hub not answer soon; give what to call when it does."""
+    """Say whom is waited for, and how long at most, should the hub not answer soon; give what to call when it does.
+
+    Where it falls silent later, that is said every ten seconds.
+    """
     terminal.tell(lambda: f"the hub is {hub.location}, the cache {hub.cache_folder}")
 
-    def told() -> str:
+    heard = False
+
+    def told(seconds: float) -> str:
+        if heard:
+            return f"nothing has come from {hub.location} for {seconds:.0f} s"
         limit = f"; up to {hub.patience:g} s" if hub.patience else ""
         return f"asking {hub.location}{limit}"
 
     with terminal.waiting(told) as answered:
-        yield answered
+
+        def hear() -> None:
+            nonlocal heard
+            heard = True
+            answered()
+
+        yield hear
 
 
 def check_format(formats: str) -> None:

@@ -25,6 +25,8 @@ Arguments = ParamSpec("Arguments")
 _FIRST_LINE: Final = 2.0
 """Seconds after which work without a terminal says how far it is; then twice as many each time."""
 _LONGEST_SILENCE: Final = 60.0
+_SILENCE: Final = 10.0
+"""Seconds after which work that waits for others says again that it does."""
 _LAYOUT: Final = "\n\t"
 _ANSWERED: Final = ContextVar("whether the answer of the command has been written", default=False)
 _NOTE: Final = 24
@@ -93,15 +95,31 @@ class Terminal:
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     @contextmanager
-    def waiting(self, text: Callable[[], str]) -> Iterator[Callable[[], None]]:
-        """Say a line should the block take long; give a function that makes it needless."""
-        late = threading.Timer(_FIRST_LINE, lambda: self.say(text()))
-        late.daemon = True
-        late.start()
+    def waiting(self, text: Callable[[float], str]) -> Iterator[Callable[[], None]]:
+        """Say a line should nothing be heard for long, and then again and again; give what to call when something is.
+
+        Args:
+            text: Of the seconds for which nothing was heard.
+        """
+        heard, ended = [time.monotonic()], threading.Event()
+
+        def watch() -> None:
+            last, due = heard[0], _FIRST_LINE
+            while not ended.wait(max(0.0, last + due - time.monotonic())):
+                if heard[0] != last:
+                    last, due = heard[0], _SILENCE
+                    continue
+                self.say(text(due))
+                due = _SILENCE if due < _SILENCE else due + _SILENCE
+
+        def hear() -> None:
+            heard[0] = time.monotonic()
+
+        threading.Thread(target=watch, daemon=True).start()
         try:
-            yield late.cancel
+            yield hear
         finally:
-            late.cancel()
+            ended.set()
 
     @contextmanager
     def bar(self, work: str) -> Iterator[Report]:

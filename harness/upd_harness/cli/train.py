@@ -151,7 +151,7 @@ def _export(run: Path, artefact: Path, validation: Path | None, data: Path | Non
             f"upd-zoo prepare {validation.parent.name}, then {shlex.join(map(str, _export_of(run, data)))}",
         )
     manifest = make_artefact(run, artefact, data, terminal)
-    say_what_follows(artefact, manifest.id, terminal)
+    say_what_follows(artefact, manifest.id, data, terminal)
 
 
 def _start(model: ModelId, weights: str | None, terminal: Terminal) -> str | None:

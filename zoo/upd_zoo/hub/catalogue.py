@@ -50,12 +50,12 @@ class Measured:
 
     Attributes:
         images: How many were scored.
-        anomalous: How many of them show pathology.
+        anomalous: How many of them show pathology; None where only a card tells of it, which does not say.
         figures: By the metric's field in `upd_zoo.artefact.records.Metrics`, as far as it is defined.
     """
 
     images: int
-    anomalous: int
+    anomalous: int | None
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
 

@@ -1,5 +1,6 @@
 """What every hub asks of an artefact before it hands one out or takes one in."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,9 @@ from upd_zoo.artefact.folder import record_of, results_among, verify
 from upd_zoo.artefact.metrics import METRICS
 from upd_zoo.artefact.record import MOST_RECORD_BYTES, read_record
 from upd_zoo.artefact.records import (
+    CARD,
     CONFIG,
+    LEGAL,
     MANIFEST,
     ONNX,
     SIGNATURE,
@@ -23,6 +26,7 @@ from upd_zoo.artefact.statement import SIGN_AGAIN, check_covers, read_envelope
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.hub.catalogue import Figure, Measured, Row
 from upd_zoo.names import ModelId
+from upd_zoo.vocabulary import TEST_SETS
 
 FORMATS: Final = {"safetensors": WEIGHTS, "onnx": ONNX, "torchscript": TORCHSCRIPT}
 
@@ -53,15 +57,20 @@ def selection(manifest: Manifest, model: ModelId, names: Iterable[str] | None) -
     return {name: manifest.files[name] for name in wanted}
 
 
-def publishable(folder: Path, model: ModelId) -> tuple[Manifest, dict[str, FileRecord], Row]:
-    """Check that `folder` is a whole artefact of `model`.
+def publishable(folder: Path, model: ModelId, *, force: bool = False) -> tuple[Manifest, dict[str, FileRecord], Row]:
+    """Check that `folder` is a whole artefact of `model`, with all that who uses it must be told.
+
+    Args:
+        folder: The artefact.
+        model: What it shall be published as.
+        force: Publish it without results, parity or licences, too.
 
     Returns:
         Its manifest; what to publish, which is every file of the manifest, its signature and the manifest itself, last;
         and the row for the catalogue.
 
     Raises:
-        UsageError: The artefact is of another model.
+        UsageError: The artefact is of another model, or lacks results, parity or licences.
         NotFoundError: There is no manifest or no `config.json`.
         IntegrityError: A file is missing or differs from the manifest, or from what was signed.
     """
@@ -69,11 +78,62 @@ def publishable(folder: Path, model: ModelId) -> tuple[Manifest, dict[str, FileR
     if row.id != model.canonical.name:
         raise UsageError(f"{folder} is an artefact of '{row.id}'", f"an artefact of '{model.canonical.name}'")
     verify(folder, manifest.files)
+    if not force:
+        _check_told(folder, model, manifest)
     beside = [MANIFEST]
     if manifest.signed_by is not None:
         check_covers(read_envelope(folder, manifest), folder, manifest, SIGN_AGAIN)
         beside = [SIGNATURE, MANIFEST]
     return manifest, {**manifest.files, **{name: record_of(folder / name) for name in beside}}, row
+
+
+def test_sets_of(model: ModelId) -> list[str]:
+    """Return what a model can be measured on."""
+    return [each.id for each in TEST_SETS.values() if each.domain == model.domain.id]
+
+
+def _check_told(folder: Path, model: ModelId, manifest: Manifest) -> None:
+    """Refuse an artefact that keeps from its users how good it is, whether its formats agree, or what they may do.
+
+    Raises:
+        UsageError: It does.
+    """
+    missing = [name for name in LEGAL if name not in manifest.files]
+    lacking = {
+        "results on a test set": results_among(manifest),
+        "the comparison of its formats with the model that was trained": manifest.parity,
+        " and ".join(missing): not missing,
+    }
+    absent = [what for what, there in lacking.items() if not there]
+    if absent:
+        test_set = next(iter(test_sets_of(model)), "NAME")
+        measure = f"upd-zoo evaluate -m {folder} --test-set {test_set} --into -o out/evaluation/{model.name}"
+        remedy = measure if absent == [next(iter(lacking))] else "upd-zoo export RUN, then " + measure
+        raise UsageError(
+            f"the artefact {folder} lacks {', and '.join(absent)}",
+            "an artefact that says how good it is, that its formats agree, and what may be done with it",
+            f"{remedy}; or add --force to publish it as it is",
+        )
+
+
+def check_card(standing: Manifest, card: bytes | None, place: str) -> None:
+    """Refuse to put an artefact in the place of one whose card somebody has changed there.
+
+    Args:
+        standing: The manifest of what stands there.
+        card: The bytes of the card that stands there; None where there is none.
+        place: What is called so, such as "vae-idrid@seed-1 on hf://lab".
+
+    Raises:
+        UsageError: The card is not the one that was published.
+    """
+    published = standing.files.get(CARD)
+    if card is not None and published is not None and hashlib.sha256(card).hexdigest() != published.sha256:
+        raise UsageError(
+            f"the card of {place} was changed there after it was published",
+            "a card as it was published",
+            f"keep what was written there in {CARD}, then add --force",
+        )
 
 
 def check_newer(standing: Manifest | None, ours: Manifest, place: str) -> None:

@@ -18,15 +18,15 @@ from filelock import FileLock
 
 from upd_zoo.artefact.folder import check_file, files_of, is_intact, results_among
 from upd_zoo.artefact.record import MOST_RECORD_BYTES
-from upd_zoo.artefact.records import CONFIG, MANIFEST, SIGNATURE, FileRecord, Manifest
+from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, SIGNATURE, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import replacing_folder
 from upd_zoo.hub.cache import Cache, Deliver, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
-from upd_zoo.hub.checks import check_newer, publishable, read_manifest, row_of
+from upd_zoo.hub.checks import check_card, check_newer, publishable, read_manifest, row_of
 from upd_zoo.hub.hub import Hub, Published, Pulled
 from upd_zoo.names import ModelId
-from upd_zoo.progress import Report, silent
+from upd_zoo.progress import Progress, Report, silent
 
 _BLOCK: Final = 1 << 20
 
@@ -102,15 +102,18 @@ class FolderHub(Hub):
         *,
         public: bool = False,  # noqa: ARG002 - nothing to choose
         force: bool = False,
+        on_progress: Report = silent,
     ) -> Published:
         """Copy the artefact beside its place and move it there when it is whole; then list all that stands."""
-        folder = Path(folder)
-        manifest, files, row = publishable(folder, model)
+        folder, place = Path(folder), f"{model} on {self.location}"
+        manifest, files, row = publishable(folder, model, force=force)
         target = self._folder_of(model)
         self._root.mkdir(parents=True, exist_ok=True)
         with FileLock(self._root / ".publish.lock"):
             standing = _standing_in(target)
-            check_newer(None if force else standing, manifest, f"{model} on {self.location}")
+            check_newer(None if force else standing, manifest, place)
+            if standing is not None and not force and (target / CARD).is_file():
+                check_card(standing, (target / CARD).read_bytes(), place)
             unchanged = all(is_intact(target, name, file) for name, file in files.items())
             if not unchanged:
                 with replacing_folder(target, {*files, *files_of(target, model.name)}) as temporary:
@@ -118,6 +121,7 @@ class FolderHub(Hub):
                         (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(folder / name, temporary / name)
                         check_file(temporary, name, file)
+                        on_progress(Progress(name, file.bytes, file.bytes))
             self._mended().write(self._root / CATALOGUE)
         return Published(row, None if standing is None else standing.as_of, unchanged)
 

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from upd_zoo.errors import UsageError
 from upd_zoo.hub.catalogue import Catalogue, Row
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report, silent
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from upd_zoo.hub.cache import Deliver, Version
 
 DEFAULT_HUB: Final = "hf://upd-zoo"
+HISTORY: Final = "-history"
+"""What the name of a branch ends with that keeps the commits of a revision, on hubs that have such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,11 @@ class Hub(ABC):
 
     Attributes:
         location: How the hub is written: `hf://ORG` or a folder.
+        has_collections: Whether models can be put into collections there.
     """
 
     location: str
+    has_collections: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -135,20 +140,50 @@ class Hub(ABC):
         """
 
     @abstractmethod
-    def publish(self, folder: Path | str, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
+    def publish(
+        self,
+        folder: Path | str,
+        model: ModelId,
+        *,
+        public: bool = False,
+        force: bool = False,
+        on_progress: Report = silent,
+    ) -> Published:
         """Put the artefact in `folder` on the hub, in place of an earlier one of the same model and revision.
 
         Args:
             folder: A whole artefact. Only what its manifest lists is published.
             model: Name and revision to publish it under.
             public: Whether everybody shall see it, where the hub can keep it from some.
-            force: Let it take the place of one that was made later.
+            force: Publish one that lacks results, parity or licences; and let it take the place of one that was made
+                later, or whose card was changed on the hub.
+            on_progress: Told which stage it is at, and how much of each file was sent.
 
         Raises:
-            UsageError: The artefact is of another model, or older than the one in its place; or who would see it is
-                not who shall.
+            UsageError: The artefact is of another model, lacks what users need, or is older than the one in its place;
+                or who would see it is not who shall.
             NotFoundError: `folder` is not an artefact.
-            IntegrityError: A file is missing or differs from the manifest; nothing was published.
+            IntegrityError: A file is missing or differs from the manifest, and nothing was published; or the hub holds
+                other bytes than were sent.
             OfflineError: The network is needed and not to be had.
             UpdZooError: The hub refuses access.
         """
+
+    def collect(self, model: ModelId, title: str, *, public: bool = False) -> str:  # noqa: ARG002 - of hubs that can
+        """Put a published model into a collection, and return the collection's address.
+
+        Args:
+            model: What was published.
+            title: Of the collection; it is made where it is not there.
+            public: Whether everybody shall see one that is made.
+
+        Raises:
+            UsageError: The hub has no collections.
+            OfflineError: The network is needed and not to be had.
+            UpdZooError: The hub refuses access.
+        """
+        raise UsageError(
+            f"{self.location} has no collections, so that {model} cannot be put into '{title}'",
+            "a collection on the Hugging Face Hub",
+            "leave out --collection",
+        )

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -17,21 +18,18 @@ from urllib.parse import urlsplit
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError, UsageError
 from upd_zoo.hub.answers import not_published, unknown_model, unknown_revision
 from upd_zoo.hub.catalogue import Catalogue, Row
-from upd_zoo.hub.hub import DEFAULT_HUB, Hub, Published, Pulled
+from upd_zoo.hub.hub import DEFAULT_HUB, HISTORY, Hub, Published, Pulled
 from upd_zoo.hub.packaged import packaged
 from upd_zoo.names import MAIN, ModelId
 from upd_zoo.progress import Report, silent
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-    from upd_zoo.artefact.records import FileRecord, Manifest
+    from upd_zoo.artefact.records import FileRecord
     from upd_zoo.hub.cache import Cache, Deliver, Version
     from upd_zoo.hub.transfer import Refusal, Transfer
 
 LIBRARY: Final = "upd-zoo"
 """`library_name` of the model cards, by which models are found."""
-_GIT_ATTRIBUTES: Final = ".gitattributes"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _TOLD_COMMIT: Final = "x-repo-commit"
 _CLOSED: Final = (401, 403)
@@ -48,6 +46,8 @@ class HuggingFaceHub(Hub):
         token: Access token; None for the library's own login.
         implied: Whether nobody named this hub, so that the packaged catalogue, which lists it, answers first.
     """
+
+    has_collections = True
 
     def __init__(
         self,
@@ -78,17 +78,21 @@ class HuggingFaceHub(Hub):
         return 0.0 if self._offline else patience()
 
     def catalogue(self) -> Catalogue:
-        """Return the packaged catalogue for the default hub; elsewhere, what the names of the repositories say."""
+        """Return the packaged catalogue for the default hub; elsewhere, what the list of the repositories says."""
+        from upd_zoo.hub.model_index import ASKED, LABEL, measured_in
+
         if self.location == DEFAULT_HUB:
             return Catalogue.read()
         self._need_network(f"the catalogue of {self.location}")
         with self._explained(), self._transfer() as transfer:
-            entries = transfer.entries(f"/api/models?author={self._organisation}&filter={LIBRARY}")
-        names = {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
+            entries = transfer.entries(f"/api/models?author={self._organisation}&filter={LIBRARY}&{ASKED}")
         catalogue = Catalogue()
-        for name in names:
-            with suppress(UsageError):  # a repository of another kind
-                catalogue = catalogue.add(Row(name.removeprefix(f"{self._organisation}/")))
+        for entry in entries:
+            if isinstance(entry, dict):
+                results = measured_in(entry)
+                name = str(entry.get("id")).removeprefix(f"{self._organisation}/")
+                with suppress(UsageError):  # a repository of another kind
+                    catalogue = catalogue.add(Row(name, labels=(LABEL,) if results else (), results=results))
         return catalogue
 
     def fetch(
@@ -127,41 +131,46 @@ class HuggingFaceHub(Hub):
         """Return who can see a repository."""
         return "everybody" if public else f"the members of {self._organisation} and nobody else"
 
-    def publish(self, folder: Path | str, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
+    def publish(
+        self,
+        folder: Path | str,
+        model: ModelId,
+        *,
+        public: bool = False,
+        force: bool = False,
+        on_progress: Report = silent,
+    ) -> Published:
         """Publish in one commit, which also removes the files that the artefact no longer has."""
-        from upd_zoo.hub.checks import check_newer, publishable
+        from upd_zoo.hub.checks import check_card, check_newer, publishable
+        from upd_zoo.hub.uploading import Upload, differing, upload
 
-        folder = Path(folder)
-        manifest, files, row = publishable(folder, model)
+        folder, place = Path(folder), f"{model} on {self.location}"
+        manifest, files, row = publishable(folder, model, force=force)
         self._need_network(f"publishing {model}")
-        with self._explained(model), self._transfer() as transfer:
-            self._check_audience(model, transfer, public)
-            standing = self._standing(model, transfer)
-        before = None if standing is None else standing.as_of
-        check_newer(None if force else standing, manifest, f"{model} on {self.location}")
-        if standing == manifest and not force:
-            return Published(row, before, unchanged=True)
-        with self._explained(model):
-            self._commit(folder, model, files, public)
-        return Published(row, before)
+        repository = self._repository(model)
+        work = Upload(folder, files, self.location, repository, model.revision, public, f"Publish {model.canonical}")
+        with self._explained(model, writing=True):
+            with self._transfer() as transfer:
+                self._check_audience(model, transfer, public)
+                standing = self._standing(model, transfer)
+                before = None if standing is None else standing.manifest
+                check_newer(None if force else before, manifest, place)
+                if standing is not None and not force:
+                    check_card(standing.manifest, self._card(model, standing, transfer), place)
+            done = Published(row, None if before is None else before.as_of, unchanged=True)
+            if standing is not None and before == manifest and not differing(work, standing.revision, self._token):
+                return done
+            upload(work, None if standing is None else standing.revision, self._token, on_progress)
+        return replace(done, unchanged=False)
 
-    def _commit(self, folder: Path, model: ModelId, files: Iterable[str], public: bool) -> None:
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    def collect(self, model: ModelId, title: str, *, public: bool = False) -> str:
+        """Put the model's repository into a collection of the organisation, and return its address."""
+        from upd_zoo.hub.uploading import collect
 
-        api, repository, revision = self._api(), self._repository(model), model.revision
-        api.create_repo(repository, exist_ok=True, private=not public)
-        if revision != MAIN:
-            api.create_branch(repository, branch=revision, exist_ok=True)
-        stale = {*api.list_repo_files(repository, revision=revision)} - {*files, _GIT_ATTRIBUTES}
-        api.create_commit(
-            repository,
-            [
-                *(CommitOperationAdd(name, folder / name) for name in files),
-                *(CommitOperationDelete(name) for name in sorted(stale)),
-            ],
-            commit_message=f"Publish {model.canonical}",
-            revision=revision,
-        )
+        self._need_network(f"putting {model} into a collection")
+        with self._explained(model, writing=True):
+            slug = collect(self._repository(model), title, self.location, self._token, public=public)
+        return f"{_settings().ENDPOINT}/collections/{slug}"
 
     def _check_audience(self, model: ModelId, transfer: "Transfer", public: bool) -> None:
         """Refuse a repository that others can see than those who shall; one that is not there yet is made for them."""
@@ -180,14 +189,26 @@ class HuggingFaceHub(Hub):
                 "leave out --public, or change the settings of the repository" if public else "add --public",
             )
 
-    def _standing(self, model: ModelId, transfer: "Transfer") -> "Manifest | None":
-        """Return the manifest of what is published under this name; None where nothing is, or nothing readable."""
+    def _standing(self, model: ModelId, transfer: "Transfer") -> "Version | None":
+        """Return what is published under this name; None where nothing is, or nothing readable."""
         from upd_zoo.hub.transfer import Refusal
 
         try:
-            return self._asked(model, transfer).manifest
+            return self._asked(model, transfer)
         except IntegrityError:
             return None
+        except Refusal as refusal:
+            if _is_missing(refusal):
+                return None
+            raise
+
+    def _card(self, model: ModelId, standing: "Version", transfer: "Transfer") -> bytes | None:
+        """Return the card that is on the hub; None where there is none."""
+        from upd_zoo.artefact.records import CARD
+        from upd_zoo.hub.transfer import Refusal
+
+        try:
+            return transfer.document(self._address(model, standing.revision, CARD))[0]
         except Refusal as refusal:
             if _is_missing(refusal):
                 return None
@@ -252,15 +273,6 @@ class HuggingFaceHub(Hub):
 
         return Cache(self.cache_folder, f"{self.location} at {_settings().ENDPOINT}")
 
-    def _api(self) -> "HfApi":
-        from huggingface_hub import HfApi, set_client_factory
-
-        from upd_zoo.hub.transfer import checked_headers, patient_client
-
-        checked_headers(self._token)
-        set_client_factory(patient_client)  # the library's own waits for ever
-        return HfApi(token=self._token)
-
     def _repository(self, model: ModelId) -> str:
         # Parsed again, because a ModelId that was put together by hand may hold anything.
         return f"{self._organisation}/{ModelId.parse(str(model.canonical)).name}"
@@ -274,7 +286,7 @@ class HuggingFaceHub(Hub):
             raise OfflineError(f"{purpose} needs the network", "", "try again without --offline and HF_HUB_OFFLINE")
 
     @contextmanager
-    def _explained(self, model: ModelId | None = None) -> Iterator[None]:
+    def _explained(self, model: ModelId | None = None, *, writing: bool = False) -> Iterator[None]:
         """Turn what a transfer or the Hub's library raises into an error that says what to type next."""
         import httpx2
         from huggingface_hub import errors
@@ -284,16 +296,11 @@ class HuggingFaceHub(Hub):
         try:
             yield
         except Refusal as refusal:
-            raise self._refused(model, refusal) from refusal
+            raise self._refused(model, refusal, writing=writing) from refusal
         except errors.HfHubHTTPError as error:
-            raise self._refused(model, refusal_of(error.response, error.server_message)) from error
+            raise self._refused(model, refusal_of(error.response, error.server_message), writing=writing) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, errors.OfflineModeIsEnabled) as error:
             raise self._unreachable(model, error) from error
-        except ValueError as error:
-            # The library's way to say that the card is not valid.
-            if not isinstance(cause := error.__cause__, errors.HfHubHTTPError):
-                raise
-            raise self._refused(model, refusal_of(cause.response, cause.server_message)) from error
 
     def _not_in_cache(self, what: str, model: ModelId) -> OfflineError:
         return OfflineError(
@@ -311,8 +318,10 @@ class HuggingFaceHub(Hub):
             problem, "", "check the connection and HF_ENDPOINT, or pull from a folder with --hub FOLDER"
         )
 
-    def _refused(self, model: ModelId | None, refusal: "Refusal") -> UpdZooError:
+    def _refused(self, model: ModelId | None, refusal: "Refusal", *, writing: bool = False) -> UpdZooError:
         status, subject = refusal.status, model or "its catalogue"
+        if writing and (status in _CLOSED or status in _NO_SUCH_CALL):
+            return self._takes_nothing(subject, status)
         if refusal.code == "GatedRepo":
             return UpdZooError(f"{self.location} keeps {subject} behind an agreement", "", "accept it and pass --token")
         if model is None and status in _NO_SUCH_CALL:
@@ -341,6 +350,17 @@ class HuggingFaceHub(Hub):
         reason = refusal.words or "no reason"
         return kind(f"{self.location} answered {status} for {subject}: {reason}", "", "check HF_ENDPOINT")
 
+    def _takes_nothing(self, subject: ModelId | str, status: int) -> UpdZooError:
+        if status in _NO_SUCH_CALL:
+            return UpdZooError(
+                f"{_settings().ENDPOINT} does not take publications ({status})", "", "correct or unset HF_ENDPOINT"
+            )
+        return UpdZooError(
+            f"{self.location} does not take {subject} from you ({status})",
+            f"the token of somebody who may write to {self._organisation}",
+            "pass --token, or set HF_TOKEN",
+        )
+
     def _without_list(self) -> NotFoundError:
         return NotFoundError(
             f"{self.location} does not list its models at {_settings().ENDPOINT}",
@@ -368,7 +388,8 @@ class HuggingFaceHub(Hub):
         except UpdZooError:
             return []
         entries = (entry for kind in ("branches", "tags") for entry in refs.get(kind, []))
-        return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+        names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+        return [name for name in names if not name.endswith(HISTORY)]
 
 
 def _settings() -> ModuleType:

@@ -194,6 +194,18 @@ class PackagedHub(Hub):
         """Return who can see what is published on the other hub: nothing is published into a package."""
         return self._beyond.audience(public)
 
-    def publish(self, folder: Path | str, model: ModelId, *, public: bool = False, force: bool = False) -> Published:
+    def publish(
+        self,
+        folder: Path | str,
+        model: ModelId,
+        *,
+        public: bool = False,
+        force: bool = False,
+        on_progress: Report = silent,
+    ) -> Published:
         """Publish on the other hub."""
-        return self._beyond.publish(folder, model, public=public, force=force)
+        return self._beyond.publish(folder, model, public=public, force=force, on_progress=on_progress)
+
+    def collect(self, model: ModelId, title: str, *, public: bool = False) -> str:
+        """Put it into a collection of the other hub."""
+        return self._beyond.collect(model, title, public=public)

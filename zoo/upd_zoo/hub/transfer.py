@@ -25,9 +25,9 @@ _ANSWER: Final = 7.0
 is told that a hub is out of reach has waited less than ten, the start of the program included."""
 _WHOLE_CALL: Final = 60.0
 """Seconds that a call may take which transfers next to nothing, once a hub is known to answer."""
-_SLOWEST: Final = 10_000.0
+SLOWEST: Final = 10_000.0
 """Bytes per second that a transfer must reach on average: at this pace a model of 100 MB takes three hours."""
-_TRIES: Final = 3
+TRIES: Final = 3
 """How often a connection that breaks is taken up again where it broke."""
 _MOST_REDIRECTS: Final = 5
 _MOST_PAGES: Final = 100
@@ -160,7 +160,7 @@ class Transfer:
             Refusal: The server will not.
             OfflineError: It is too slow.
         """
-        deadline, done, tries = time.monotonic() + _WHOLE_CALL + (size - first) / _SLOWEST, first, 0
+        deadline, done, tries = time.monotonic() + _WHOLE_CALL + (size - first) / SLOWEST, first, 0
         while done < size or not tries:
             try:
                 with self._answer(url, deadline, first=done) as response:
@@ -172,7 +172,7 @@ class Transfer:
                 return
             except httpx2.TransportError as error:
                 tries += 1
-                if tries == _TRIES or isinstance(error, (httpx2.TimeoutException, httpx2.ConnectError)):
+                if tries == TRIES or isinstance(error, (httpx2.TimeoutException, httpx2.ConnectError)):
                     raise
 
     @contextmanager
@@ -218,6 +218,11 @@ def refusal_of(response: httpx2.Response, words: str | None = None) -> Refusal:
     return Refusal(response.status_code, str(fields.get("X-Error-Code", "")), said, response.url.path, wait)
 
 
+def whole_call() -> float:
+    """Return how many seconds a call may take which transfers next to nothing."""
+    return _WHOLE_CALL
+
+
 def patient_client() -> httpx2.Client:
     """Return a client for the Hub's own library, which waits for every step, but not for ever."""
     return _client(_WHOLE_CALL, {})
@@ -255,7 +260,7 @@ def checked_headers(token: str | None) -> dict[str, str]:
     return {"User-Agent": _USER_AGENT, "Authorization": f"Bearer {token}"}
 
 
-_SLOW_TRANSFER: Final = f"the hub sends less than {_SLOWEST / 1000:g} kB a second"
+_SLOW_TRANSFER: Final = f"the hub sends less than {SLOWEST / 1000:g} kB a second"
 
 
 def _in_time(response: httpx2.Response, deadline: float, complaint: str = "") -> Iterator[bytes]:

@@ -1,0 +1,217 @@
+"""Everything that a hub can do wrong while it is published to or pulled from: told, survived, and gone on after.
+
+Each fault holds for one attempt, which must fail with a message or get over it; nothing half published is found under
+the name, and the next attempt goes through.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from werkzeug import Request, Response
+
+from fake.artefact import write_artefact
+from fake.hugging_face import FakeHub, point_library_at, standing
+from upd_zoo.artefact.folder import verify
+from upd_zoo.artefact.records import MANIFEST, ONNX
+from upd_zoo.errors import UpdZooError
+from upd_zoo.hub import open_hub, transfer
+from upd_zoo.hub.hub import Hub
+from upd_zoo.names import ModelId
+
+MODEL, SEED = ModelId.parse("vae-phantom-t1"), ModelId.parse("vae-phantom-t1@seed-1")
+GRAPH: Final = bytes(range(256)) * 4096
+STAGES: Final = {
+    "audience": r"GET /api/models/lab/[^/]+",
+    "standing": r"GET /lab/.*/manifest\.json",
+    "create": r"POST /api/repos/create",
+    "refs": r"GET /api/models/.*/refs",
+    "branch": r"POST /api/models/.*/branch/.*",
+    "tree": r"GET /api/models/.*/tree/seed-1-history",
+    "preupload": r"POST /api/models/.*/preupload/.*",
+    "batch": r"POST /lab/.*/objects/batch",
+    "put": r"PUT /lfs/.*",
+    "verify": r"POST /verify",
+    "card": r"POST /api/validate-yaml",
+    "commit": r"POST /api/models/.*/commit/.*",
+    "check": r"GET /api/models/.*/tree/[0-9a-f]{40}",
+    "tag": r"POST /api/models/.*/tag/.*",
+}
+"""What is asked for, in order, where a seed is published."""
+Answering = Callable[[Request], Response | None]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub without models, in threads of its own."""
+    fake = FakeHub()
+    with standing(fake) as address:
+        point_library_at(monkeypatch, address)
+        yield fake
+
+
+@pytest.fixture
+def hub(fake: FakeHub, tmp_path: Path) -> Hub:
+    return open_hub("hf://lab", tmp_path / "cache")
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    return write_artefact(tmp_path / "artefact", GRAPH)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second be what takes a minute."""
+    monkeypatch.setattr(transfer, "_WHOLE_CALL", 1.0)
+    monkeypatch.setattr(transfer, "_ANSWER", 1.0)
+
+
+def at(stage: str, answering: Answering) -> Answering:
+    """Return a fault of one stage."""
+    pattern = re.compile(STAGES[stage])
+    return lambda request: answering(request) if pattern.fullmatch(f"{request.method} {request.path}") else None
+
+
+def refusing(status: int) -> Answering:
+    return lambda request: Response("{}", status, {"Retry-After": "30"} if status == 429 else {})
+
+
+def hanging(ended: threading.Event) -> Answering:
+    def hang(request: Request) -> Response:
+        ended.wait(30)
+        return Response("{}", 500)
+
+    return hang
+
+
+def told(call: Callable[[], object], exit_code: int, words: str) -> None:
+    """Check that a call fails with whole sentences that say what to type next."""
+    with pytest.raises(UpdZooError, match=words) as caught:
+        call()
+    assert caught.value.exit_code == exit_code, str(caught.value)
+    assert re.fullmatch(r"[^\n]+\. (Accepted: [^\n]+\. )?Do this: [^\n]+\.", str(caught.value)), str(caught.value)
+
+
+def goes_through(hub: Hub, fake: FakeHub, artefact: Path, model: ModelId = SEED) -> None:
+    """Check that the next attempt publishes the model whole."""
+    fake.fault = None
+    hub.publish(artefact, model)
+    pulled = hub.fetch(model)
+    assert verify(pulled.folder) == pulled.manifest
+    assert (pulled.folder / ONNX).read_bytes() == GRAPH
+
+
+def nothing_is_there(fake: FakeHub) -> bool:
+    return SEED.revision not in fake.repositories.get(SEED.name, {})
+
+
+def test_a_publication_goes_through_the_stages_that_are_broken_below(fake: FakeHub, hub: Hub, artefact: Path) -> None:
+    goes_through(hub, fake, artefact)
+    for stage, pattern in STAGES.items():
+        assert any(re.fullmatch(pattern, asked) for asked in fake.requests), stage
+
+
+REFUSALS: Final = {
+    401: (1, r"does not take .*\(401\).*pass --token"),
+    403: (1, r"does not take .*\(403\).*pass --token"),
+    429: (6, r"answered 429.*try again in 30 s"),
+    500: (6, r"answered 500.*try again later"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_refusal_at_any_stage_is_told_and_gone_on_after(
+    fake: FakeHub, hub: Hub, artefact: Path, stage: str, status: int
+) -> None:
+    fake.fault = at(stage, refusing(status))
+    told(lambda: hub.publish(artefact, SEED), *REFUSALS[status])
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_who_published_at_the_same_time_is_not_overwritten(
+    fake: FakeHub, hub: Hub, artefact: Path, status: int
+) -> None:
+    fake.fault = at("commit", refusing(status))
+    told(lambda: hub.publish(artefact, SEED), 1, "(?i)somebody else changed lab/vae-phantom-t1.*upd-zoo list")
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
+
+
+def test_a_commit_is_refused_where_main_has_moved_meanwhile(
+    fake: FakeHub, hub: Hub, artefact: Path, tmp_path: Path
+) -> None:
+    hub.publish(artefact, MODEL)
+
+    def move(request: Request) -> None:
+        fake.repositories[MODEL.name]["main"]["note.txt"] = b"somebody was here"
+
+    fake.fault = at("preupload", move)
+    new = write_artefact(tmp_path / "new", b"new")
+    told(lambda: hub.publish(new, MODEL), 1, "(?i)somebody else changed")
+    fake.fault = None
+    assert (hub.fetch(MODEL).folder / ONNX).read_bytes() == GRAPH
+
+
+def test_a_card_that_was_changed_on_the_hub_is_not_overwritten(fake: FakeHub, hub: Hub, artefact: Path) -> None:
+    hub.publish(artefact, MODEL)
+    fake.repositories[MODEL.name]["main"]["README.md"] += b"Read this first.\n"
+    told(lambda: hub.publish(artefact, MODEL), 2, "(?i)the card of .* was changed there.*--force")
+    hub.publish(artefact, MODEL, force=True)
+    assert b"Read this" not in fake.repositories[MODEL.name]["main"]["README.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_hub_that_hangs_at_any_stage_is_left(
+    fake: FakeHub, hub: Hub, artefact: Path, impatient: None, stage: str
+) -> None:
+    ended = threading.Event()
+    fake.fault = at(stage, hanging(ended))
+    began = time.monotonic()
+    told(lambda: hub.publish(artefact, SEED), 6, "(?i)hf://lab|the hub answers too slowly")
+    assert time.monotonic() - began < 20
+    ended.set()
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
+
+
+def _spoilt(content: bytes) -> bytes:
+    return bytes([content[0] ^ 1]) + content[1:]
+
+
+def test_wrong_bytes_that_the_hub_notices_are_told(fake: FakeHub, hub: Hub, artefact: Path) -> None:
+    def spoil(request: Request) -> None:
+        fake.objects = {key: _spoilt(content) for key, content in fake.objects.items()}
+
+    fake.fault = at("verify", spoil)
+    told(lambda: hub.publish(artefact, SEED), 1, "answered 422")
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "README.md", ONNX])
+def test_wrong_bytes_that_the_hub_does_not_notice_get_no_name(
+    fake: FakeHub, hub: Hub, artefact: Path, name: str
+) -> None:
+    def spoil(request: Request) -> None:
+        kept = fake.repositories[SEED.name][f"{SEED.revision}-history"]
+        fake.repositories[SEED.name][f"{SEED.revision}-history"] = kept | {name: _spoilt(kept[name])}
+
+    def spoil_once(request: Request) -> Response | None:
+        spoil(request)
+        files = fake.repositories[SEED.name][f"{SEED.revision}-history"]
+        return fake._tree(request, SEED.name, f"{SEED.revision}-history") if files else None
+
+    fake.fault = at("check", spoil_once)
+    told(lambda: hub.publish(artefact, SEED), 5, f"other bytes than were sent: {re.escape(name)}")
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
