@@ -188,16 +188,6 @@ def _spoilt(content: bytes) -> bytes:
     return bytes([content[0] ^ 1]) + content[1:]
 
 
-def test_wrong_bytes_that_the_hub_notices_are_told(fake: FakeHub, hub: Hub, artefact: Path) -> None:
-    def spoil(request: Request) -> None:
-        fake.objects = {key: _spoilt(content) for key, content in fake.objects.items()}
-
-    fake.fault = at("verify", spoil)
-    told(lambda: hub.publish(artefact, SEED), 1, "answered 422")
-    assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
-
-
 @pytest.mark.parametrize("name", [MANIFEST, "README.md", ONNX])
 def test_wrong_bytes_that_the_hub_does_not_notice_get_no_name(
     fake: FakeHub, hub: Hub, artefact: Path, name: str
