@@ -36,7 +36,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pyt
         (hub / "none").mkdir(parents=True)
     else:
         made = trained_artefact(tmp_path_factory, request.param)
-        open_hub(hub).publish(made, name)
+        open_hub(hub).publish(made, name, force=True)
     copy = shutil.copytree(made, tmp_path / "model")
     write_picture(copy / "image.png", 7, colour=name.domain.modality.channels == 3, size=(150, 201))
     return copy

@@ -8,10 +8,10 @@ import pytest
 from fake.artefact import sign, write_artefact
 from upd_zoo.artefact.folder import ASKED, Asked, expected, inventory, verify
 from upd_zoo.artefact.record import read_record, write_record
-from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Manifest
+from upd_zoo.artefact.records import CARD, CONFIG, LEGAL, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError
 
-EVERY = [CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT]
+EVERY = [*LEGAL, CARD, CONFIG, WEIGHTS, ONNX, TORCHSCRIPT, "results/phantom-stroke.json"]
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 

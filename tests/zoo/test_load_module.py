@@ -74,7 +74,7 @@ def test_weights_are_checked_before_they_are_used(artefact: Path, tmp_path: Path
 def test_a_model_of_a_hub_is_fetched_with_its_weights(artefact: Path, tmp_path: Path) -> None:
     hub = upd_zoo.open_hub(tmp_path / "hub", tmp_path / "cache")
     name = verify(artefact).id
-    hub.publish(artefact, upd_zoo.ModelId.parse(name))
+    hub.publish(artefact, upd_zoo.ModelId.parse(name), force=True)
     module = upd_zoo.load_module(name, hub=hub)
     for key, weight in upd_zoo.load_module(artefact).state_dict().items():
         assert torch.equal(weight, module.state_dict()[key]), key
