@@ -59,7 +59,7 @@ def test_the_zoo_is_made_onto_a_hub_and_used_as_typed(
     for _ in range(2):
         make_zoo.main("hf://lab", **options)  # an exit code other than 0 would be raised
     plain = fake.repositories["rd.mobilenetv2_100-camcan-t2"]
-    assert {*plain} == {"main", "seed-3"}
+    assert {*plain} == {"main", "seed-3", "seed-3-history"}
     assert {*fake.repositories} == {"rd.mobilenetv2_100-camcan-t2", "rd.mobilenetv2_100-camcan-t2-ccd"}
     assert len(fake.commits) == 2 * 2, "the second time, nothing is sent"
     page = (tmp_path / "zoo" / "zoo.md").read_text(encoding="utf-8")
