@@ -227,8 +227,11 @@ def test_a_signature_travels_through_hubs_and_bundles(artefact: Path, key: KeyFi
 def test_a_signature_that_a_hub_replaced_is_fetched_again(artefact: Path, key: KeyFiles, tmp_path: Path) -> None:
     hub = open_hub(tmp_path / "hub", tmp_path / "cache")
     hub.publish(signed(artefact, key), MODEL)
-    (hub.fetch(MODEL).folder / SIGNATURE).write_bytes(b"damaged")
+    signature = hub.fetch(MODEL).folder / SIGNATURE
+    whole = signature.read_bytes()
+    signature.write_bytes(b"damaged")
     check(hub.fetch(MODEL).folder, key)
+    assert signature.read_bytes() == whole
 
 
 def test_a_hub_that_lost_a_signature_says_so(artefact: Path, key: KeyFiles, tmp_path: Path) -> None:
