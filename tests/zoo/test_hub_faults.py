@@ -5,6 +5,7 @@ the name, and the next attempt goes through.
 """
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from fake.artefact import write_artefact
 from fake.hugging_face import FakeHub, point_library_at, standing
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import MANIFEST, ONNX
-from upd_zoo.errors import UpdZooError
+from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub, transfer
 from upd_zoo.hub.hub import Hub
 from upd_zoo.names import ModelId
@@ -87,6 +88,23 @@ def hanging(ended: threading.Event) -> Answering:
         return Response("{}", 500)
 
     return hang
+
+
+def cutting(share: float, times: int) -> Answering:
+    """Return a fault that reads a share of what is sent and breaks the connection, so many times."""
+    left = [times]
+
+    def cut(request: Request) -> Response | None:
+        if not left[0]:
+            return None
+        left[0] -= 1
+        if wanted := int(share * (request.content_length or 0)):  # nothing read would be answered by 400
+            request.stream.read(wanted)
+        connection: socket.socket = request.environ["werkzeug.socket"]
+        connection.shutdown(socket.SHUT_RDWR)
+        return Response()
+
+    return cut
 
 
 def told(call: Callable[[], object], exit_code: int, words: str) -> None:
@@ -184,8 +202,51 @@ def test_a_hub_that_hangs_at_any_stage_is_left(
     goes_through(hub, fake, artefact)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", sorted(STAGES.keys() - {"put", "verify", "branch", "tag", "card", "create"}))
+@pytest.mark.parametrize("answer", ["<html>log in</html>", "[]", "{}", '{"files": 1, "objects": {}, "branches": 2}'])
+def test_an_answer_that_is_none_is_told(fake: FakeHub, hub: Hub, artefact: Path, stage: str, answer: str) -> None:
+    fake.fault = at(stage, lambda request: Response(answer))
+    try:
+        hub.publish(artefact, SEED)
+    except UpdZooError as error:
+        assert "Do this:" in str(error)  # noqa: PT017 - it may also get over it
+        assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("stage", ["put", "commit"])
+def test_a_connection_that_is_cut_at_any_tenth_of_what_is_sent_is_told(
+    fake: FakeHub, hub: Hub, artefact: Path, stage: str, tenth: int
+) -> None:
+    fake.fault = at(stage, cutting(tenth / 10, times=10))
+    told(lambda: hub.publish(artefact, SEED), 6, "(?i)connection to hf://lab broke 3 times|cannot be reached")
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_large_file_that_is_cut_once_is_sent_again(fake: FakeHub, hub: Hub, artefact: Path, tenth: int) -> None:
+    fake.fault = at("put", cutting(tenth / 10, times=1))
+    hub.publish(artefact, SEED)
+    goes_through(hub, fake, artefact)
+
+
 def _spoilt(content: bytes) -> bytes:
     return bytes([content[0] ^ 1]) + content[1:]
+
+
+def test_wrong_bytes_that_the_hub_notices_are_told(fake: FakeHub, hub: Hub, artefact: Path) -> None:
+    def spoil(request: Request) -> None:
+        fake.objects = {key: bytes(len(content)) for key, content in fake.objects.items()}  # the same if done twice
+
+    fake.fault = at("verify", spoil)
+    told(lambda: hub.publish(artefact, SEED), 1, "answered 422")
+    assert nothing_is_there(fake)
+    goes_through(hub, fake, artefact)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "README.md", ONNX])
@@ -205,3 +266,66 @@ def test_wrong_bytes_that_the_hub_does_not_notice_get_no_name(
     told(lambda: hub.publish(artefact, SEED), 5, f"other bytes than were sent: {re.escape(name)}")
     assert nothing_is_there(fake)
     goes_through(hub, fake, artefact)
+
+
+# Pulling
+
+
+@pytest.fixture
+def published(hub: Hub, artefact: Path) -> Hub:
+    hub.publish(artefact, SEED)
+    return hub
+
+
+FILES: Final = {MANIFEST: r"/lab/.*/manifest\.json", ONNX: r"/lab/.*/onnx/model\.onnx"}
+
+
+def of(name: str, answering: Answering) -> Answering:
+    """Return a fault of one file."""
+    return lambda request: answering(request) if re.fullmatch(FILES[name], request.path) else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 410, 418, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("name", FILES)
+def test_a_refusal_of_any_file_is_told_and_gone_on_after(fake: FakeHub, published: Hub, name: str, status: int) -> None:
+    fake.fault = of(name, refusing(status))
+    with pytest.raises(UpdZooError, match=r"Do this: ") as caught:
+        published.fetch(SEED)
+    assert caught.value.exit_code == (6 if status == 429 or status >= 500 else 4 if status == 404 else 1)
+    assert status != 429 or "try again in 30 s" in str(caught.value)
+    fake.fault = None
+    assert verify(published.fetch(SEED).folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_hangs_is_left(fake: FakeHub, published: Hub, impatient: None, name: str) -> None:
+    ended = threading.Event()
+    fake.fault = of(name, hanging(ended))
+    with pytest.raises(OfflineError, match=r"Do this: "):
+        published.fetch(SEED)
+    ended.set()
+    fake.fault = None
+    assert verify(published.fetch(SEED).folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_wrong_bytes_of_the_right_length_are_told(fake: FakeHub, published: Hub, name: str) -> None:
+    state = fake.repositories[SEED.name][SEED.revision]
+    fake.served, fake.for_ever = {name: _spoilt(state[name])}, True
+    with pytest.raises(IntegrityError, match=r"Do this: "):
+        published.fetch(SEED)
+    fake.served = {}
+    assert verify(published.fetch(SEED).folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_download_that_is_cut_at_any_tenth_goes_on(fake: FakeHub, published: Hub, tenth: int) -> None:
+    fake.served, fake.for_ever, fake.cut = {ONNX: GRAPH[: len(GRAPH) * tenth // 10]}, True, True
+    with pytest.raises((OfflineError, IntegrityError, NotFoundError), match=r"Do this: "):
+        published.fetch(SEED)
+    fake.served = {}
+    assert verify(published.fetch(SEED).folder)
