@@ -46,7 +46,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     write_tiny_store(test, 1, 8, 7, masks=True, anomalous=4, name="phantom-cxr/test", subjects="test")
     plan = Plan(folder / "grid", folder / "data", "tiny", Protocol.STUDY, "random", None, 1)
     seconds = apart(make, TASK, plan)
-    assert list(seconds) == ["train", "export", "evaluate"]
+    assert list(seconds) == ["train", "export", "evaluate", "processor"]
     return plan
 
 
@@ -74,10 +74,10 @@ def test_what_is_finished_and_no_longer_whole_is_made_again(tmp_path: Path, monk
     write_json(folder / FINISHED, {"train": 1.0})
     assert make(TASK, plan) == {}
     result.write_text("{", encoding="utf-8")
-    assert list(make(TASK, plan)) == ["evaluate"]
+    assert list(make(TASK, plan)) == ["evaluate", "processor"]
     write_record(result, made_result(TASK.model, "phantom-cxr"))
     (artefact / ONNX).write_bytes(b"graqh")
-    assert list(make(TASK, plan)) == ["train", "export", "evaluate"]
+    assert list(make(TASK, plan)) == ["train", "export", "evaluate", "processor"]
 
 
 @pytest.mark.slow

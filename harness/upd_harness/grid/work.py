@@ -4,7 +4,8 @@
     artefact/                what was exported, with the results
     evaluation/<test set>/   one evaluation each
     task.json                all that decides what the task comes to; it is only ever gone on with as what it was
-    times.json               the seconds of each stage; written last, so that what has it is finished
+    times.json               the seconds of each stage, and of processor time of all; written last, so that what has it
+                             is finished
 
 A task that was killed goes on with its training where the last checkpoint stood. One that was finished and is no longer
 whole is exported and evaluated again; where results alone are missing, these are made. Of several processes that are
@@ -35,6 +36,7 @@ from upd_zoo.vocabulary import STUDY_SIDE, TestSet
 
 RUN: Final = "run"
 LOCK: Final = ".lock"
+PROCESSOR: Final = "processor"
 FOR_EVER: Final = -1.0
 
 
@@ -47,7 +49,7 @@ def make(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str, float]
         patience: Seconds to wait while another process carries it out.
 
     Returns:
-        The seconds of each stage; nothing where the task was finished before, and is whole.
+        The seconds of each stage, and of processor time; nothing where the task was finished before, and is whole.
 
     Raises:
         UsageError: It was begun with another recipe, seed, store, weights or code.
@@ -83,21 +85,26 @@ def _make(task: Task, plan: Plan, recipe: Recipe) -> dict[str, float]:
 
 
 def _timed(plan: Plan, stages: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Carry out stages one after the other, in as many threads as the plan says; return the seconds of each."""
+    """Carry out stages one after the other, in as many threads as the plan says.
+
+    Returns:
+        The seconds of each, and what all threads of this process computed, which other work beside it hardly changes.
+    """
     _limit_threads(plan)
     seconds: dict[str, float] = {}
+    computed = time.process_time()
     for stage, action in stages.items():
         began = time.monotonic()
         action()
         seconds[stage] = round(time.monotonic() - began, 1)
-    return seconds
+    return {**seconds, PROCESSOR: round(time.process_time() - computed, 1)}
 
 
 def pretrain_for(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str, float]:
     """Pre-train the network that a task starts from; its folder holds a `task.json` as that of a task does.
 
     Returns:
-        The seconds that it took; nothing where it was finished before.
+        The seconds that it took, as of `make`; nothing where it was finished before.
 
     Raises:
         UsageError: It was begun with another recipe, seed, store, weights or code.
@@ -107,7 +114,7 @@ def pretrain_for(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str
     from upd_zoo.fitting.run import RunSettings
     from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
 
-    began, base = time.monotonic(), base_of(task, plan)
+    base = base_of(task, plan)
     run = plan.out / pretraining_of(task, plan)
     run.mkdir(parents=True, exist_ok=True)
     store = Store(store_path(plan.data, base.domain.id, "train", plan.protocol, base.side))
@@ -119,10 +126,8 @@ def pretrain_for(task: Task, plan: Plan, patience: float = FOR_EVER) -> dict[str
             settle(run, pretraining_identity(task, recipe, weights, store), plan)
         if finished:
             return {}
-        _limit_threads(plan)
         settings = RunSettings(seed=task.seed, weights=weights, resume=True, fraction=task.fraction)
-        pretrain(base, store, run, settings, steps=plan.steps)
-    return {"pretrain": round(time.monotonic() - began, 1)}
+        return _timed(plan, {"pretrain": lambda: pretrain(base, store, run, settings, steps=plan.steps)})
 
 
 def pretraining_of(task: Task, plan: Plan) -> str:
