@@ -135,6 +135,13 @@ def test_what_does_not_beat_the_best_trivial_score_is_marked(study: Order) -> No
     assert "best trivial" in result.told
 
 
+def test_small_figures_are_shown_finer(study: Order) -> None:
+    put(study, "vae", "atlas", 10, metrics(0.2, 0.4, 0.0004, 0.0312))
+    (table,) = (block for block in reproduce("table-ii", study).blocks if block.heading == TEST_SETS["atlas"].title)
+    (vae,) = ([*map(str, row[1::2])] for row in table.rows if str(row[0]) == "vae")
+    assert [text.split(" ")[0] for text in vae] == ["0.200", "0.400", "0.0004", "0.031"]
+
+
 def test_the_studys_protocol_is_judged_by_its_own_dice(study: Order) -> None:
     order = replace(study, plan=replace(study.plan, protocol=Protocol.STUDY))
     for seed, shift in zip(order.seeds, (-0.01, 0.0, 0.01), strict=True):

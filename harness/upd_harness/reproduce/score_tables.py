@@ -32,6 +32,8 @@ _RELATED: Final = {"table-iv": ("table-ii",), "table-v": ("table-iii",)}
 _MARKS: Final = {Verdict.WITHIN: " ✓", Verdict.OUTSIDE: " ✗"}
 _POOR: Final = " †"
 _ABSENT: Final = "-"
+_SMALL: Final = 0.01
+_FINE: Final = 4
 _INTERVALS: Final = (
     "Brackets, which a terminal leaves out, hold the 95 % interval over subjects, and over seeds where there are "
     "several."
@@ -88,15 +90,17 @@ class Cell:
         if self.ours is None or self.ours.sampling is None:
             return ""
         low, high = self.ours.interval
-        return f"[{low:.2f}, {high:.2f}]"
+        decimals = _decimals(high, 2)
+        return f"[{low:.{decimals}f}, {high:.{decimals}f}]"
 
     @property
     def text(self) -> str:
         """Our figure, its spread over seeds, whether it agrees, and whether what has learnt nothing does as well."""
         if self.ours is None:
             return _ABSENT
-        spread = "" if self.ours.deviation is None else f" ±{self.ours.deviation:.3f}"
-        return f"{self.ours.mean:.3f}{spread}{_MARKS.get(self.verdict, '')}{_POOR if self.poor else ''}"
+        mean, deviation, decimals = self.ours.mean, self.ours.deviation, _decimals(self.ours.mean)
+        spread = "" if deviation is None else f" ±{deviation:.{decimals}f}"
+        return f"{mean:.{decimals}f}{spread}{_MARKS.get(self.verdict, '')}{_POOR if self.poor else ''}"
 
 
 def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproduction:
@@ -244,7 +248,12 @@ def _rows(item: str, column: str, cells: Sequence[Cell]) -> Iterator[Sequence[st
 
 def _first_known(values: Iterable[float]) -> str:
     """Return the first of some figures as a cell has it."""
-    return next((f"{value:.3f}" for value in values), _ABSENT)
+    return next((f"{value:.{_decimals(value)}f}" for value in values), _ABSENT)
+
+
+def _decimals(value: float, usual: int = 3) -> int:
+    """Return after how many decimals a figure is cut: later where lesions are a thousandth of the pixels."""
+    return usual if value >= _SMALL else _FINE
 
 
 def _kind(cell: Cell) -> str:
