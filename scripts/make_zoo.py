@@ -5,11 +5,12 @@
 
 Method by data set by start (ImageNet or random, and CCD where a method has a network for it) by seed, through the grid:
 what is finished is not made again, and what is published is not sent again, so the same command goes on after a kill.
-Every seed is a revision, `seed-N`; the first one is `main` too. The catalogue at the end has the figures of what is
-there, and says of everything else what it lacks. Models that fail are named; exit code 3.
+Every seed is a revision, `seed-N`; the first one is `main` too. With --sign KEY each is signed before, as by
+`upd-zoo publish --sign`, which needs the extra `sign`. The catalogue at the end has the figures of what is there, and
+says of everything else what it lacks. Models that fail are named; exit code 3.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,7 +20,9 @@ import typer
 from upd_harness.cli.app import run_alone
 from upd_harness.cli.listing import figures_of
 from upd_harness.cli.options import Data
-from upd_harness.cli.terminal import Terminal, reports_errors
+from upd_harness.cli.publish import Key
+from upd_harness.cli.signing import signing_by
+from upd_harness.cli.terminal import Terminal, reports_errors, when_interrupted
 from upd_harness.engines.local import LocalEngine
 from upd_harness.grid.outcomes import carry_out
 from upd_harness.grid.plan import ARTEFACT, Choice, Plan, Start, Task, tasks_of
@@ -39,6 +42,8 @@ from upd_zoo.vocabulary import DOMAINS, Protocol
 MAIN: Final = "main"
 STARTS: Final = (None, Start.CCD)
 CATALOGUE: Final = "zoo.md"
+_NAMED: Final = 5
+_KEPT: Final = "what is finished is kept and published; the same command goes on"
 Some = Annotated[list[str] | None, typer.Option(help="May be given again; else all.")]
 
 
@@ -81,9 +86,13 @@ def wanted(
     return found
 
 
-def publish(task: Task, plan: Plan, hub: Hub, first: int, *, public: bool) -> list[Row]:
+def publish(
+    task: Task, plan: Plan, hub: Hub, first: int, *, public: bool, sign: Callable[[Path], object] | None = None
+) -> list[Row]:
     """Publish a finished model under its seed, and as the main one if it is of the first; return its rows."""
     artefact, model = plan.out / task.name / ARTEFACT, ModelId.parse(task.model)
+    if sign is not None:
+        sign(artefact)
     revisions = [f"seed-{task.seed}", *([MAIN] if task.seed == first else [])]
     return [hub.publish(artefact, replace(model, revision=each), public=public).row for each in revisions]
 
@@ -101,6 +110,14 @@ def page_of(rows: Sequence[Row], lacking: dict[str, str], hub: str) -> Iterator[
         yield from (f"| {name} | {why.replace('|', '/')} |" for name, why in lacking.items())
 
 
+def summary_of(rows: Sequence[Row], lacking: dict[str, str], hub: str, page: Path) -> Iterator[str]:
+    """Yield what is told in the end: how much there is, and of some of the rest why not."""
+    yield f"{len(rows)} published on {hub}, {len(lacking)} lacking: {page}"
+    yield from (f"  {name}: {why}" for name, why in [*lacking.items()][:_NAMED])
+    if len(lacking) > _NAMED:
+        yield f"  and {len(lacking) - _NAMED} more that {page} names"
+
+
 @reports_errors
 def main(
     hub: Annotated[str, typer.Option(help="Where models are published: hf://ORG or a folder.")],
@@ -115,23 +132,29 @@ def main(
     weights: Annotated[str | None, typer.Option(help="Of backbones: random, timm, or a file.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many models at a time.")] = 1,
     public: Annotated[bool, typer.Option("--public", help="Let everybody see them on the Hugging Face Hub.")] = False,
+    key: Key = None,
     token: Annotated[str | None, typer.Option(help="Access token of the Hugging Face Hub.")] = None,
 ) -> int:
     """Make every model whose data stand here, and publish it."""
     terminal, opened = Terminal(), open_hub(hub, token=token)
+    sign = None if key is None else signing_by(key)
     numbers = [int(each) for each in seeds.split(",")]
     plan = Plan(out.absolute(), data_folder(data).absolute(), profile, protocol, weights, None, None)
     found = wanted(plan, method or known_methods(), domain or list(DOMAINS), numbers, backbone or None)
     rows, lacking = [], dict(found.lacking)
     failed = False
-    with terminal.bar("the zoo") as advance:
+    terminal.say(
+        f"{len(found.tasks)} models to make, as {profile} profile, and to publish on {opened.location}, visible to "
+        f"{opened.audience(public)}; {len(lacking)} cannot be made"
+    )
+    with when_interrupted(_KEPT), terminal.bar("the zoo") as advance:
         for outcome in carry_out(found.tasks, plan, LocalEngine(jobs)):
             name = outcome.task.name
             try:
                 if outcome.error:
                     raise UpdZooError(outcome.error)
                 if outcome.what == "make":
-                    rows += publish(outcome.task, plan, opened, numbers[0], public=public)
+                    rows += publish(outcome.task, plan, opened, numbers[0], public=public, sign=sign)
             except UpdZooError as error:
                 lacking[name], failed = str(error), True
             advance(Progress(outcome.what, outcome.done, outcome.total, name))
@@ -139,7 +162,7 @@ def main(
     write_text(out / CATALOGUE, "\n".join(page_of(rows, lacking, opened.location)) + "\n")
     terminal.data(
         {"published": [str(row.named) for row in rows], "lacking": lacking},
-        f"{len(rows)} published on {opened.location}, {len(lacking)} lacking: {out / CATALOGUE}",
+        "\n".join(summary_of(rows, lacking, opened.location, out / CATALOGUE)),
     )
     return InputError.exit_code if failed else 0
 

@@ -75,7 +75,7 @@ def measured(folder: Path, name: str = "vae-phantom-t1") -> Path:
     """Put a result into an artefact."""
     (folder / RESULTS).mkdir(exist_ok=True)
     write_record(folder / RESULTS / "phantom-stroke.json", made_result(name, "phantom-stroke"))
-    return sign(folder, name)
+    return with_manifest(folder, name)
 
 
 def say_how_good(folder: Path, name: str, test_set: str) -> Path:
@@ -87,14 +87,14 @@ def say_how_good(folder: Path, name: str, test_set: str) -> Path:
     return folder
 
 
-def sign(folder: Path, name: str = "vae-phantom-t1") -> Path:
+def with_manifest(folder: Path, name: str = "vae-phantom-t1") -> Path:
     """Write the manifest of what is in a folder."""
     manifest = Manifest(id=name, created="", source_commit=None, versions={}, parity=[PARITY], files=inventory(folder))
     write_record(folder / MANIFEST, manifest)
     return folder
 
 
-def sign_with_path(folder: Path, path: str) -> None:
+def list_anything(folder: Path, path: str) -> None:
     """Add a file record under any path to a manifest, as only a forger would."""
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["files"][path] = manifest["files"][CONFIG]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fake.artefact import config_of, sign
+from fake.artefact import config_of, with_manifest
 from fake.results import made_result
 from upd_harness.grid.plan import ARTEFACT, EVALUATION, FINISHED, Plan
 from upd_harness.reproduce.models import result_in
@@ -47,7 +47,7 @@ def put(
     folder = order.plan.out / task.name
     made = config_of(domain, task.model).model_copy(update={"protocol": order.protocol})
     write_record(folder / ARTEFACT / CONFIG, made)
-    sign(folder / ARTEFACT, task.model)
+    with_manifest(folder / ARTEFACT, task.model)
     known = metrics.model_dump(exclude_none=True)
     intervals = {name: (value - 0.0196, value + 0.0196) for name, value in known.items()}
     pixels = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fake.artefact import sign
+from fake.artefact import with_manifest
 from fake.results import made_result
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CONFIG, MANIFEST, RESULTS, Config, Manifest, Metrics
@@ -30,4 +30,4 @@ def add_result(artefact: Path, test_set: str) -> Path:
     shutil.rmtree(artefact / RESULTS, ignore_errors=True)
     (artefact / RESULTS).mkdir()
     write_record(artefact / RESULTS / f"{test_set}.json", result)
-    return sign(artefact, name)
+    return with_manifest(artefact, name)

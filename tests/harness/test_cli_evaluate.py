@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fake.artefact import sign
+from fake.artefact import with_manifest
 from fake.program import PROGRAM, Command, finished
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CONFIG, MANIFEST, Manifest
@@ -99,7 +99,7 @@ def test_a_model_is_evaluated_on_the_split_of_its_protocol(
     copy = shutil.copytree(artefact, tmp_path / "model")
     config = json.loads((copy / CONFIG).read_text())
     (copy / CONFIG).write_text(json.dumps(config | {"protocol": protocol}))
-    sign(copy, "vae-phantom-t2")
+    with_manifest(copy, "vae-phantom-t2")
     answer = upd_zoo("evaluate", "-m", copy, "-o", "out", "--test-set", "ddr", "-q")
     assert answer.is_one_error(4)
     assert str(Path("ddr") / ("test-study." if protocol is Protocol.STUDY else "test.")) in answer.err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fake.artefact import sign, sign_with_path, write_artefact
+from fake.artefact import list_anything, with_manifest, write_artefact
 from upd_zoo.artefact.folder import inventory, verify
 from upd_zoo.artefact.records import CARD, CONFIG, LEGAL, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
@@ -142,7 +142,7 @@ def test_a_file_that_the_hub_lost_is_not_found(folder_hub: Hub, on_hub: Path) ->
 
 @pytest.mark.parametrize("path", ["../../secret", "/etc/hostname", "a/../../b", "C:/secret", "a\\b"])
 def test_a_manifest_with_a_path_out_of_the_artefact_is_refused(folder_hub: Hub, on_hub: Path, path: str) -> None:
-    sign_with_path(on_hub, path)
+    list_anything(on_hub, path)
     with pytest.raises(IntegrityError, match="plain relative path"):
         folder_hub.fetch(MODEL, [ONNX])
 
@@ -174,7 +174,7 @@ def test_a_manifest_of_another_model_is_refused(folder_hub: Hub, on_hub: Path) -
 
 def test_a_manifest_without_a_configuration_is_refused(folder_hub: Hub, on_hub: Path) -> None:
     (on_hub / CONFIG).unlink()
-    sign(on_hub)
+    with_manifest(on_hub)
     with pytest.raises(IntegrityError, match=r"lists no config\.json"):
         folder_hub.fetch(MODEL, [ONNX])
 
@@ -210,7 +210,7 @@ def test_publishing_again_replaces_and_leaves_the_pulled_one_alone(
     (artefact / TORCHSCRIPT).unlink()
     write_artefact(artefact, onnx=b"better")
     (artefact / CARD).unlink()
-    sign(artefact)
+    with_manifest(artefact)
     folder_hub.publish(artefact, MODEL)
     after = folder_hub.fetch(MODEL)
     assert (before.folder / ONNX).read_bytes() == b"graph"

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 from werkzeug import Request, Response
 
-from fake.artefact import sign, sign_with_path, write_artefact
+from fake.artefact import list_anything, with_manifest, write_artefact
 from fake.hugging_face import FakeHub, commit_of
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
@@ -67,7 +67,7 @@ def test_what_is_no_commit_is_refused(remote: Hub, fake: FakeHub, cache: Path, c
 def test_a_manifest_that_names_what_cannot_be_is_refused(
     remote: Hub, fake: FakeHub, artefact: Path, cache: Path, path: str
 ) -> None:
-    sign_with_path(artefact, path)
+    list_anything(artefact, path)
     fake.put(artefact)
     with pytest.raises(IntegrityError, match=r"is not a manifest record.*as hf://lab delivers it"):
         remote.fetch(MODEL)
@@ -120,7 +120,7 @@ def test_a_configuration_of_another_model_is_refused(
 ) -> None:
     other = write_artefact(tmp_path / "other", name="rd-phantom-t1")
     (artefact / CONFIG).write_bytes((other / CONFIG).read_bytes())
-    fake.put(sign(artefact))
+    fake.put(with_manifest(artefact))
     with pytest.raises(IntegrityError, match="is that of 'rd-phantom-t1'"):
         remote.fetch(MODEL)
 
@@ -189,7 +189,7 @@ def test_a_library_that_publishes_does_not_wait_for_ever(
 
     monkeypatch.setattr(FakeHub, "_create", wait)
     (artefact / ONNX).write_bytes(b"better")
-    sign(artefact)
+    with_manifest(artefact)
     assert seconds_of(lambda: remote.publish(artefact, MODEL)) < 15
     silence.set()
 

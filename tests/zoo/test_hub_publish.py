@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fake.artefact import sign, write_artefact
+from fake.artefact import with_manifest, write_artefact
 from fake.hugging_face import FakeHub
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX
@@ -26,7 +26,7 @@ def made(folder: Path, created: str, onnx: bytes = b"graph", label: str = "synth
     write_artefact(folder, onnx)
     config = json.loads((folder / CONFIG).read_text())
     (folder / CONFIG).write_text(json.dumps(config | {"labels": [label]}))
-    sign(folder)
+    with_manifest(folder)
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps(manifest | {"created": created}))
     return folder

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fake.artefact import sign, write_artefact
+from fake.artefact import with_manifest, write_artefact
 from upd_zoo.artefact.folder import ASKED, Asked, expected, inventory, verify
 from upd_zoo.artefact.record import read_record, write_record
 from upd_zoo.artefact.records import CARD, CONFIG, LEGAL, MANIFEST, ONNX, TORCHSCRIPT, WEIGHTS, Manifest
@@ -83,7 +83,7 @@ def test_a_configuration_of_another_model_than_its_manifest_is_refused(artefact:
     other = write_artefact(tmp_path / "other", name="rd-phantom-t1")
     (artefact / CONFIG).write_bytes((other / CONFIG).read_bytes())
     with pytest.raises(IntegrityError, match=r"config\.json is that of 'rd-phantom-t1'"):
-        verify(sign(artefact))
+        verify(with_manifest(artefact))
 
 
 # What was pulled

@@ -6,10 +6,10 @@ import pytest
 
 from fake.hugging_face import FakeHub
 from upd_zoo.artefact.record import read_record
-from upd_zoo.artefact.records import RESULTS, Result
+from upd_zoo.artefact.records import CONFIG, RESULTS, Config, Result
 from upd_zoo.hub.catalogue import Figure, Measured
 from upd_zoo.hub.hub import Hub
-from upd_zoo.hub.model_index import LABEL, measured_in
+from upd_zoo.hub.model_index import LABEL, labels_in, measured_in
 from upd_zoo.hub.packaged import FOLDER
 
 NAME = "rd.mobilenetv2_100-idrid"
@@ -21,7 +21,8 @@ def test_a_list_shows_what_the_cards_of_an_organisation_say(remote: Hub, fake: F
     fake.requests.clear()
     row, other = remote.catalogue()
     assert len(fake.requests) == 1
-    assert (row.id, row.labels, other.results) == (NAME, (LABEL,), {})
+    labels = read_record(packaged / CONFIG, Config).labels
+    assert (row.id, row.labels, other.results) == (NAME, (*labels, LABEL), {})
     for path in (packaged / RESULTS).glob("*.json"):
         result = read_record(path, Result)
         shown = row.results[result.test_set]
@@ -62,6 +63,16 @@ def test_a_figure_may_lie_in_the_data_of_the_card() -> None:
 )
 def test_what_can_be_no_figure_is_not_shown(entry: dict[str, Any]) -> None:
     assert measured_in(entry) == {}
+
+
+@pytest.mark.parametrize("labels", [None, "tiny", {"a": 1}, [1, None], [""], ["\x1b[2J"], ["l" * 121], [["tiny"]]])
+def test_what_can_be_no_label_is_not_shown(labels: object) -> None:
+    assert labels_in({"cardData": {"labels": labels}}) == labels_in({"cardData": labels}) == ()
+
+
+def test_of_too_many_labels_a_few_are_shown() -> None:
+    labels = labels_in({"cardData": {"labels": ["tiny profile", "\n", *["more"] * 99]}})
+    assert labels == ("tiny profile", *["more"] * 19)
 
 
 @pytest.mark.parametrize("args", [None, [], {}, {"interval": [0.1]}, {"interval": [0.1, 7]}, {"interval": "ab"}])

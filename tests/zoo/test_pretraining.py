@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from fake.artefact import sign
+from fake.artefact import with_manifest
 from fake.stores import write_tiny_store
 from upd_zoo.artefact.provenance import PROVENANCE
 from upd_zoo.artefact.record import read_record, write_record
@@ -182,7 +182,7 @@ def test_a_network_that_was_made_otherwise_is_refused(
 ) -> None:
     record = read_record(backbone / CONFIG, Backbone)
     write_record(backbone / CONFIG, record.model_copy(update=change))
-    sign(backbone, record.id)
+    with_manifest(backbone, record.id)
     with pytest.raises(UsageError, match=complaint):
         start(store, "vae-phantom-t2-ccd", backbone)
 
@@ -191,7 +191,7 @@ def test_the_study_starts_from_whatever_pixels_there_were(store: Store, backbone
     record = read_record(backbone / CONFIG, Backbone)
     update = {"protocol": Protocol.STUDY, "settings": {"centrings": 1}}
     write_record(backbone / CONFIG, record.model_copy(update=update))
-    sign(backbone, record.id)
+    with_manifest(backbone, record.id)
     assert start(store, "vae-phantom-t2-ccd", backbone, protocol=Protocol.STUDY).pretrain == "ccd"
 
 
@@ -221,7 +221,7 @@ def test_tensors_are_exactly_those_of_the_network(
     safetensors.torch.save_file(tensors, backbone / WEIGHTS)
     with pytest.raises(IntegrityError, match="SHA-256"):
         start(store, "vae-phantom-t2-ccd", backbone)
-    sign(backbone, read_record(backbone / CONFIG, Backbone).id)
+    with_manifest(backbone, read_record(backbone / CONFIG, Backbone).id)
     with pytest.raises(IntegrityError, match=complaint):
         start(store, "vae-phantom-t2-ccd", backbone)
 

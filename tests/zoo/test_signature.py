@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fake.artefact import sign, write_artefact
+from fake.artefact import with_manifest, write_artefact
 from fake.keys import KeyFiles, write_key, write_other_kind
 from fake.results import made_result
 from fake.tampering import RESULT, tamper
@@ -51,7 +51,7 @@ def made(folder: Path) -> Path:
     (folder / "proof").mkdir(exist_ok=True)
     (folder / "proof" / "image.npy").write_bytes(bytes(range(64)))
     write_record(folder / RESULT, made_result("vae-phantom-t1", test_set="phantom-t1"))
-    return sign(folder)
+    return with_manifest(folder)
 
 
 def signed(folder: Path, key: KeyFiles) -> Path:
@@ -132,7 +132,7 @@ def test_another_key_cannot_pass_for_this_one(artefact: Path, key: KeyFiles, str
 def test_the_signature_of_an_earlier_state_is_not_one_of_this(artefact: Path, key: KeyFiles) -> None:
     before = (signed(artefact, key) / SIGNATURE).read_bytes()
     (artefact / CARD).write_text("# Better\n")
-    signed(sign(artefact), key)
+    signed(with_manifest(artefact), key)
     (artefact / SIGNATURE).write_bytes(before)
     with pytest.raises(IntegrityError, match=r"is one of other files: README.md, manifest.json"):
         check(artefact, key)
@@ -248,7 +248,7 @@ def test_a_hub_that_lost_a_signature_says_so(artefact: Path, key: KeyFiles, tmp_
 def stale_by_hand(folder: Path) -> None:
     (folder / CARD).write_text("# Better\n")
     signed_by = read_record(folder / MANIFEST, Manifest).signed_by
-    manifest = read_record(sign(folder) / MANIFEST, Manifest)
+    manifest = read_record(with_manifest(folder) / MANIFEST, Manifest)
     write_record(folder / MANIFEST, manifest.model_copy(update={"signed_by": signed_by}))
 
 

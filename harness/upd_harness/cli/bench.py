@@ -25,7 +25,7 @@ def bench(
     from upd_harness.speed.measure import as_document, measure
 
     model = load(origin, running, terminal)
-    announce(model, terminal)
+    announce(model, origin.name, terminal)
     with terminal.bar("measuring") as advance:
         speed = measure(model, running.batch_size, repeats, advance)
     document = as_document(model, speed, running.threads)

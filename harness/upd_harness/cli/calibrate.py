@@ -12,6 +12,7 @@ from upd_harness.cli.making import next_command
 from upd_harness.cli.options import Origin, Running, command
 from upd_harness.cli.score import Preparing
 from upd_harness.cli.terminal import Terminal
+from upd_harness.report.text import counted
 from upd_zoo.errors import InputError
 
 if TYPE_CHECKING:  # importing what scores takes longer than --help may
@@ -53,7 +54,7 @@ def calibrate(
     pulled = fetch(origin, (*RECORDS, *own), terminal)
     folder = output or Path("out", "calibrated", pulled.manifest.id)
     model = load_folder(pulled.folder, running.backend, running.device, running.threads, running.precision)
-    announce(model, terminal)
+    announce(model, origin.name, terminal)
     heads = preparing.heads(model.config)
     inputs = listing.inputs if heads is None else heads.chosen(listing.inputs)
     with terminal.bar("calibrating") as advance:
@@ -70,7 +71,7 @@ def _whose(terminal: Terminal, names: Sequence[str]) -> dict[str, str]:
     from upd_zoo.sources.grouping import grouped
 
     found = grouped(names)
-    terminal.say(f"{len({*found.subjects.values()})} subjects, told apart by {found.by}")
+    terminal.say(f"{counted(len({*found.subjects.values()}), 'subject')}, told apart by {found.by}")
     return found.subjects
 
 

@@ -161,7 +161,7 @@ def _evaluated(
     (data, output), (running, where, shards) = folders, how
     loaded, folder = located(origin, running, terminal)
     store = Store(store_path(data_folder(data), chosen.id, "test", loaded.config.protocol, loaded.config.input.side))
-    announce(loaded, terminal)
+    announce(loaded, origin.name, terminal)
     loading = Loading(folder, loaded.backend, loaded.device, where.threads(running.threads), loaded.precision)
     told = _asked(as_argument(origin.model), chosen, output, running)
     with (

@@ -13,6 +13,7 @@ from upd_zoo.errors import UsageError
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
     from upd_harness.evaluation.tested import Tested
     from upd_harness.scoring.panel import Panel
+    from upd_zoo.artefact.records import Config
     from upd_zoo.hub.hub import Hub
     from upd_zoo.names import ModelId
     from upd_zoo.progress import Progress
@@ -157,10 +158,32 @@ def announce_graph(tested: "Tested", device_note: str, terminal: Terminal) -> No
     )
 
 
-def announce(model: Any, terminal: Terminal) -> None:
-    """Say which model runs where, and what its labels are."""
-    labels = f" [{', '.join(model.config.labels)}]" if model.config.labels else ""
+def known_as(asked: str, name: str) -> str:
+    """Return the name of a model, and that it is what was asked for by another: by a test set, or with a revision.
+
+    Args:
+        asked: What a user typed.
+        name: The canonical name of what came of it.
+    """
+    typed = asked.partition("@")[0]
+    return name if is_folder(asked) or typed == name else f"{name}, which {typed} stands for"
+
+
+def described(config: "Config", asked: str) -> str:
+    """Return how a model is called, and the labels that must be read with any number of it."""
+    labels = f" [{', '.join(config.labels)}]" if config.labels else ""
+    return f"{known_as(asked, config.id)}{labels}"
+
+
+def announce(model: Any, asked: str, terminal: Terminal) -> None:
+    """Say which model runs where, and what its labels are.
+
+    Args:
+        model: Ready to run.
+        asked: What a user typed for it.
+        terminal: Where it is said.
+    """
     how = model.backend if model.precision == "float32" else f"{model.backend} in {model.precision}"
     if model.device_note:
         terminal.say(model.device_note)
-    terminal.say(f"{model.config.id}{labels} on {model.device} through {how}. Research only.")
+    terminal.say(f"{described(model.config, asked)} on {model.device} through {how}. Research only.")

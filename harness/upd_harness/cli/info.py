@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from upd_harness.cli.fetching import fetch
+from upd_harness.cli.fetching import fetch, known_as
 from upd_harness.cli.listing import defined
 from upd_harness.cli.options import Origin, command
 from upd_harness.cli.terminal import Terminal
-from upd_harness.report.text import facts
+from upd_harness.report.text import counted, facts
 from upd_zoo.files import megabytes
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def info(origin: Origin, terminal: Terminal) -> None:
     calibration = read_record(pulled.folder / CALIBRATION, Calibration)
     results = [read_record(pulled.folder / name, Result) for name in results_among(pulled.manifest)]
     known = {
-        "model": config.id,
+        "model": known_as(origin.name, config.id),
         "revision": pulled.revision,
         "labels": ", ".join(config.labels) or "none",
         **(_figures(results) if results else {"results": "not evaluated"}),
@@ -73,6 +73,10 @@ def _work(provenance: "Provenance | None") -> dict[str, str]:
     return {"trained by": "; then ".join(work)}
 
 
+def _people(images: int, subjects: int) -> str:
+    return f"{counted(images, 'image')} of {counted(subjects, 'subject')}"
+
+
 def _facts(
     config: "Config", calibration: "Calibration", manifest: "Manifest", provenance: "Provenance | None"
 ) -> dict[str, str]:
@@ -82,8 +86,8 @@ def _facts(
         "domain": config.domain,
         "input": f"{config.input.channels} x {config.input.height} x {config.input.width}, [0, 1], {config.framing}",
         "training": f"{config.training.steps} steps of {config.training.batch_size}, seed {config.training.seed}",
-        "trained on": f"{config.training.images} images of {config.training.subjects} subjects",
-        "calibrated on": f"{calibration.image_scores.count} images of {calibration.subject_scores.count} subjects",
+        "trained on": _people(config.training.images, config.training.subjects),
+        "calibrated on": _people(calibration.image_scores.count, calibration.subject_scores.count),
         "image threshold": f"{calibration.image_threshold:.6g}",
         "subject threshold": f"{calibration.subject_threshold:.6g}",
         "made": f"{manifest.created}, commit {manifest.source_commit or 'unknown'}",

@@ -11,6 +11,7 @@ import typer
 
 from upd_harness.cli.options import Data, Device
 from upd_harness.cli.terminal import Terminal
+from upd_harness.report.text import counted
 from upd_zoo.errors import MissingExtraError
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Report
@@ -104,7 +105,8 @@ def _begin(terminal: Terminal, name: str, record: "Config | Backbone", note: str
             f"{origin.name} does not say what pixels it expects; those of {origin.pixels or 'drawn weights'} are taken"
         )
     steps = f"{training.steps} steps of {training.batch_size} images" if training.steps else "no gradient steps"
-    terminal.say(f"{name} on {training.device}: {steps}, from {training.images} images of {training.subjects} subjects")
+    whom = f"from {counted(training.images, 'image')} of {counted(training.subjects, 'subject')}"
+    terminal.say(f"{name} on {training.device}: {steps}, {whom}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 from upd_harness.cli.making import ProtocolOption, next_command, options
 from upd_harness.cli.options import Data, Healthy, ModalityOption, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
+from upd_harness.report.text import counted
 from upd_zoo.errors import InputError, UsageError
 from upd_zoo.vocabulary import (
     DOMAINS,
@@ -226,7 +227,8 @@ def _as_document(data: Path, done: "Preparation", sheet: Path | None) -> dict[st
 def _as_text(data: Path, done: "Preparation", sheet: Path | None) -> str:
     """Return what was prepared, for people."""
     lines = [
-        f"{data / facts.name}: {facts.images} images of {facts.subjects} subjects, {facts.anomalous} anomalous"
+        f"{data / facts.name}: {counted(facts.images, 'image')} of {counted(facts.subjects, 'subject')}, "
+        f"{facts.anomalous} anomalous"
         for facts in done.stores
     ]
     return "\n".join((*lines, *([] if sheet is None else [str(sheet)])))

@@ -8,7 +8,7 @@ import typer
 
 from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import HubOption, Token, command
-from upd_harness.cli.signing import sign
+from upd_harness.cli.signing import signing_by
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError, UsageError
@@ -63,21 +63,21 @@ def publish(
         raise UsageError("no hub is named", "hf://ORG or a folder", "add --hub out/hub")
     _check(artefact)
     name = _name_of(artefact, revision)
-    signed_by = read_record(artefact / MANIFEST, Manifest).signed_by if key is None else sign(artefact, key).signed_by
+    manifest = read_record(artefact / MANIFEST, Manifest) if key is None else signing_by(key)(artefact)
     if dry_run is not None:
         _preview(artefact, name, dry_run, force, terminal)
         return
     opened = open_hub(hub, token=token)
     if collection is not None and not opened.has_collections:
         opened.collect(name, collection)  # says why it cannot
-    whose = f"; signed by the key {signed_by}" if signed_by else ""
+    whose = f"; signed by the key {manifest.signed_by}" if manifest.signed_by else ""
     terminal.say(f"publishing {name} to {opened.location}, visible to {opened.audience(public)}{whose}")
     published = _sent(opened, artefact, name, public, force, terminal)
     if collection is not None:
         terminal.say(f"it is in the collection {opened.collect(name, collection, public=public)}")
     document: dict[str, Any] = {"model": str(name), "hub": opened.location, "unchanged": published.unchanged}
     terminal.data(
-        document | {"replaced": published.replaced, "signed_by": signed_by},
+        document | {"replaced": published.replaced, "signed_by": manifest.signed_by},
         f"{name} is on {opened.location}{_what_stood(published)}",
     )
 

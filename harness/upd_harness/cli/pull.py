@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from upd_harness.cli.fetching import check_format, fetch
+from upd_harness.cli.fetching import check_format, described, fetch
 from upd_harness.cli.options import Format, Origin, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import table
@@ -24,7 +24,8 @@ def pull(
     The SHA-256 of every file is held against the manifest before any is used. Of a model that lies in this package,
     nothing is fetched.
     """
-    from upd_zoo.artefact.records import CARD
+    from upd_zoo.artefact.record import read_record
+    from upd_zoo.artefact.records import CARD, CONFIG, Config
     from upd_zoo.hub.bundle import SUFFIX
     from upd_zoo.runtime.folder import FILES, RECORDS
 
@@ -36,6 +37,7 @@ def pull(
     pulled = fetch(origin, names, terminal, force)
     if pulled.packaged:
         terminal.say(f"{origin.name} lies in this package; nothing was fetched, and its files are right")
+    terminal.say(described(read_record(pulled.folder / CONFIG, Config), origin.name))
     answer = {"folder": str(pulled.folder), "revision": pulled.revision, "packaged": pulled.packaged}
     terminal.data(answer, str(pulled.folder))
 

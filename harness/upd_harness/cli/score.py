@@ -162,7 +162,7 @@ def _panel(origin: MaybeOrigin, running: Running, preparing: Preparing, terminal
     chosen = origin.chosen
     if chosen is not None:
         loaded = load(chosen, running, terminal)
-        announce(loaded, terminal)
+        announce(loaded, chosen.name, terminal)
         return Panel((Scorer(loaded, revision_of(chosen.name), preparing.heads(loaded.config)),))
     if preparing.prepare:
         sitk()

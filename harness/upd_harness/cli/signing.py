@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,20 +17,21 @@ if TYPE_CHECKING:
 _EXTRA: Final = "sign"
 
 
-def sign(folder: Path, key: Path) -> "Manifest":
-    """Sign an artefact by a private key; its passphrase is that of the environment, or is asked for on a terminal.
+def signing_by(key: Path) -> "Callable[[Path], Manifest]":
+    """Return what signs artefacts by a private key; it raises an IntegrityError where one is not whole.
+
+    The key is read here, once: its passphrase is that of the environment, or is asked for on a terminal.
 
     Raises:
         MissingExtraError: What signs is not installed.
-        NotFoundError: There is no such key, or no artefact.
+        NotFoundError: There is no such key.
         UsageError: The key cannot be used.
-        IntegrityError: The artefact is not whole.
     """
     try:
         from upd_zoo.artefact.signature import PrivateKey, sign_artefact
     except ImportError as error:
         raise MissingExtraError("Signing a model", _EXTRA) from error
-    return sign_artefact(folder, PrivateKey.read(key, lambda: _passphrase(key)))
+    return partial(sign_artefact, key=PrivateKey.read(key, lambda: _passphrase(key)))
 
 
 def check_signed(folder: Path, manifest: "Manifest", key: Path) -> str:

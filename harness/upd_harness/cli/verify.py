@@ -115,7 +115,7 @@ def _prove(origin: Origin, running: Running, terminal: Terminal) -> None:
     _check_proof(manifest)
     folder = fetch(origin, PROOF, terminal).folder
     model = load(origin, running, terminal)
-    announce(model, terminal)
+    announce(model, origin.name, terminal)
     with terminal.bar("running"):
         proven = prove(model, Proof.read(folder, model.config), manifest.parity)
     terminal.data(_document(proven, model), _told(proven, terminal.width))

@@ -24,6 +24,11 @@ def legible_json(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts, such as "1 subject" and "2 subjects"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Return rows of text in aligned columns under their header; where that is too wide, one below the other.
 

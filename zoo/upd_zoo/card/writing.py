@@ -104,6 +104,7 @@ def _front_matter(config: Config, results: Sequence[Result]) -> ModelCardData:
         model_name=config.id,
         eval_results=measured,
         metrics=list(dict.fromkeys(each.metric_type for each in measured)) or None,
+        labels=config.labels or None,
         license=terms.hub,
         license_name=terms.name,
         license_link=terms.link,

@@ -79,7 +79,7 @@ class HuggingFaceHub(Hub):
 
     def catalogue(self) -> Catalogue:
         """Return the packaged catalogue for the default hub; elsewhere, what the list of the repositories says."""
-        from upd_zoo.hub.model_index import ASKED, LABEL, measured_in
+        from upd_zoo.hub.model_index import ASKED, LABEL, labels_in, measured_in
 
         if self.location == DEFAULT_HUB:
             return Catalogue.read()
@@ -89,10 +89,11 @@ class HuggingFaceHub(Hub):
         catalogue = Catalogue()
         for entry in entries:
             if isinstance(entry, dict):
-                results = measured_in(entry)
+                results, labels = measured_in(entry), labels_in(entry)
+                told = (*labels, LABEL) if results or labels else ()
                 name = str(entry.get("id")).removeprefix(f"{self._organisation}/")
                 with suppress(UsageError):  # a repository of another kind
-                    catalogue = catalogue.add(Row(name, labels=(LABEL,) if results else (), results=results))
+                    catalogue = catalogue.add(Row(name, labels=told, results=results))
         return catalogue
 
     def fetch(

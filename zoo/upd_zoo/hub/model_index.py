@@ -1,6 +1,7 @@
-"""What the cards on the Hugging Face Hub say that models score: the `model-index` of their front matter.
+"""What the cards on the Hugging Face Hub say of models: the labels, and the `model-index`, of their front matter.
 
-Whoever can write a card can write anything there, so that only figures of known metrics that can be are taken.
+Whoever can write a card can write anything there, so that only figures of known metrics that can be are taken, and of
+labels a few short ones.
 """
 
 import math
@@ -14,10 +15,13 @@ from upd_zoo.vocabulary import is_set_name
 
 ASKED: Final = "expand=cardData&expand=model-index"
 """What a list of models is asked for, so that figures come with the names."""
-LABEL: Final = "figures as its card says"
-"""What is told of a model whose figures nobody here measured."""
+LABEL: Final = "as its card says"
+"""What is told of a model whose figures nobody here measured, and whose labels nobody here checked."""
 _IMAGES: Final = re.compile(r"(?<!\d)(\d{1,9}) images$")
 _MOST_SETS: Final = 100
+_MOST_LABELS: Final = 20
+_LONGEST_LABEL: Final = 120
+"""Characters; the longest of upd-zoo's own, of a calibration in folds, has fewer than 80."""
 
 
 def measured_in(entry: Mapping[str, Any]) -> dict[str, Measured]:
@@ -26,8 +30,7 @@ def measured_in(entry: Mapping[str, Any]) -> dict[str, Measured]:
     Args:
         entry: What the hub's list says of the model, which may be anything.
     """
-    card = entry.get("cardData")
-    index = entry.get("model-index") or (card.get("model-index") if isinstance(card, dict) else None)
+    index = entry.get("model-index") or _card(entry).get("model-index")
     found: dict[str, tuple[int, dict[str, Figure]]] = {}
     for result in _dicts(_first(index).get("results")):
         data = _first([result.get("dataset")])
@@ -37,6 +40,22 @@ def measured_in(entry: Mapping[str, Any]) -> dict[str, Measured]:
             figures = found.setdefault(name, (int(counted[1]), {}))[1]
             figures.update(_figures(result.get("metrics")))
     return {name: Measured(images, None, figures) for name, (images, figures) in found.items() if figures}
+
+
+def labels_in(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a reader of any number of a model must be told by its card; nothing where its card says nothing.
+
+    Args:
+        entry: What the hub's list says of the model, which may be anything.
+    """
+    labels = _card(entry).get("labels")
+    words = [each for each in labels if isinstance(each, str)] if isinstance(labels, list) else []
+    return tuple(each for each in words if each.isprintable() and 0 < len(each) <= _LONGEST_LABEL)[:_MOST_LABELS]
+
+
+def _card(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    card = entry.get("cardData")
+    return card if isinstance(card, dict) else {}
 
 
 def _figures(metrics: object) -> Iterator[tuple[str, Figure]]:
