@@ -90,7 +90,8 @@ def test_a_row_of_table_ii_is_measured_and_the_others_say_what_is_missing(home: 
     assert len(document["cells"]) == 16
     assert all(is_measured(cell) for cell in document["cells"])
     assert {cell["reason"] for cell in document["cells"]} == {"one seed does not tell its spread"}
-    assert answer.out.startswith("THE STUDY'S OWN DATA SETS, BUT MODELS OF THE TINY PROFILE")
+    told = "THE STUDY'S OWN DATA SETS, BUT MODELS OF THE TINY PROFILE, NOT OF ITS BUDGET, AND FEWER THAN HALF"
+    assert answer.out.startswith(told)
     assert answer.out.count("tiny profile") == 4
     assert "random backbone" in answer.out
     assert answer.out.count("Not judged: padim: one seed does not tell its spread") == 4

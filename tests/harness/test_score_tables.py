@@ -225,6 +225,14 @@ def test_the_studys_own_images_are_taken_where_they_stand(tmp_path: Path) -> Non
     assert usual("table-iii", tmp_path, Protocol.SOUND) is Material.PHANTOM
 
 
+def test_parts_of_the_studys_images_are_told_above_all_else(study: Order) -> None:
+    write_tiny_store(study.data / "brats-t2" / "test", 1, 4, name="brats-t2/test")
+    assert reproduce("table-ii", study).banner == (
+        "THE STUDY'S OWN DATA SETS, BUT MODELS OF THE TINY PROFILE, NOT OF ITS BUDGET, "
+        "AND FEWER THAN HALF OF THE IMAGES OF BRATS-T2"
+    )
+
+
 def test_figures_outside_their_tolerance_end_the_command_with_8(study: Order, upd_zoo: Command) -> None:
     plan = study.plan
     options = ("--models", plan.out, "--data", plan.data, "--material", "study", "--method", "fae", "--offline")

@@ -8,10 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from upd_harness.evaluation.published import published
 from upd_harness.grid.plan import Choice, Plan, Start, Task, tasks_of
 from upd_harness.reproduce.material import BANNERS, Material
+from upd_zoo.errors import NotFoundError
 from upd_zoo.recipe import FULL_PROFILE
 from upd_zoo.stores.places import store_path
+from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import TEST_SETS, Protocol, TestSet
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
@@ -83,9 +86,22 @@ class Order:
     def banner(self) -> str:
         """What must stand above everything made by this order."""
         whose, profile = BANNERS[self.material], self.plan.profile
-        if self.material is not Material.STUDY or profile == FULL_PROFILE:
+        if self.material is not Material.STUDY:
             return whose
-        return f"{whose}, BUT MODELS OF THE {profile.upper()} PROFILE, NOT OF ITS BUDGET"
+        less = [] if profile == FULL_PROFILE else [f"MODELS OF THE {profile.upper()} PROFILE, NOT OF ITS BUDGET"]
+        if parts := self._parts():
+            less.append(f"FEWER THAN HALF OF THE IMAGES OF {', '.join(parts).upper()}")
+        return f"{whose}, BUT {', AND '.join(less)}" if less else whose
+
+    def _parts(self) -> list[str]:
+        """Return what is prepared of the study's data, but with fewer than half of the images of its Table I."""
+        parts = []
+        for name, entry in published("table-i").items():
+            target, part = name.split("/")
+            facts = facts_at(store_path(self.data, target, part, self.protocol))
+            if facts is not None and 2 * facts.images < entry["images"]:
+                parts.append(target)
+        return list(dict.fromkeys(parts))
 
     def tests(self, column: str) -> list[TestSet]:
         """Return the test sets that stand for one of the study: those with a store, or the first where none has.
@@ -114,6 +130,14 @@ class Order:
         starts = (Start.CCD,) if ccd else ()
         (task,) = tasks_of(Choice((method,), (domain,), starts, (seed,), self.backbone, (fraction,)))
         return task
+
+
+def facts_at(folder: Path) -> Facts | None:
+    """Return what a store says of itself; None where none is prepared."""
+    try:
+        return Store(folder).facts
+    except NotFoundError:
+        return None
 
 
 def columns() -> list[str]:

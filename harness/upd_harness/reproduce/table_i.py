@@ -8,12 +8,10 @@ from typing import Any
 
 from upd_harness.evaluation.published import published
 from upd_harness.report.text import table
-from upd_harness.reproduce.order import Order
+from upd_harness.reproduce.order import Order, facts_at
 from upd_harness.reproduce.result import SCHEMA, Reproduction
-from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Progress, Report
 from upd_zoo.stores.places import store_path
-from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import Protocol
 
 
@@ -31,7 +29,7 @@ def reproduce_table_i(order: Order, on_progress: Report) -> Reproduction:
 
 def _cell(data: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     target, part = name.split("/")
-    facts = {protocol.value: _facts(store_path(data, target, part, protocol)) for protocol in Protocol}
+    facts = {protocol.value: facts_at(store_path(data, target, part, protocol)) for protocol in Protocol}
     counts = {
         key: None if each is None else {"images": each.images, "anomalous": each.anomalous, "labels": each.labels}
         for key, each in facts.items()
@@ -43,13 +41,6 @@ def _cell(data: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
         **counts,
         "verdict": _verdict(None if study is None else study.images, entry),
     }
-
-
-def _facts(folder: Path) -> Facts | None:
-    try:
-        return Store(folder).facts
-    except NotFoundError:
-        return None
 
 
 def _verdict(images: int | None, entry: dict[str, Any]) -> str:
