@@ -73,6 +73,20 @@ def test_work_in_a_pipe_says_now_and_then_how_far_it_is(
     assert 5 <= len(lines) <= 12
 
 
+def test_bytes_in_a_pipe_tell_how_long_the_rest_takes_as_it_came_in_this_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Terminal().bar("pulling", in_bytes=True) as advance:
+        now[0] += 1  # the hub was asked
+        advance(Progress("a", 0, 10_000_000))
+        advance(Progress("b", 50_000_000, 110_000_000))  # an earlier process left this
+        now[0] += 3
+        advance(Progress("b", 56_000_000, 110_000_000))
+    assert capsys.readouterr().err == "pulling, b: 56.0 MB of 110 MB after 4 s, about 27 s more\n"
+
+
 @pytest.mark.parametrize("terminal", [Terminal(quiet=True), Terminal(no_progress=True)])
 def test_nothing_is_said_of_progress_where_it_is_not_wanted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: Terminal

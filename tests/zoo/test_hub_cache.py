@@ -19,8 +19,8 @@ from upd_zoo.artefact.folder import ASKED, expected, verify
 from upd_zoo.artefact.records import CONFIG, MANIFEST, ONNX, WEIGHTS
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
-from upd_zoo.hub.cache import PART
 from upd_zoo.hub.hub import Hub
+from upd_zoo.hub.receiving import PART
 from upd_zoo.names import ModelId
 
 MODEL = ModelId.parse("vae-phantom-t1")
@@ -170,7 +170,7 @@ from pathlib import Path
 from upd_zoo.hub import open_hub
 from upd_zoo.names import ModelId
 def die(progress):
-    if progress.what.endswith("model.onnx"):
+    if progress.what.endswith("model.onnx") and progress.done:
         os.kill(os.getpid(), signal.SIGKILL)
 open_hub(sys.argv[1], Path(sys.argv[2])).fetch(ModelId.parse("vae-phantom-t1"), on_progress=die)
 """

@@ -16,8 +16,8 @@ from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, ONNX, SIGNATURE, WE
 from upd_zoo.artefact.signature import PrivateKey, check_signature, sign_artefact
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.hub import open_hub
-from upd_zoo.hub.cache import PART
 from upd_zoo.hub.hub import Hub
+from upd_zoo.hub.receiving import PART
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress
 
@@ -37,7 +37,7 @@ def test_a_pull_brings_every_file_of_one_commit(remote: Hub, fake: FakeHub, cach
     assert verify(pulled.folder) == pulled.manifest
     assert pulled.revision == commit_of(fake.repositories["vae-phantom-t1"]["main"])
     assert pulled.folder.is_relative_to(cache)
-    assert [step for step in steps if step.what == ONNX] == [Progress(ONNX, 5, 5)]
+    assert [step for step in steps if step.what == ONNX] == [Progress(ONNX, 0, 5), Progress(ONNX, 5, 5)]
 
 
 def test_a_partial_pull_from_the_network_brings_only_what_was_asked(remote: Hub, fake: FakeHub) -> None:

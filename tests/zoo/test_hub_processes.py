@@ -18,8 +18,8 @@ from fake.hugging_face import FakeHub, commit_of, standing
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import ONNX
 from upd_zoo.files import HALF_WRITTEN
-from upd_zoo.hub.cache import PART
 from upd_zoo.hub.cached import cached
+from upd_zoo.hub.receiving import PART
 
 MODEL = "vae-phantom-t1"
 GRAPH = bytes(range(256)) * 4096

@@ -1,11 +1,12 @@
 """The command `upd-zoo bundle`."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upd_harness.cli.fetching import check_format, fetch
+from upd_harness.cli.fetching import fetch, formats_of
 from upd_harness.cli.options import Format, Origin, Place, command
 from upd_harness.cli.terminal import Terminal
 from upd_zoo.errors import UsageError
@@ -31,14 +32,14 @@ def bundle(
     from upd_zoo.hub.bundle import SUFFIX, write_bundle
     from upd_zoo.names import ModelId
 
-    check_format(formats)
+    chosen = formats_of(formats)
     if output.suffix != SUFFIX:
         raise UsageError(f"'{output}' is not the name of a bundle", f"a file that ends in {SUFFIX}")
     pulled = []
     for name in models:
         model, origin = ModelId.parse(name), Origin(model=name, **vars(place))
         manifest = fetch(origin, (), terminal).manifest
-        pulled.append((model, fetch(origin, _names(manifest, formats), terminal)))
+        pulled.append((model, fetch(origin, _names(manifest, chosen), terminal)))
     output.parent.mkdir(parents=True, exist_ok=True)
     with terminal.bar(f"writing {output.name}") as report:
         write_bundle(output, pulled, report)
@@ -47,9 +48,9 @@ def bundle(
     terminal.data({"bundle": str(output), "models": [str(model) for model, _ in pulled]}, f"{output} ({size})")
 
 
-def _names(manifest: "Manifest", formats: str) -> list[str]:
+def _names(manifest: "Manifest", formats: "Collection[str]") -> list[str]:
     """Return the files of a model without those of formats that were not asked for."""
     from upd_zoo.runtime.folder import FILES
 
-    others = {name for format_, names in FILES.items() if formats not in ("all", format_) for name in names}
+    others = {name for format_, names in FILES.items() if format_ not in formats for name in names}
     return [name for name in manifest.files if name not in others]

@@ -1,6 +1,6 @@
 """The model that a command names: found on a hub or in a folder, fetched, checked and made ready to run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +9,7 @@ from upd_harness.cli.making import ARTEFACT
 from upd_harness.cli.options import Origin, Running
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_zoo.errors import UsageError
+from upd_zoo.progress import Progress
 
 if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
     from upd_harness.evaluation.tested import Tested
@@ -16,9 +17,9 @@ if TYPE_CHECKING:  # importing what asks a hub takes longer than --help may
     from upd_zoo.artefact.records import Config
     from upd_zoo.hub.hub import Hub
     from upd_zoo.names import ModelId
-    from upd_zoo.progress import Progress
 
 _LOCAL: Final = "local"
+_ALL: Final = "all"
 _AFTER_A_PULL: Final = "what has arrived stays in the cache; the same command goes on where it stopped"
 
 
@@ -63,18 +64,25 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
     with (
         when_interrupted(_AFTER_A_PULL),
         asking(hub, terminal) as answered,
-        terminal.bar(f"pulling {model}") as advance,
+        terminal.bar(f"pulling {model}", in_bytes=True) as advance,
     ):
+        files: dict[str, Progress] = {}
 
         def report(progress: "Progress") -> None:
             answered()
-            advance(progress)
+            files[progress.what] = progress
+            advance(_together(files.values(), progress.what))
 
         pulled = hub.fetch(wanted, names, report, force=force)
     terminal.tell(lambda: f"{wanted} at {pulled.revision} lies in {pulled.folder}")
     if pulled.unasked:
         terminal.say(f"{pulled.unasked}; what was pulled of {model} before is used: {pulled.revision}")
     return pulled
+
+
+def _together(files: "Collection[Progress]", what: str) -> "Progress":
+    """Return how far files are together, all of which are told of before the first comes."""
+    return Progress(what, sum(each.done for each in files), sum(each.total for each in files))
 
 
 @contextmanager
@@ -103,16 +111,20 @@ def asking(hub: "Hub", terminal: Terminal) -> Iterator[Callable[[], None]]:
         yield hear
 
 
-def check_format(formats: str) -> None:
-    """Refuse what is neither a format nor `all`.
+def formats_of(formats: str) -> tuple[str, ...]:
+    """Return the formats that are written as one, as several with commas between them, or as `all`.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: There is no such format.
     """
     from upd_zoo.runtime.folder import FILES
 
-    if formats != "all" and formats not in FILES:
-        raise UsageError(f"no format is called '{formats}'", ", ".join((*FILES, "all")))
+    names = tuple(FILES) if formats == _ALL else tuple(formats.split(","))
+    for name in names:
+        if name not in FILES:
+            accepted = f"{', '.join(FILES)}, several with commas between them, or {_ALL}"
+            raise UsageError(f"no format is called '{name}'", accepted)
+    return names
 
 
 def load(origin: Origin, running: Running, terminal: Terminal) -> Any:

@@ -24,7 +24,7 @@ Token = Annotated[str | None, typer.Option("--token", help="Access token of the 
 CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where pulled files are kept.")]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the prepared stores.", envvar="UPD_ZOO_DATA")]
-Format = Annotated[str, typer.Option("--format", help="onnx, torchscript, torch or all.")]
+Format = Annotated[str, typer.Option("--format", help="onnx, torchscript, torch, several as a,b, or all.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 Healthy = Annotated[Path | None, typer.Option("--healthy", help="Your own images: folder of healthy ones.")]
 ModalityOption = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from upd_harness.cli.fetching import check_format, described, fetch
+from upd_harness.cli.fetching import described, fetch, formats_of
 from upd_harness.cli.options import Format, Origin, command
 from upd_harness.cli.terminal import Terminal
 from upd_harness.report.text import table
@@ -29,11 +29,11 @@ def pull(
     from upd_zoo.hub.bundle import SUFFIX
     from upd_zoo.runtime.folder import FILES, RECORDS
 
-    check_format(formats)
+    chosen = formats_of(formats)
     if origin.model.endswith(SUFFIX):
         _take_in(origin, terminal)
         return
-    names = None if formats == "all" else (*RECORDS, CARD, *FILES[formats])
+    names = None if {*FILES} == {*chosen} else (*RECORDS, CARD, *(name for each in chosen for name in FILES[each]))
     pulled = fetch(origin, names, terminal, force)
     if pulled.packaged:
         terminal.say(f"{origin.name} lies in this package; nothing was fetched, and its files are right")

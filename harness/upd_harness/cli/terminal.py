@@ -19,6 +19,7 @@ import typer
 from upd_harness.cli.failure import Failure
 from upd_harness.report.text import legible, legible_json
 from upd_zoo.errors import UpdZooError
+from upd_zoo.files import megabytes
 from upd_zoo.progress import Progress, Report, silent
 
 Arguments = ParamSpec("Arguments")
@@ -122,20 +123,26 @@ class Terminal:
             ended.set()
 
     @contextmanager
-    def bar(self, work: str) -> Iterator[Report]:
-        """Give a function that shows how far a piece of work is."""
+    def bar(self, work: str, *, in_bytes: bool = False) -> Iterator[Report]:
+        """Give a function that shows how far a piece of work is.
+
+        Args:
+            work: What it is called.
+            in_bytes: Whether bytes are counted, which come steadily, so that a line tells how long the rest may take.
+        """
         if self.quiet or self.no_progress:
             yield silent
             return
         if not sys.stderr.isatty():
-            yield self._lines(work)
+            yield self._lines(work, in_bytes)
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         text = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[note]}", markup=False)
-        columns = (text[0], BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), text[1])
+        far = DownloadColumn() if in_bytes else MofNCompleteColumn()
+        columns = (text[0], BarColumn(), far, TimeRemainingColumn(), text[1])
         with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(work, total=None, note="")
 
@@ -147,19 +154,30 @@ class Terminal:
 
             yield show
 
-    def _lines(self, work: str) -> Report:
+    def _lines(self, work: str, in_bytes: bool) -> Report:
         """Return a function that says a line now and then, ever less often."""
         began = time.monotonic()
         due = _FIRST_LINE
+        first, since = Progress("", 0, 0), began
 
         def show(now: Progress) -> None:
-            nonlocal due
+            nonlocal due, first, since
             passed = time.monotonic() - began
+            if now.total != first.total:  # more has become known, of which a part may have been there before
+                first, since = now, time.monotonic()
             if passed >= due:
                 due = passed + min(passed, _LONGEST_SILENCE)
-                self.say(f"{_named(work, now)}: {now.done} of {now.total} after {passed:.0f} s")
+                done, total = (megabytes(each) if in_bytes else str(each) for each in (now.done, now.total))
+                rest = _rest(now, first, time.monotonic() - since) if in_bytes else ""
+                self.say(f"{_named(work, now)}: {done} of {total} after {passed:.0f} s{rest}")
 
         return show
+
+
+def _rest(now: Progress, first: Progress, passed: float) -> str:
+    """Return how long the rest takes if it comes as what came within some seconds; nothing where nothing came."""
+    come = now.done - first.done
+    return f", about {(now.total - now.done) * passed / come:.0f} s more" if come > 0 else ""
 
 
 def _named(work: str, now: Progress) -> str:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -21,9 +21,8 @@ from typing import Final, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from upd_zoo.artefact.folder import ASKED, Asked, check_file, check_one_name, is_intact, wrong_bytes
+from upd_zoo.artefact.folder import ASKED, Asked, check_file, check_one_name, is_intact
 from upd_zoo.artefact.record import (
-    LFS_POINTER,
     MOST_RECORD_BYTES,
     Record,
     RecordType,
@@ -33,17 +32,13 @@ from upd_zoo.artefact.record import (
     write_record,
 )
 from upd_zoo.artefact.records import MANIFEST, SIGNATURE, FileRecord, Manifest
-from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
-from upd_zoo.files import HALF_WRITTEN, megabytes, naming
+from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError
+from upd_zoo.files import HALF_WRITTEN, megabytes
 from upd_zoo.hub.checks import selection
+from upd_zoo.hub.receiving import Awaited, Deliver, receive
 from upd_zoo.names import ModelId
-from upd_zoo.progress import Progress, Report, silent
+from upd_zoo.progress import Report, silent
 
-Deliver = Callable[[str, FileRecord, int], Generator[bytes]]
-"""Given a file's path, record and how many of its bytes are there, yields the others as the hub has them, or any."""
-PART: Final = ".*.part"
-"""What a transfer leaves that broke off: a pattern of file names."""
-_BLOCK: Final = 1 << 20
 UNWRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -129,6 +124,7 @@ class Cache:
         deliver: Deliver,
         on_progress: Report = silent,
         force: bool = False,
+        at_once: int = 1,
     ) -> Path:
         """Return the folder of a version, in which the files asked for have the hashes of its manifest.
 
@@ -137,8 +133,10 @@ class Cache:
             version: What the hub has under this name.
             names: Relative paths of the files wanted; None for every file of the manifest.
             deliver: Asked for what is not there, by one process at a time.
-            on_progress: Told how far each file is that is brought.
+            on_progress: Told in the beginning, for every file that is brought, how much of it is there, and then
+                whenever more is.
             force: Have everything delivered again.
+            at_once: How many files may be delivered at a time.
 
         Raises:
             NotFoundError: The version has no such file.
@@ -153,12 +151,14 @@ class Cache:
         if missing:
             self._check_room(model, sum(record.bytes for record in missing.values()))
             with self._written(folder):
-                for name, record in missing.items():
-                    if force or not is_intact(folder, name, record):  # another process may have brought it meanwhile
-                        source = _given(given[name]) if name in given else deliver
-                        if force:
-                            _part_of(folder / name, record).unlink(missing_ok=True)
-                        _bring(folder / name, name, record, source, on_progress)
+                awaited = [
+                    Awaited(folder / name, name, record, _given(given[name]) if name in given else deliver)
+                    for name, record in missing.items()
+                    if force or not is_intact(folder, name, record)  # another process may have brought it meanwhile
+                ]
+                for each in awaited if force else ():
+                    each.part.unlink(missing_ok=True)
+                receive(awaited, on_progress, at_once)
                 _note(folder, files)
             for name, record in wanted.items():
                 check_file(folder, name, record)
@@ -249,67 +249,3 @@ def _note(folder: Path, asked: Iterable[str]) -> None:
     path = folder / ASKED
     before = _found(path, Asked)
     write_record(path, Asked(files=sorted({*(before.files if before else ()), *asked})))
-
-
-def _bring(
-    target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Report, again: bool = True
-) -> None:
-    """Have one file delivered whole, or leave no trace of it; wrong bytes may be an accident, so once more."""
-    damaged = target.is_file() and not is_intact(target.parent, target.name, record)
-    if damaged:
-        target.unlink()  # a wrong one must not outlive a delivery that fails
-    try:
-        _receive(target, name, record, deliver, on_progress)
-    except IntegrityError:
-        if not again:
-            raise
-        _bring(target, name, record, deliver, on_progress, again=False)
-    except (OfflineError, NotFoundError) as error:
-        if not damaged:
-            raise
-        raise IntegrityError(
-            f"{name} in the cache did not have the SHA-256 of its manifest, and was removed",
-            "",
-            "pull the model again once its hub can be reached",
-        ) from error
-
-
-def _receive(target: Path, name: str, record: FileRecord, deliver: Deliver, on_progress: Report) -> None:
-    """Have the rest of a file delivered, and put it in its place; where that breaks off, what has arrived stays."""
-    part = _part_of(target, record)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    digest, done = _arrived(part, record)
-    with naming(target, part):
-        if done < record.bytes or not record.bytes:
-            with part.open("ab") as writer, closing(deliver(name, record, done)) as blocks:
-                for block in blocks:
-                    done += len(block)
-                    if done > record.bytes:
-                        break
-                    writer.write(block)
-                    digest.update(block)
-                    on_progress(Progress(name, done, record.bytes))
-        if done != record.bytes or digest.hexdigest() != record.sha256:
-            with part.open("rb") as stream:
-                start = stream.read(len(LFS_POINTER))
-            part.unlink()
-            raise wrong_bytes(name, record, start, "report it to its publisher; nothing of it was kept")
-        part.replace(target)
-
-
-def _part_of(target: Path, record: FileRecord) -> Path:
-    """Return where a file lies until it is whole; only bytes of this hash are ever added there."""
-    return target.with_name(f".{record.sha256[:16]}.part")
-
-
-def _arrived(part: Path, record: FileRecord) -> "tuple[hashlib._Hash, int]":
-    """Return the hash and the number of the bytes that an earlier transfer left."""
-    digest, done = hashlib.sha256(), 0
-    if part.is_symlink() or (part.is_file() and part.stat().st_size > record.bytes):
-        part.unlink()
-    if part.is_file():
-        with part.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-                done += len(block)
-    return digest, done

@@ -17,7 +17,8 @@ from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import MANIFEST, SIGNATURE, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, UpdZooError, UsageError
 from upd_zoo.files import HALF_WRITTEN, sha256_of
-from upd_zoo.hub.cache import PART, UNWRITABLE, Known
+from upd_zoo.hub.cache import UNWRITABLE, Known
+from upd_zoo.hub.receiving import PART
 from upd_zoo.names import ModelId
 
 _DAY: Final = 86_400.0

@@ -21,10 +21,11 @@ from upd_zoo.artefact.record import MOST_RECORD_BYTES
 from upd_zoo.artefact.records import CARD, CONFIG, MANIFEST, SIGNATURE, FileRecord, Manifest
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
 from upd_zoo.files import replacing_folder
-from upd_zoo.hub.cache import Cache, Deliver, Version
+from upd_zoo.hub.cache import Cache, Version
 from upd_zoo.hub.catalogue import CATALOGUE, Catalogue
 from upd_zoo.hub.checks import check_card, check_newer, publishable, read_manifest, row_of
 from upd_zoo.hub.hub import Hub, Published, Pulled
+from upd_zoo.hub.receiving import Deliver
 from upd_zoo.names import ModelId
 from upd_zoo.progress import Progress, Report, silent
 

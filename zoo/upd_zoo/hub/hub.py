@@ -16,7 +16,8 @@ from upd_zoo.progress import Report, silent
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.records import Manifest
-    from upd_zoo.hub.cache import Deliver, Version
+    from upd_zoo.hub.cache import Version
+    from upd_zoo.hub.receiving import Deliver
 
 DEFAULT_HUB: Final = "hf://upd-zoo"
 HISTORY: Final = "-history"

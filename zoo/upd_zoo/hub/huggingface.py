@@ -1,6 +1,7 @@
 """The Hugging Face Hub, or whatever `HF_ENDPOINT` names, as a hub.
 
-All files of one call come from one commit, and each is hashed while it comes, by `upd_zoo.hub.transfer`. The Hub's own
+All files of one call come from one commit, a few at a time, and each is hashed while it comes, by
+`upd_zoo.hub.transfer`. The Hub's own
 library publishes. It reads `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` when it is
 imported, which happens inside the functions below.
 """
@@ -25,13 +26,16 @@ from upd_zoo.progress import Report, silent
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.records import FileRecord
-    from upd_zoo.hub.cache import Cache, Deliver, Version
+    from upd_zoo.hub.cache import Cache, Version
+    from upd_zoo.hub.receiving import Deliver
     from upd_zoo.hub.transfer import Refusal, Transfer
 
 LIBRARY: Final = "upd-zoo"
 """`library_name` of the model cards, by which models are found."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _TOLD_COMMIT: Final = "x-repo-commit"
+_AT_ONCE: Final = 4
+"""Files that come at a time: the three formats of a model, and the small ones behind each other beside them."""
 _CLOSED: Final = (401, 403)
 _NO_SUCH_CALL: Final = (404, 405, 501)
 
@@ -119,7 +123,7 @@ class HuggingFaceHub(Hub):
                 with self._explained(model):
                     yield from transfer.blocks(self._address(model, version.revision, name), record.bytes, first)
 
-            folder = cache.pull(model, version, names, deliver, on_progress, force)
+            folder = cache.pull(model, version, names, deliver, on_progress, force, _AT_ONCE)
         return Pulled(folder, version.revision, version.manifest, unasked)
 
     def take_in(

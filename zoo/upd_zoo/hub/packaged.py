@@ -24,7 +24,8 @@ from upd_zoo.progress import Report, silent
 from upd_zoo.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
-    from upd_zoo.hub.cache import Deliver, Version
+    from upd_zoo.hub.cache import Version
+    from upd_zoo.hub.receiving import Deliver
 FOLDER: Final = Path(__file__).parents[1] / "packaged"
 DEFAULTS: Final = "defaults.toml"
 SCHEMA: Final = "upd-zoo/packaged/1"

@@ -26,7 +26,8 @@ is told that a hub is out of reach has waited less than ten, the start of the pr
 _WHOLE_CALL: Final = 60.0
 """Seconds that a call may take which transfers next to nothing, once a hub is known to answer."""
 SLOWEST: Final = 10_000.0
-"""Bytes per second that a transfer must reach on average: at this pace a model of 100 MB takes three hours."""
+"""Bytes per second that all transfers of a call must reach together, on average: at this pace a model of 100 MB takes
+three hours."""
 TRIES: Final = 3
 """How often a connection that breaks is taken up again where it broke."""
 _MOST_REDIRECTS: Final = 5
@@ -73,6 +74,7 @@ class Transfer:
         self.endpoint = constants.ENDPOINT
         headers = {**checked_headers(token), "Accept-Encoding": "identity"}
         self._client = _client(constants.HF_HUB_DOWNLOAD_TIMEOUT, headers)
+        self._under_way: set[str] = set()
 
     def __enter__(self) -> "Transfer":
         return self
@@ -106,7 +108,9 @@ class Transfer:
     def _document(self, url: str, most: int, deadline: float, method: str) -> tuple[bytes, Mapping[str, str]]:
         content = b""
         with self._answer(url, deadline, method=method) as response:
-            for block in _in_time(response, deadline):
+            for block in response.iter_raw():
+                if time.monotonic() > deadline:
+                    raise _too_slow()
                 content += block
                 if len(content) > most:
                     raise IntegrityError(f"the answer to {response.url.path} is too long", f"at most {most} bytes")
@@ -151,9 +155,12 @@ class Transfer:
     def blocks(self, url: str, size: int, first: int = 0) -> Generator[bytes]:
         """Yield the bytes of a file as they come; a connection that breaks is taken up where it broke.
 
+        Several threads may do so, each with a file of its own.
+
         Args:
             url: Its address.
-            size: Its length in bytes as promised, by which its time is measured. More may come.
+            size: Its length in bytes as promised, by which its time is measured, and by how many files share the
+                hub's speed with it. More may come.
             first: The byte to begin with, those before it being there.
 
         Raises:
@@ -163,9 +170,12 @@ class Transfer:
         deadline, done, tries = time.monotonic() + _WHOLE_CALL + (size - first) / SLOWEST, first, 0
         while done < size or not tries:
             try:
-                with self._answer(url, deadline, first=done) as response:
+                with self._counted(url), self._answer(url, deadline, first=done) as response:
                     repeated = done if response.status_code == HTTPStatus.OK else 0
-                    for block in _in_time(response, deadline, _SLOW_TRANSFER):
+                    for block in response.iter_raw():
+                        deadline += len(block) * (len(self._under_way) - 1) / SLOWEST
+                        if time.monotonic() > deadline:
+                            raise _too_slow(_SLOW_TRANSFER)
                         fresh, repeated = block[repeated:], max(0, repeated - len(block))
                         done += len(fresh)
                         yield fresh
@@ -174,6 +184,15 @@ class Transfer:
                 tries += 1
                 if tries == TRIES or isinstance(error, (httpx2.TimeoutException, httpx2.ConnectError)):
                     raise
+
+    @contextmanager
+    def _counted(self, url: str) -> Iterator[None]:
+        """Count a file among those that are under way; sets of names are changed at once, and need no lock."""
+        self._under_way.add(url)
+        try:
+            yield
+        finally:
+            self._under_way.discard(url)
 
     @contextmanager
     def _answer(self, url: str, deadline: float, first: int = 0, method: str = "GET") -> Iterator[httpx2.Response]:
@@ -261,13 +280,6 @@ def checked_headers(token: str | None) -> dict[str, str]:
 
 
 _SLOW_TRANSFER: Final = f"the hub sends less than {SLOWEST / 1000:g} kB a second"
-
-
-def _in_time(response: httpx2.Response, deadline: float, complaint: str = "") -> Iterator[bytes]:
-    for block in response.iter_raw():
-        if time.monotonic() > deadline:
-            raise _too_slow(complaint)
-        yield block
 
 
 def _too_slow(complaint: str = "") -> OfflineError:
