@@ -13,9 +13,11 @@ from fake.inputs import head, rows_of, write_picture, write_volume
 from fake.program import Command
 from fake.trained import COLOUR
 from upd_zoo.artefact.calibration import Calibration
+from upd_zoo.artefact.provenance import PROVENANCE, Provenance, subjects_hash
 from upd_zoo.artefact.record import read_record
 from upd_zoo.artefact.records import CALIBRATION, CONFIG, ONNX, Config
 from upd_zoo.runtime.folder import load_folder
+from upd_zoo.sources.grouping import grouped
 
 PICTURES = 24
 
@@ -44,6 +46,14 @@ def test_the_threshold_becomes_that_of_the_images_and_scores_follow_it(
     config = read_record(tmp_path / "mine" / CONFIG, Config)
     assert config.labels[-1] == f"calibrated on {PICTURES} healthy subjects of one's own"
     assert sum(label.startswith("calibrated on") for label in config.labels) == 1
+
+    theirs, mine = (read_record(each / PROVENANCE, Provenance) for each in (colour_artefact, tmp_path / "mine"))
+    assert mine.recalibration is not None
+    assert mine.model_copy(update={"recalibration": None}) == theirs, "what trained it stays what it was"
+    whose = grouped([path.name for path in healthy.iterdir()]).subjects.values()
+    assert mine.recalibration.subjects == subjects_hash(whose)
+    assert (mine.recalibration.number, mine.recalibration.images) == (PICTURES, PICTURES)
+    assert f"at {mine.recalibration.calibrated}" in upd_zoo("info", tmp_path / "mine").out
 
     scored = upd_zoo("score", healthy, "-m", tmp_path / "mine", "-o", tmp_path / "scores")
     assert scored.code == 0, scored.err

@@ -87,13 +87,13 @@ def typed(tmp_path: Path, fake: FakeHub) -> Any:
 
     def typed(*words: str | Path, **variables: str) -> Answer:
         command = [sys.executable, *words] if Path(words[0]).suffix == ".py" else [PROGRAM, *words]
-        return finished([*map(str, command)], kept | own | variables, tmp_path, 600)
+        return finished([*map(str, command)], kept | own | variables, tmp_path, None)
 
     return typed
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_from_raw_folders_the_zoo_is_made_onto_a_hub_and_used_as_typed(
     typed: Any, fake: FakeHub, tmp_path: Path
 ) -> None:

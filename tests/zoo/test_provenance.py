@@ -1,6 +1,7 @@
 """Provenance: what trained a model and on whom stands in its artefact, and nothing that is not known."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,4 +78,30 @@ def test_a_run_of_an_older_version_claims_nothing(tmp_path: Path) -> None:
     note_work(tmp_path, RECIPE, NAMES, "cpu", begun=True)
     assert not (tmp_path / PROVENANCE).exists()
     provenance.hand_over(tmp_path, tmp_path / "artefact", None)
+    provenance.hand_on(tmp_path, tmp_path / "artefact", NAMES, "cpu")
     assert not (tmp_path / "artefact").exists()
+
+
+def test_a_copy_with_other_thresholds_tells_whose_they_are_and_keeps_what_trained_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = working(monkeypatch, "2 x Slow")
+    trained = noted(tmp_path)
+    for place, names in (("first", NAMES), ("second", ("c",))):
+        second = working(monkeypatch, "Fast; 16 x Slow")
+        provenance.hand_on(tmp_path, tmp_path / place, names, "cuda:1")
+        found = read_record(tmp_path / place / PROVENANCE, Provenance)
+        assert found.work == [first]
+        assert found.model_copy(update={"recalibration": None}) == trained
+        assert found.recalibration is not None
+        assert found.recalibration.work == second
+        assert found.recalibration.subjects == subjects_hash(names)
+        assert (found.recalibration.number, found.recalibration.images) == (len({*names}), len(names))
+
+
+def test_a_record_of_an_older_version_tells_of_no_other_thresholds(tmp_path: Path) -> None:
+    noted(tmp_path)
+    document = json.loads((tmp_path / PROVENANCE).read_text())
+    del document["recalibration"]
+    (tmp_path / PROVENANCE).write_text(json.dumps(document))
+    assert read_record(tmp_path / PROVENANCE, Provenance).recalibration is None

@@ -45,13 +45,15 @@ def calibrate(
     from upd_harness.scoring.panel import Scorer
     from upd_harness.scoring.search import list_inputs
     from upd_zoo.artefact.proof import PROOF
+    from upd_zoo.artefact.provenance import PROVENANCE
     from upd_zoo.artefact.records import LEGAL
     from upd_zoo.runtime.folder import FILES, RECORDS, load_folder
 
     listing = list_inputs(healthy)
     records = fetch(origin, RECORDS, terminal)
-    own = [*FILES.get(running.backend, ()), *(name for name in (*LEGAL, *PROOF) if name in records.manifest.files)]
-    pulled = fetch(origin, (*RECORDS, *own), terminal)
+    there = records.manifest.files
+    own = [*FILES.get(running.backend, ()), *(name for name in (*LEGAL, *PROOF) if name in there)]
+    pulled = fetch(origin, (*RECORDS, *own, *(name for name in (PROVENANCE,) if name in there)), terminal)
     folder = output or Path("out", "calibrated", pulled.manifest.id)
     model = load_folder(pulled.folder, running.backend, running.device, running.threads, running.precision)
     announce(model, origin.name, terminal)

@@ -12,7 +12,7 @@ from upd_zoo.files import megabytes
 
 if TYPE_CHECKING:
     from upd_zoo.artefact.calibration import Calibration
-    from upd_zoo.artefact.provenance import Provenance
+    from upd_zoo.artefact.provenance import Provenance, Work
     from upd_zoo.artefact.record import Record
     from upd_zoo.artefact.records import Config, Manifest, Result
 
@@ -66,11 +66,17 @@ def _figures(results: "Sequence[Result]") -> dict[str, str]:
 
 
 def _work(provenance: "Provenance | None") -> dict[str, str]:
-    """Return what computed the training, where that is known."""
+    """Return what computed the training, and thresholds that were set later, where that is known."""
     if provenance is None:
         return {}
-    work = (f"{each.hardware}, commit {each.source_commit or 'unknown'}" for each in provenance.work)
-    return {"trained by": "; then ".join(work)}
+    work = "; then ".join(map(_computed, provenance.work))
+    later = provenance.recalibration
+    told = {} if later is None else {"calibrated by": f"{_computed(later.work)}, at {later.calibrated}"}
+    return {"trained by": work, **told}
+
+
+def _computed(work: "Work") -> str:
+    return f"{work.hardware}, commit {work.source_commit or 'unknown'}"
 
 
 def _people(images: int, subjects: int) -> str:

@@ -18,7 +18,7 @@ from upd_harness.scoring.reading import Opened, Reader
 from upd_zoo.artefact.calibration import Calibration
 from upd_zoo.artefact.conformal import Promise, drift, promise
 from upd_zoo.artefact.graph_facts import describe, facts_of
-from upd_zoo.artefact.provenance import write_manifest
+from upd_zoo.artefact.provenance import hand_on, write_manifest
 from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import CALIBRATION, CARD, CONFIG, ONNX, Config, Manifest
 from upd_zoo.errors import InputError, ToleranceError, UsageError
@@ -43,7 +43,8 @@ class Calibrated:
         before: That threshold as it was.
         drift: Where the median of the healthy cases lies, from 0 to 100, among those that the model was calibrated on
             before; None where both are alike.
-        images: How many were looked at; of volumes, their slices.
+        subjects: Whose each of the images is that were looked at; of volumes, of their slices.
+        device: Where the model ran.
         failed: Inputs that could not be read, and why.
         warned: How many inputs are unlike the images that the model knew, or doubtful otherwise.
     """
@@ -53,9 +54,15 @@ class Calibrated:
     promise: Promise
     before: float
     drift: float | None
-    images: int
+    subjects: Sequence[str]
+    device: str
     failed: dict[str, InputError] = field(default_factory=dict)
     warned: int = 0
+
+    @property
+    def images(self) -> int:
+        """How many were looked at; of volumes, their slices."""
+        return len(self.subjects)
 
 
 def calibrate(
@@ -138,7 +145,8 @@ def _calibrated(model: Model, yardstick: Yardstick, scores: Array, rate: float, 
         kept,
         before,
         drift(scores, known.subject_scores if volumes else known.image_scores),
-        len(yardstick.subjects),
+        yardstick.subjects,
+        model.device,
     )
 
 
@@ -149,7 +157,8 @@ def write_calibrated(found: Calibrated, source: Path, manifest: Manifest, names:
         found: What came of the calibration.
         source: The artefact that was calibrated.
         manifest: Its manifest.
-        names: Which of its files are the model's own: the graph that was run, and licences.
+        names: Which of its files are the model's own: the graph that was run, and licences. What trained it goes with
+            them.
         folder: A new one.
 
     Raises:
@@ -164,6 +173,7 @@ def write_calibrated(found: Calibrated, source: Path, manifest: Manifest, names:
         if ONNX in names:
             describe(temporary / ONNX, facts_of(found.config, found.calibration))
         write_text(temporary / CARD, _card(found, manifest))
+        hand_on(source, temporary, found.subjects, found.device)
         formats = {name.partition("/")[0] for name in names}
         write_manifest(temporary, manifest.id, [row for row in manifest.parity if row.format in formats])
 

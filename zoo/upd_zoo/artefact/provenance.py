@@ -61,13 +61,33 @@ class Images(Record):
     subjects: Sha256
 
 
+class Recalibration(Record):
+    """Whose healthy images set the thresholds of a copy of a model.
+
+    Attributes:
+        subjects: `subjects_hash` of them.
+        number: How many they are.
+        images: How many of their images were looked at; of volumes, slices.
+        calibrated: When, in UTC, such as "2026-01-31T12:00:00Z".
+        work: What computed it.
+    """
+
+    subjects: Sha256
+    number: int = Field(ge=1)
+    images: int = Field(ge=1)
+    calibrated: str
+    work: Work
+
+
 class Provenance(Record):
     """What trained a model, and on whom.
 
     Attributes:
         recipe: SHA-256 of the recipe as it was carried out, as JSON with sorted names.
         subjects: `subjects_hash` of those from whose images it learnt; the hash of the images is in `config.json`.
-        calibration: What it was calibrated on; None in the folder of a run, and of a network that CCD trained.
+        calibration: What it was calibrated on when it was exported; None in the folder of a run, and of a network that
+            CCD trained.
+        recalibration: Whose images set its thresholds since; None where it has those that it was exported with.
         work: What computed it, in the order in which each did so first; one, unless a run went on elsewhere.
     """
 
@@ -76,6 +96,7 @@ class Provenance(Record):
     recipe: Sha256
     subjects: Sha256
     calibration: Images | None = None
+    recalibration: Recalibration | None = None
     work: list[Work]
 
 
@@ -118,6 +139,24 @@ def hand_over(run: Path, folder: Path, calibration: Images | None) -> None:
     if (run / PROVENANCE).is_file():
         found = read_record(run / PROVENANCE, Provenance)
         write_record(folder / PROVENANCE, found.model_copy(update={"calibration": calibration}))
+
+
+def hand_on(source: Path, folder: Path, subjects: Sequence[str], device: str) -> None:
+    """Write what trained a model into a copy with other thresholds; of a model that does not tell, nothing.
+
+    Args:
+        source: The artefact that was calibrated.
+        folder: The copy.
+        subjects: Whose each of the images is that its thresholds come from.
+        device: What computed them, `cpu` or `cuda:N`.
+    """
+    if (source / PROVENANCE).is_file():
+        found = read_record(source / PROVENANCE, Provenance)
+        whose, work = {*subjects}, _work(device.partition(":")[0])
+        done = Recalibration(
+            subjects=subjects_hash(whose), number=len(whose), images=len(subjects), calibrated=_now(), work=work
+        )
+        write_record(folder / PROVENANCE, found.model_copy(update={"recalibration": done}))
 
 
 @cache
