@@ -183,7 +183,6 @@ def test_a_figure_shows_what_is_there_and_says_of_whom_it_is(item: str, order: O
     result = reproduce(item, order)
     written = {path.suffix: path for path in write_reproduction(result, tmp_path / "out")}
     assert {*written} == {".md", ".json", ".csv", ".png", ".html"}
-    assert written[".png"].stat().st_size <= LARGEST
     for suffix in (".md", ".html", ".json"):
         assert "PHANTOMS, NOT THE STUDY'S DATA" in written[suffix].read_text().replace("&#39;", "'")
     assert "phantom-t2" in written[".json"].read_text()

@@ -34,7 +34,7 @@ RULE: Final = (
     "default_rng(0). Nothing was chosen by eye."
 )
 _SEED: Final = 0
-_CELL, _GAP, _LABEL, _TOP, _FONT = 64, 2, 76, 84, 12
+_CELL, _GAP, _LABEL, _TOP, _FONT = 96, 2, 76, 84, 12
 """Pixels: side of a picture, between two, left of all, above all, and height of letters."""
 
 
@@ -148,8 +148,8 @@ def drawn(shown: Sequence[Column], rows: Sequence[tuple[str, str]], title: str) 
     for number, column in enumerate(shown):
         left = _LABEL + 2 * step * number
         pen.text((left, _TOP - 2 * _FONT - 6), column.test_set.id, fill="black", font=font)
-        pen.text((left, _TOP - _FONT - 4), "image", fill="black", font=font)
-        pen.text((left + step, _TOP - _FONT - 4), "truth", fill="black", font=font)
+        pen.text((left, _TOP - _FONT - 4), "image/drawn", fill="black", font=font)
+        pen.text((left + step, _TOP - _FONT - 4), "truth/map", fill="black", font=font)
         for place, picture in enumerate(_pictures(column, [method for method, _ in rows])):
             if picture is not None:
                 at = (left + step * (place % 2), _TOP + step * (place // 2))
