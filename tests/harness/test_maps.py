@@ -85,11 +85,50 @@ def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
     np.save(deep / "case-0.npy", np.zeros((2, SIDE, SIDE)))
     refused(UsageError, r"shape \(2, 24, 24\), its mask \(3, 24, 24\)")
     np.save(deep / "case-0.npy", np.full((3, SIDE, SIDE), np.nan))
-    refused(UsageError, "finite numbers")
+    refused(UsageError, "1728 of the 1728 values of case-0.npy are NaN or infinite.*put the lowest value")
+    for same, least in ((1e9, 1.0), (0.0, 1e-50), (0.0, 1e300)):
+        np.save(deep / "case-0.npy", same + least * np.random.default_rng(0).random((3, SIDE, SIDE)))
+        refused(UsageError, "which 32 bits cannot tell apart")
     (deep / "case-0.npy").write_bytes(b"no array")
     refused(UsageError, "cannot be read")
     (deep / "case-0.npy").unlink()
     refused(NotFoundError, "1 files have no partner in .*maps, such as deep/case-0")
+
+
+def test_constant_maps_and_small_ones_are_measured(tmp_path: Path) -> None:
+    folders, maps, _ = made(tmp_path)
+    expected = evaluate_maps(folders, tmp_path / "out").metrics
+    for number, each in enumerate(maps.reshape(CASES, SLICES, SIDE, SIDE)):
+        np.save(tmp_path / "maps" / "deep" / f"case-{number}.npy", each.astype(np.float64) * 1e-20)
+    assert evaluate_maps(folders, tmp_path / "small").metrics.ap_pixel == pytest.approx(expected.ap_pixel, abs=1e-6)
+    for path in (tmp_path / "maps" / "deep").iterdir():
+        np.save(path, np.full((SLICES, SIDE, SIDE), 0.3))
+    assert evaluate_maps(folders, tmp_path / "constant").metrics.auroc == 0.5
+
+
+def test_masks_below_zero_are_refused(tmp_path: Path) -> None:
+    folders, _, masks = made(tmp_path)
+    np.save(tmp_path / "masks" / "deep" / "case-1.npy", -masks[:SLICES].astype(np.int8) - 1)
+    with pytest.raises(UsageError, match="The mask deep/case-1 holds values down to -"):
+        evaluate_maps(folders, tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", [np.diag([-1, 1, 1, 1]), np.eye(4) + 30 * np.eye(4, k=3)])
+def test_volumes_that_lie_elsewhere_than_their_masks_are_refused(tmp_path: Path, change: Array) -> None:
+    folders, _, masks = made(tmp_path, "volumes")
+    data = np.moveaxis(masks[SLICES : 2 * SLICES], 0, -1).astype(np.float32)
+    nib.Nifti1Image(data, change).to_filename(tmp_path / "masks" / "deep" / "case-1.nii.gz")
+    with pytest.raises(UsageError, match=r"the same of its mask are (46|30) mm apart.*resample the map"):
+        evaluate_maps(folders, tmp_path / "out")
+
+
+def test_a_single_subject_has_no_interval(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path)
+    for folder in (folders.maps, folders.masks):
+        for path in folder.rglob("*.npy"):
+            if path.stem != "case-1":
+                path.unlink()
+    assert evaluate_maps(folders, tmp_path / "out").intervals == {}
 
 
 def test_the_command_prints_the_table_and_wants_both_folders(
@@ -105,7 +144,7 @@ def test_the_command_prints_the_table_and_wants_both_folders(
     both = ("--maps", str(folders.maps), "--masks", str(folders.masks))
     assert run(*both) == 0
     said = capsys.readouterr().out
-    assert "95 % interval" in said
+    assert f"95 %, {CASES} subjects" in said
     assert "AUPRO" in said
     assert run(*both) == 2  # the folder is not empty
     assert run(*both, "--overwrite", "--json") == 0

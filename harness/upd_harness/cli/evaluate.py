@@ -22,7 +22,7 @@ from upd_harness.cli.fetching import (
 )
 from upd_harness.cli.options import ChosenOrigin, Data, Output, Running, TestedOrigin, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
-from upd_harness.report.text import prose, table
+from upd_harness.report.text import counted, prose, table
 from upd_zoo.artefact.metrics import figure, shown
 from upd_zoo.errors import UsageError
 
@@ -289,6 +289,8 @@ def _gathering(where: Where, shards: int | None, loading: "Loads", running: Runn
 
 
 _KEPT: Final = "nothing was written; an earlier evaluation stands as it was"
+_MANY: Final = 10
+"""Subjects; of fewer, their number stands beside an interval that is drawn over them."""
 
 
 def as_text(evaluation: "Evaluation", title: str, poor: Sequence[str], width: int | None) -> str:
@@ -309,7 +311,8 @@ def figures_of(result: "Result", title: str, width: int | None) -> str:
         for name, found in ({"model": result.metrics} | result.baselines).items()
     ]
     bounds = [result.intervals.get(metric.id) for metric in metrics]
-    rows.insert(1, ("95 % interval", *("" if each is None else f"{each[0]:.3f}-{each[1]:.3f}" for each in bounds)))
+    whose = "95 % interval" if result.subjects >= _MANY else f"95 %, {counted(result.subjects, 'subject')}"
+    rows.insert(1, (whose, *("" if each is None else f"{each[0]:.3f}-{each[1]:.3f}" for each in bounds)))
     head = f"{result.model} on {title}: {result.images} images, {result.anomalous} anomalous"
     head += f"  [{', '.join(result.labels)}]" if result.labels else ""
     return f"{prose(head, width)}\n\n" + table(("", *(metric.title for metric in metrics)), rows, width)

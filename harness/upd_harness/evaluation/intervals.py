@@ -39,8 +39,10 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Return the least and the greatest by the metric's name, of the middle 95 % of the draws of `resampled`.
 
-    Metrics that no draw defines are left out.
+    Metrics that no draw defines are left out; of a single subject, all are.
     """
+    if len({*subjects}) < 2:
+        return {}
     return intervals(resampled(scores, anomalous, subjects, pixels))
 
 

@@ -2,12 +2,14 @@
 
 A map and its mask have one name, below two folders: NIfTI (the slices of the last axis are images, the volume is the
 subject), PNG or TIFF (an image, a subject of its own), or NumPy's .npy of (H, W) or (N, H, W), likewise. An image is
-diseased where its mask has a pixel above zero. Its score is the highest value of its map, or the mean.
+diseased where its mask has a pixel above zero. Its score is the highest value of its map, or the mean. Of two NIfTI
+files the affines agree too: voxels are compared by their place in the files, which is that in the head only then.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +35,13 @@ _FLAT: Final = (".png", ".tif", ".tiff")
 _ARRAYS: Final = (".npy",)
 _KINDS: Final = (*_VOLUMES, *_FLAT, *_ARRAYS)
 _SEED: Final = 0
+_SAME_PLACE: Final = 0.01
+"""Millimetres that rounding in a header may make between two grids."""
+_STEPS: Final = 1024
+"""Of float32, that the values of a map must span at least, unless they are all the same."""
 Pixels = npt.NDArray[np.float32]
+Shape = tuple[int, ...]
+Affine = npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,32 +147,79 @@ def _bytes(name: str, array: npt.NDArray[Any]) -> bytes:
 def _read(pairs: dict[str, tuple[Path, Path]]) -> Iterator[tuple[str, Pixels, npt.NDArray[np.uint8]]]:
     """Yield every name with its maps (N, H, W) and masks (N, H, W)."""
     for name, (map_path, mask_path) in pairs.items():
-        maps, masks = _slices(map_path), _slices(mask_path)
-        if maps.shape != masks.shape:
+        (maps, map_affine), (masks, mask_affine) = _slices(map_path), _slices(mask_path)
+        _check_grid(name, maps.shape, masks.shape, map_affine, mask_affine)
+        if masks.min() < 0:
             raise UsageError(
-                f"the map {name} has the shape {maps.shape}, its mask {masks.shape}",
-                "both on one grid",
-                "resample the map to the grid of the mask",
+                f"the mask {name} holds values down to {masks.min():g}",
+                "0 where the image is healthy, and more where it is not",
+                "save it as unsigned integers, such as uint8",
             )
         yield name, maps, (masks > 0).astype(np.uint8)
 
 
-def _slices(path: Path) -> Pixels:
-    """Return the images (N, H, W) of a file; of colours the mean."""
-    kind = suffix_of(path)
+def _check_grid(name: str, map_shape: Shape, mask_shape: Shape, map_affine: Affine, mask_affine: Affine) -> None:
+    fault = ""
+    if map_shape != mask_shape:
+        fault = f"the map {name} has the shape {map_shape}, its mask {mask_shape}"
+    elif map_affine is not None and mask_affine is not None:
+        apart = _farthest(map_affine, mask_affine, map_shape)
+        if apart > _SAME_PLACE:
+            fault = f"by their affines, a voxel of the map {name} and the same of its mask are {apart:.3g} mm apart"
+    if fault:
+        raise UsageError(fault, "both on one grid", "resample the map to the grid of the mask")
+
+
+def _farthest(affine: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: Shape) -> float:
+    """Return how many millimetres two grids of one shape (Z, X, Y) lie apart at most, which is at a corner."""
+    ends = [(0, size - 1) for size in (*shape[1:], shape[0])]
+    corners = np.array([(*corner, 1) for corner in product(*ends)], dtype=np.float64)
+    return float(np.linalg.norm((corners @ (affine - other).T)[:, :3], axis=1).max())
+
+
+def _slices(path: Path) -> tuple[Pixels, Affine]:
+    """Return the images (N, H, W) of a file, of colours the mean, and the affine of a volume."""
+    kind, affine = suffix_of(path), None
     if kind in _VOLUMES:
-        found: npt.NDArray[Any] = np.moveaxis(read_volume(path, constant_ok=True).data, -1, 0)
+        volume = read_volume(path, constant_ok=True)
+        found: npt.NDArray[Any] = np.moveaxis(volume.data, -1, 0)
+        affine = volume.affine
     elif kind in _FLAT:
         image = read_photograph(path, constant_ok=True)
         found = image.stored.mean(axis=0, dtype=np.float64)[None] / image.full
     else:
-        try:
-            found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UsageError(f"{path.name} cannot be read: {error}", "an array of numbers, not pickled") from error
-        found = found[None] if found.ndim == 2 else found
-    if found.ndim != 3 or found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        found = _array(path)
+    return np.ascontiguousarray(found, dtype=np.float32), affine
+
+
+def _array(path: Path) -> npt.NDArray[Any]:
+    """Return the numbers (N, H, W) of a .npy file, which float32 tells apart as well as the file does."""
+    try:
+        found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}", "an array of numbers, not pickled") from error
+    found = found[None] if found.ndim == 2 else found
+    if found.ndim != 3 or not found.size or found.dtype.kind not in "biuf":
+        raise UsageError(f"{path.name} holds {found.dtype} of shape {found.shape}", "numbers, (H, W) or (N, H, W)")
+    unknown = int(found.size - np.isfinite(found).sum())
+    if unknown:
         raise UsageError(
-            f"{path.name} holds {found.dtype} of shape {found.shape}", "finite numbers, (H, W) or (N, H, W)"
+            f"{unknown} of the {found.size} values of {path.name} are NaN or infinite",
+            "finite numbers",
+            "put the lowest value of all maps where nothing was looked at",
         )
-    return np.ascontiguousarray(found, dtype=np.float32)
+    if _is_lost(float(found.min()), float(found.max())):
+        raise UsageError(
+            f"the values of {path.name} lie from {found.min()} to {found.max()}, which 32 bits cannot tell apart",
+            f"a range of at least {_STEPS} steps of float32",
+            "subtract what all maps have in common, and scale them alike",
+        )
+    return found
+
+
+def _is_lost(low: float, high: float) -> bool:
+    """Return whether values that differ have so narrow a range that in float32 hardly any would be left of it."""
+    largest = max(abs(low), abs(high))
+    if largest > float(np.finfo(np.float32).max):
+        return True
+    return low != high and high - low < _STEPS * np.spacing(np.float32(largest))
