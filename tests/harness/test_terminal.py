@@ -79,12 +79,12 @@ def test_bytes_in_a_pipe_tell_how_long_the_rest_takes_as_it_came_in_this_process
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Terminal().bar("pulling", in_bytes=True) as advance:
-        now[0] += 1  # the hub was asked
+        now[0] += 3  # the hub was asked
         advance(Progress("a", 0, 10_000_000))
         advance(Progress("b", 50_000_000, 110_000_000))  # an earlier process left this
         now[0] += 3
         advance(Progress("b", 56_000_000, 110_000_000))
-    assert capsys.readouterr().err == "pulling, b: 56.0 MB of 110 MB after 4 s, about 27 s more\n"
+    assert capsys.readouterr().err == "pulling, b: 56.0 MB of 110 MB after 6 s, about 27 s more\n"
 
 
 @pytest.mark.parametrize("terminal", [Terminal(quiet=True), Terminal(no_progress=True)])

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 from werkzeug import Request, Response
 
-from fake.artefact import write_artefact
+from fake.artefact import with_manifest, write_artefact
 from fake.hugging_face import FakeHub, point_library_at, standing
 from upd_zoo.artefact.folder import verify
-from upd_zoo.artefact.records import ONNX, TORCHSCRIPT, WEIGHTS, FileRecord
+from upd_zoo.artefact.records import CARD, ONNX, TORCHSCRIPT, WEIGHTS, FileRecord
 from upd_zoo.errors import NotFoundError, OfflineError
-from upd_zoo.hub import open_hub
+from upd_zoo.hub import open_hub, transfer
 from upd_zoo.hub.hub import Hub
 from upd_zoo.hub.receiving import PART, Awaited, receive
 from upd_zoo.names import ModelId
@@ -67,6 +68,37 @@ def test_a_hub_that_bears_one_transfer_at_a_time_is_asked_for_one_at_a_time(fake
     fake.fault = alone
     pulled = hub.fetch(MODEL, FORMATS)
     assert verify(pulled.folder, [*FORMATS]) == pulled.manifest
+
+
+@pytest.mark.slow
+def test_the_pace_of_a_hub_is_that_of_all_files_together(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comes at half of what a hub must send, so that one alone is too slow, and four together are not."""
+    files = (*FORMATS, CARD)
+    monkeypatch.setattr(transfer, "_WHOLE_CALL", 1.0)
+    monkeypatch.setattr(transfer, "SLOWEST", 20_000.0)
+    for name in files:
+        (tmp_path / "artefact" / name).write_bytes((name.encode() * 40_000)[:40_000])
+    fake.put(with_manifest(tmp_path / "artefact"))
+    held = fake.repositories[MODEL.name]["main"]
+
+    def slowly(request: Request) -> Response | None:
+        name = request.path.partition("/resolve/")[2].partition("/")[2]
+        return Response(dripping(held[name])) if name in files else None
+
+    fake.fault = slowly
+    with pytest.raises(OfflineError, match="sends less than"):
+        open_hub("hf://lab", tmp_path / "alone").fetch(MODEL, [ONNX])
+    pulled = open_hub("hf://lab", tmp_path / "together").fetch(MODEL, files)
+    assert verify(pulled.folder, [*files]) == pulled.manifest
+
+
+def dripping(content: bytes) -> Iterator[bytes]:
+    """Yield bytes at 10 kB a second."""
+    for start in range(0, len(content), 1_000):
+        time.sleep(len(content[start : start + 1_000]) / 10_000)
+        yield content[start : start + 1_000]
 
 
 def awaited(folder: Path, name: str, deliver: Any) -> Awaited:

@@ -163,9 +163,10 @@ class Terminal:
         def show(now: Progress) -> None:
             nonlocal due, first, since
             passed = time.monotonic() - began
-            if now.total != first.total:  # more has become known, of which a part may have been there before
+            more = in_bytes and now.total != first.total  # has become known, and a part may have been there before
+            if more:
                 first, since = now, time.monotonic()
-            if passed >= due:
+            if passed >= due and not more:
                 due = passed + min(passed, _LONGEST_SILENCE)
                 done, total = (megabytes(each) if in_bytes else str(each) for each in (now.done, now.total))
                 rest = _rest(now, first, time.monotonic() - since) if in_bytes else ""
