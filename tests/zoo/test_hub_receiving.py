@@ -1,6 +1,7 @@
 """Files that come several at a time: faster, as whole as one by one, and nothing is written after the end."""
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -53,21 +54,22 @@ def test_the_formats_of_a_model_come_at_the_same_time(fake: FakeHub, hub: Hub) -
     assert verify(pulled.folder, [*FORMATS]) == pulled.manifest
 
 
-def test_a_hub_that_bears_one_transfer_at_a_time_is_asked_for_one_at_a_time(fake: FakeHub, hub: Hub) -> None:
-    busy = threading.Lock()
+def test_what_a_hub_refuses_beside_another_file_is_asked_for_again_alone(fake: FakeHub, hub: Hub) -> None:
+    asked, refused = itertools.count(), threading.Event()
 
-    def alone(request: Request) -> Response | None:
-        if not request.path.endswith(FORMATS):
+    def refuse_the_second(request: Request) -> Response | None:
+        number = next(asked) if request.path.endswith(FORMATS) else None
+        if number == 0:
+            assert refused.wait(20)
+        if number != 1:
             return None
-        if not busy.acquire(blocking=False):
-            return Response(status=503)
-        response = fake._file(request, MODEL.name, "main", request.path.partition("/resolve/")[2].partition("/")[2])
-        response.call_on_close(busy.release)
-        return response
+        refused.set()
+        return Response(status=503)
 
-    fake.fault = alone
+    fake.fault = refuse_the_second
     pulled = hub.fetch(MODEL, FORMATS)
     assert verify(pulled.folder, [*FORMATS]) == pulled.manifest
+    assert next(asked) == len(FORMATS) + 1
 
 
 @pytest.mark.slow
