@@ -161,6 +161,14 @@ def test_images_of_another_kind_are_refused(model: Model, tested_store: Store, t
     assert not (tmp_path / "out").exists()
 
 
+def test_scans_of_another_contrast_are_measured_and_told(clever: Model, tested_store: Store, tmp_path: Path) -> None:
+    known, other = (
+        evaluate(clever, get_test_set(name), tested_store, tmp_path / name).result.labels
+        for name in ("phantom-t2", "phantom-t1")
+    )
+    assert other == [*known, "learnt from T2, measured on T1"]
+
+
 def test_brains_in_another_space_are_refused(clever: Model, tested_store: Store, tmp_path: Path) -> None:
     known = Space(template="T1_brain.nii", template_sha256="0" * 64, extractor="upd-zoo", preparation=1)
     model = replace(clever, config=clever.config.model_copy(update={"space": known}))

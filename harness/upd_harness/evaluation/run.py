@@ -7,7 +7,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -84,6 +84,7 @@ def evaluate(
     """
     _check_known_images(model.config, test_set, store.facts)
     tested = Tested.of(model, revision)
+    tested = replace(tested, labels=(*tested.labels, *_contrasts(model.config, test_set)))
     return measure(tested, test_set, store, output, gathering=gathering, arguments=arguments, on_progress=on_progress)
 
 
@@ -179,6 +180,12 @@ def _check_known_images(config: Config, test_set: TestSet, facts: Facts) -> None
     space = Space.of(facts.provenance)
     if space is not None:
         config.check_space(space.template, space.template_sha256)
+
+
+def _contrasts(config: Config, test_set: TestSet) -> list[str]:
+    """Return what must be told of a model of scans of one contrast that is measured on another; mostly nothing."""
+    learnt, tested = config.images.contrast, DOMAINS[test_set.domain].contrast
+    return [f"learnt from {learnt}, measured on {tested}"] if learnt and tested and learnt != tested else []
 
 
 def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered) -> Result:
