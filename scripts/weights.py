@@ -13,9 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from upd_zoo.layers.encoder import SCALE, in_full, packaged_weights
+from upd_zoo.layers.encoder import HEAD, SCALE, in_full, packaged_weights
 
-_LEFT_OUT: Final = ("conv_head", "bn2", "classifier")
 _CONVOLUTION: Final = 4
 """Axes of its weights."""
 _LARGEST: Final = 127
@@ -25,7 +24,7 @@ def main(source: Path) -> None:
     """Write the weights into the package."""
     with safe_open(source, "pt") as file:
         metadata = file.metadata() | {"changed": "without head; convolutions in 8 bits, a scale for each row"}
-        names = [name for name in sorted(file.keys()) if not name.startswith(_LEFT_OUT)]
+        names = [name for name in sorted(file.keys()) if not name.startswith(HEAD)]
         tensors = {name: file.get_tensor(name) for name in names if not name.endswith("num_batches_tracked")}
     small = {key: each for name, tensor in tensors.items() for key, each in _small(name, tensor).items()}
     path = packaged_weights(source.stem)

@@ -20,6 +20,11 @@ def quick(task: Task, plan: Plan, patience: float) -> dict[str, float]:
     return {"train": 1.5}
 
 
+def no_network(task: Task, plan: Plan, patience: float) -> dict[str, float]:
+    """Stand for a pre-training that fails."""
+    raise NotFoundError("there is no network")
+
+
 def result(seed: int, auroc: float | None, *, model: str = "vae-phantom-t2", labels: tuple[str, ...] = ()) -> Result:
     """Return a made result of 8 images, 3 of them anomalous, whose metrics are a half but for the one that is given."""
     metrics = Metrics(ap_image=0.5, auroc=auroc, ap_pixel=0.5, dice=0.5)

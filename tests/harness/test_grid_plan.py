@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fake.artefact import write_artefact
-from fake.grid import quick, result
+from fake.grid import no_network, quick, result
 from fake.program import Command
 from upd_harness.engines.local import LocalEngine
 from upd_harness.grid.identity import described
@@ -110,6 +110,15 @@ def test_a_failure_or_a_killed_process_stops_no_other_task(stand_in: None, plan:
     assert errors[1].startswith("There is no store.")
     assert "killed" in errors[2]
     assert [outcome.seconds for outcome in outcomes if not outcome.error] == [{"train": 1.5}] * 2
+
+
+def test_models_whose_pre_training_fails_say_why_and_are_not_begun(
+    stand_in: None, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upd_harness.grid.outcomes.pretrain_for", no_network)
+    tasks = [*tasks_of(Choice(("vae", "r-vae"), ("phantom-t2",), (Start.CCD,))), Task("vae-phantom-t2", 0)]
+    errors = {outcome.task: outcome.error for outcome in carry_out(tasks, plan, LocalEngine())}
+    assert [errors[task] for task in tasks] == [*["its pre-training failed. There is no network."] * 2, ""]
 
 
 def test_a_fault_of_the_program_is_no_outcome(stand_in: None, plan: Plan) -> None:

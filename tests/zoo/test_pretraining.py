@@ -18,8 +18,9 @@ from upd_zoo.artefact.records import CONFIG, MANIFEST, WEIGHTS, Backbone, Manife
 from upd_zoo.errors import IntegrityError, NotFoundError, UsageError
 from upd_zoo.fitting.run import LOG, RunSettings
 from upd_zoo.fitting.schedule import rate_factor
+from upd_zoo.layers.encoder import initialise
 from upd_zoo.names import ModelId
-from upd_zoo.pretrain.run import BACKBONE, pretrain
+from upd_zoo.pretrain.run import BACKBONE, encoder_of, pretrain
 from upd_zoo.progress import Progress
 from upd_zoo.recipe import Recipe, load_recipe
 from upd_zoo.stores.store import Store
@@ -238,3 +239,20 @@ def test_a_drawn_start_where_a_method_has_photographs_is_said_in_the_labels(stor
     )
     assert "CCD from a random backbone" in backbone.labels
     assert backbone.id == "ccd.test_resnet-phantom-t2"
+
+
+def test_what_packaged_weights_leave_out_is_drawn() -> None:
+    torch.manual_seed(0)
+    encoder = encoder_of(base_of("rd.mobilenetv2_100-phantom-t2"))
+    before = {name: tensor.clone() for name, tensor in encoder.tensors().items()}
+    assert initialise([encoder], "packaged").source == "packaged"
+    convolutions = {name: tensor for name, tensor in encoder.tensors().items() if tensor.dim() == 4}
+    assert [name for name, each in convolutions.items() if torch.equal(each, before[name])] == ["conv_head.weight"]
+
+
+def test_another_file_that_lacks_the_head_is_refused(tmp_path: Path) -> None:
+    encoder = encoder_of(base_of("rd.mobilenetv2_100-phantom-t2"))
+    kept = {name: tensor for name, tensor in encoder.tensors().items() if not name.startswith("conv_head.")}
+    safetensors.torch.save_file(kept, tmp_path / "weights.safetensors")
+    with pytest.raises(IntegrityError, match="lacks 1 tensors of mobilenetv2_100, the first conv_head"):
+        initialise([encoder], str(tmp_path / "weights.safetensors"))

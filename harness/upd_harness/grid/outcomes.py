@@ -48,16 +48,22 @@ def carry_out(
         engine: What carries them out.
         on_wait: Told of tasks that only remain to be waited for, since other processes carry them out.
     """
-    pretraining = sharing(tasks, plan)
-    yield from _each("pretrain", pretrain_for, list(pretraining.values()), plan, engine, on_wait)
-    yield from _each("make", make, tasks, plan, engine, on_wait)
+    networks, failed = networks_of(tasks, plan), {}
+    first = {network: task for task, network in reversed(networks.items())}
+    for outcome in _each("pretrain", pretrain_for, [*first.values()], plan, engine, on_wait):
+        if outcome.error:
+            failed[networks[outcome.task]] = f"its pre-training failed. {outcome.error}"
+        yield outcome
+    lost = [task for task in tasks if networks.get(task) in failed]
+    for done, task in enumerate(lost, start=1):
+        yield Outcome(task, "make", {}, failed[networks[task]], done, len(tasks))
+    yield from _each("make", make, [task for task in tasks if task not in lost], plan, engine, on_wait)
 
 
-def sharing(tasks: Sequence[Task], plan: Plan) -> dict[str, Task]:
-    """Return the folders of the pre-trainings that tasks start from, each with the first task that does."""
+def networks_of(tasks: Sequence[Task], plan: Plan) -> dict[Task, str]:
+    """Return the folder of the pre-training that a task starts from, of those that start from one; some share it."""
     ccd = [task for task in tasks if task.start is Start.CCD]
-    names = apart(pretrainings_of, ccd, plan) if ccd else []
-    return dict(reversed(list(zip(names, ccd, strict=True))))
+    return dict(zip(ccd, apart(pretrainings_of, ccd, plan) if ccd else [], strict=True))
 
 
 def _each(

@@ -17,6 +17,8 @@ from upd_zoo.runtime.tensors import open_tensors, read_tensors
 
 PACKAGED: Final = "packaged"
 """What to start from is called so where the package brings it."""
+HEAD: Final = ("conv_head.", "bn2.", "classifier.")
+"""How names of tensors begin that packaged weights leave out: those of the last layers, from which no level is read."""
 SCALE: Final = ":scale"
 """Follows the name of a tensor of 8 bits in the name of its scales, one for each of its rows."""
 _COUNTER = "num_batches_tracked"
@@ -68,20 +70,22 @@ class Encoder:
         """
         raise UsageError(f"timm has no weights of the encoder of {self.name}", "random, or weights made by CCD")
 
-    def fill(self, tensors: Mapping[str, Tensor], source: str) -> None:
+    def fill(self, tensors: Mapping[str, Tensor], source: str, drawn: tuple[str, ...] = ()) -> None:
         """Take over weights, all of them or none.
 
         Args:
             tensors: By their names in a file.
             source: What to call them in errors.
+            drawn: How names of tensors begin that may be missing: they stay as the seed drew them.
 
         Raises:
             IntegrityError: A tensor is missing, belongs to nothing, or has another shape.
         """
         own = self.tensors()
         given = {place: tensors[name] for name, place in self.places(tensors).items()}
+        missing = [name for name in own if name not in given and not name.startswith(drawn)]
         wrong = [name for name in given if name in own and given[name].shape != own[name].shape]
-        _check_tensors(f"{source} lacks {{}} tensors of {self.name}", own.keys() - given.keys())
+        _check_tensors(f"{source} lacks {{}} tensors of {self.name}", missing)
         _check_tensors(f"{source} has {{}} tensors for which {self.name} has no use", given.keys() - own.keys())
         _check_tensors(f"{source} has {{}} tensors that do not fit {self.name}", wrong)
         for name, tensor in given.items():
@@ -112,7 +116,7 @@ def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
         IntegrityError: The file is no safetensors file, or does not hold the tensors of the encoders.
         OfflineError: `timm` was asked for, and the weights could not be fetched.
     """
-    first = encoders[0]
+    first, drawn = encoders[0], HEAD if source == PACKAGED else ()
     if source == "random":
         return origin_of(encoders, source, "", DRAWN)
     kind = source if source in {"timm", PACKAGED} else "file"
@@ -123,7 +127,7 @@ def initialise(encoders: Sequence[Encoder], source: str) -> WeightsOrigin:
         tensors, name = in_full(read_weights(path)), path.name
         pixels = _pixels_of(path) or first.usual_pixels()
     for encoder in encoders:
-        encoder.fill(tensors, name)
+        encoder.fill(tensors, name, drawn)
     return origin_of(encoders, kind, name, pixels)
 
 
