@@ -193,7 +193,8 @@ def drawn(points: Sequence[Point], title: str) -> dict[str, bytes]:
             (axis.get_legend_handles_labels() for axis in axes.ravel()), key=lambda each: len(each[1])
         )
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.supxlabel("training subjects, % (0: a single one)", fontsize=8)
+        for axis in axes[-1]:
+            axis.set_xlabel("training subjects, % (0: a single one)")
         return {".png": saved(figure, ".png")}
 
 
