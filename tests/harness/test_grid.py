@@ -136,7 +136,7 @@ def test_a_task_that_was_killed_after_its_training_goes_on_with_the_rest(plan: P
     stopped = replace(plan, out=tmp_path / "grid")
     trained = shutil.copytree(plan.out / TASK.name / "run", stopped.out / TASK.name / "run")
     before = hashes(trained)
-    assert list(make(TASK, stopped)) == ["train", "export", "evaluate"]
+    assert list(make(TASK, stopped)) == ["train", "export", "evaluate", "processor"]
     assert hashes(trained) == before
     result, again = (json.loads(result_path(TASK, each.out, "phantom-cxr").read_text()) for each in (plan, stopped))
     assert result["metrics"] == again["metrics"]
