@@ -68,9 +68,9 @@ def shortest(repeats: int, *actions: Callable[[], object]) -> list[float]:
     return [min(found) for found in times]
 
 
-def config_of(method: str, profile: str) -> Config:
-    """Return the configuration of an untrained model for T2-weighted phantoms."""
-    model = ModelId(method, None, DOMAIN)
+def config_of(method: str, profile: str, domain: str = DOMAIN) -> Config:
+    """Return the configuration of an untrained model, for T2-weighted phantoms if not for others."""
+    model = ModelId(method, None, domain)
     return untrained.config_of(model, load_recipe(model, profile=profile))
 
 
