@@ -10,7 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from fake.artefact import write_artefact
-from fake.hugging_face import FakeHub, point_library_at
+from fake.hugging_face import FakeHub, point_library_at, standing
 from upd_zoo.hub import open_hub
 from upd_zoo.hub.hub import Hub
 
@@ -32,6 +32,15 @@ def fake(httpserver: HTTPServer, artefact: Path, monkeypatch: pytest.MonkeyPatch
     fake.put(artefact)
     httpserver.expect_request(re.compile("/.*")).respond_with_handler(fake.answer)
     return fake
+
+
+@pytest.fixture
+def threaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub without models that answers many at a time, and reads a request no further than the hub does."""
+    empty = FakeHub()
+    with standing(empty) as address:
+        point_library_at(monkeypatch, address)
+        yield empty
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,11 @@ import pytest
 from werkzeug import Request, Response
 
 from fake.artefact import write_artefact
-from fake.hugging_face import FakeHub, point_library_at, standing
+from fake.hugging_face import FakeHub
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import MANIFEST, ONNX
 from upd_zoo.errors import IntegrityError, NotFoundError, OfflineError, UpdZooError
-from upd_zoo.hub import open_hub, transfer
+from upd_zoo.hub import transfer
 from upd_zoo.hub.hub import Hub
 from upd_zoo.names import ModelId
 
@@ -47,17 +47,8 @@ Answering = Callable[[Request], Response | None]
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub without models, in threads of its own."""
-    fake = FakeHub()
-    with standing(fake) as address:
-        point_library_at(monkeypatch, address)
-        yield fake
-
-
-@pytest.fixture
-def hub(fake: FakeHub, tmp_path: Path) -> Hub:
-    return open_hub("hf://lab", tmp_path / "cache")
+def fake(threaded: FakeHub) -> FakeHub:
+    return threaded
 
 
 @pytest.fixture
@@ -115,11 +106,11 @@ def told(call: Callable[[], object], exit_code: int, words: str) -> None:
     assert re.fullmatch(r"[^\n]+\. (Accepted: [^\n]+\. )?Do this: [^\n]+\.", str(caught.value)), str(caught.value)
 
 
-def goes_through(hub: Hub, fake: FakeHub, artefact: Path, model: ModelId = SEED) -> None:
+def goes_through(remote: Hub, fake: FakeHub, artefact: Path, model: ModelId = SEED) -> None:
     """Check that the next attempt publishes the model whole."""
     fake.fault = None
-    hub.publish(artefact, model)
-    pulled = hub.fetch(model)
+    remote.publish(artefact, model)
+    pulled = remote.fetch(model)
     assert verify(pulled.folder) == pulled.manifest
     assert (pulled.folder / ONNX).read_bytes() == GRAPH
 
@@ -128,8 +119,10 @@ def nothing_is_there(fake: FakeHub) -> bool:
     return SEED.revision not in fake.repositories.get(SEED.name, {})
 
 
-def test_a_publication_goes_through_the_stages_that_are_broken_below(fake: FakeHub, hub: Hub, artefact: Path) -> None:
-    goes_through(hub, fake, artefact)
+def test_a_publication_goes_through_the_stages_that_are_broken_below(
+    fake: FakeHub, remote: Hub, artefact: Path
+) -> None:
+    goes_through(remote, fake, artefact)
     for stage, pattern in STAGES.items():
         assert any(re.fullmatch(pattern, asked) for asked in fake.requests), stage
 
@@ -146,112 +139,116 @@ REFUSALS: Final = {
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_refusal_at_any_stage_is_told_and_gone_on_after(
-    fake: FakeHub, hub: Hub, artefact: Path, stage: str, status: int
+    fake: FakeHub, remote: Hub, artefact: Path, stage: str, status: int
 ) -> None:
     fake.fault = at(stage, refusing(status))
-    told(lambda: hub.publish(artefact, SEED), *REFUSALS[status])
+    told(lambda: remote.publish(artefact, SEED), *REFUSALS[status])
     assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 @pytest.mark.parametrize("status", [409, 412])
 def test_who_published_at_the_same_time_is_not_overwritten(
-    fake: FakeHub, hub: Hub, artefact: Path, status: int
+    fake: FakeHub, remote: Hub, artefact: Path, status: int
 ) -> None:
     fake.fault = at("commit", refusing(status))
-    told(lambda: hub.publish(artefact, SEED), 1, "(?i)somebody else changed lab/vae-phantom-t1.*upd-zoo list")
+    told(lambda: remote.publish(artefact, SEED), 1, "(?i)somebody else changed lab/vae-phantom-t1.*upd-zoo list")
     assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 def test_a_commit_is_refused_where_main_has_moved_meanwhile(
-    fake: FakeHub, hub: Hub, artefact: Path, tmp_path: Path
+    fake: FakeHub, remote: Hub, artefact: Path, tmp_path: Path
 ) -> None:
-    hub.publish(artefact, MODEL)
+    remote.publish(artefact, MODEL)
 
     def move(request: Request) -> None:
         fake.repositories[MODEL.name]["main"]["note.txt"] = b"somebody was here"
 
     fake.fault = at("preupload", move)
     new = write_artefact(tmp_path / "new", b"new")
-    told(lambda: hub.publish(new, MODEL), 1, "(?i)somebody else changed")
+    told(lambda: remote.publish(new, MODEL), 1, "(?i)somebody else changed")
     fake.fault = None
-    assert (hub.fetch(MODEL).folder / ONNX).read_bytes() == GRAPH
+    assert (remote.fetch(MODEL).folder / ONNX).read_bytes() == GRAPH
 
 
-def test_a_card_that_was_changed_on_the_hub_is_not_overwritten(fake: FakeHub, hub: Hub, artefact: Path) -> None:
-    hub.publish(artefact, MODEL)
+def test_a_card_that_was_changed_on_the_hub_is_not_overwritten(fake: FakeHub, remote: Hub, artefact: Path) -> None:
+    remote.publish(artefact, MODEL)
     fake.repositories[MODEL.name]["main"]["README.md"] += b"Read this first.\n"
-    told(lambda: hub.publish(artefact, MODEL), 2, "(?i)the card of .* was changed there.*--force")
-    hub.publish(artefact, MODEL, force=True)
+    told(lambda: remote.publish(artefact, MODEL), 2, "(?i)the card of .* was changed there.*--force")
+    remote.publish(artefact, MODEL, force=True)
     assert b"Read this" not in fake.repositories[MODEL.name]["main"]["README.md"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_hub_that_hangs_at_any_stage_is_left(
-    fake: FakeHub, hub: Hub, artefact: Path, impatient: None, stage: str
+    fake: FakeHub, remote: Hub, artefact: Path, impatient: None, stage: str
 ) -> None:
     ended = threading.Event()
     fake.fault = at(stage, hanging(ended))
     began = time.monotonic()
-    told(lambda: hub.publish(artefact, SEED), 6, "(?i)hf://lab|the hub answers too slowly")
+    told(lambda: remote.publish(artefact, SEED), 6, "(?i)hf://lab|the hub answers too slowly")
     assert time.monotonic() - began < 20
     ended.set()
     assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", sorted(STAGES.keys() - {"put", "verify", "branch", "tag", "card", "create"}))
 @pytest.mark.parametrize("answer", ["<html>log in</html>", "[]", "{}", '{"files": 1, "objects": {}, "branches": 2}'])
-def test_an_answer_that_is_none_is_told(fake: FakeHub, hub: Hub, artefact: Path, stage: str, answer: str) -> None:
+def test_an_answer_that_is_none_is_told(fake: FakeHub, remote: Hub, artefact: Path, stage: str, answer: str) -> None:
     fake.fault = at(stage, lambda request: Response(answer))
     try:
-        hub.publish(artefact, SEED)
+        remote.publish(artefact, SEED)
     except UpdZooError as error:
         assert "Do this:" in str(error)  # noqa: PT017 - it may also get over it
         assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tenth", range(10))
 @pytest.mark.parametrize("stage", ["put", "commit"])
 def test_a_connection_that_is_cut_at_any_tenth_of_what_is_sent_is_told(
-    fake: FakeHub, hub: Hub, artefact: Path, stage: str, tenth: int
+    fake: FakeHub, remote: Hub, artefact: Path, stage: str, tenth: int
 ) -> None:
     fake.fault = at(stage, cutting(tenth / 10, times=10))
-    told(lambda: hub.publish(artefact, SEED), 6, "(?i)connection to hf://lab broke 3 times|cannot be reached")
+    told(lambda: remote.publish(artefact, SEED), 6, "(?i)connection to hf://lab broke 3 times|cannot be reached")
     assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tenth", range(10))
-def test_a_large_file_that_is_cut_once_is_sent_again(fake: FakeHub, hub: Hub, artefact: Path, tenth: int) -> None:
+def test_a_large_file_that_is_cut_once_is_sent_again(fake: FakeHub, remote: Hub, artefact: Path, tenth: int) -> None:
     fake.fault = at("put", cutting(tenth / 10, times=1))
-    hub.publish(artefact, SEED)
-    goes_through(hub, fake, artefact)
+    remote.publish(artefact, SEED)
+    sent = [asked for asked in fake.requests if re.fullmatch(STAGES["put"], asked)]
+    assert len(sent) == len({*sent}) + 1
+    pulled = remote.fetch(SEED)
+    assert verify(pulled.folder) == pulled.manifest
+    assert (pulled.folder / ONNX).read_bytes() == GRAPH
 
 
 def _spoilt(content: bytes) -> bytes:
     return bytes([content[0] ^ 1]) + content[1:]
 
 
-def test_wrong_bytes_that_the_hub_notices_are_told(fake: FakeHub, hub: Hub, artefact: Path) -> None:
+def test_wrong_bytes_that_the_hub_notices_are_told(fake: FakeHub, remote: Hub, artefact: Path) -> None:
     def spoil(request: Request) -> None:
         fake.objects = {key: bytes(len(content)) for key, content in fake.objects.items()}  # the same if done twice
 
     fake.fault = at("verify", spoil)
-    told(lambda: hub.publish(artefact, SEED), 1, "answered 422")
+    told(lambda: remote.publish(artefact, SEED), 1, "answered 422")
     assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "README.md", ONNX])
 def test_wrong_bytes_that_the_hub_does_not_notice_get_no_name(
-    fake: FakeHub, hub: Hub, artefact: Path, name: str
+    fake: FakeHub, remote: Hub, artefact: Path, name: str
 ) -> None:
     def spoil(request: Request) -> None:
         kept = fake.repositories[SEED.name][f"{SEED.revision}-history"]
@@ -263,18 +260,18 @@ def test_wrong_bytes_that_the_hub_does_not_notice_get_no_name(
         return fake._tree(request, SEED.name, f"{SEED.revision}-history") if files else None
 
     fake.fault = at("check", spoil_once)
-    told(lambda: hub.publish(artefact, SEED), 5, f"other bytes than were sent: {re.escape(name)}")
+    told(lambda: remote.publish(artefact, SEED), 5, f"other bytes than were sent: {re.escape(name)}")
     assert nothing_is_there(fake)
-    goes_through(hub, fake, artefact)
+    goes_through(remote, fake, artefact)
 
 
 # Pulling
 
 
 @pytest.fixture
-def published(hub: Hub, artefact: Path) -> Hub:
-    hub.publish(artefact, SEED)
-    return hub
+def published(remote: Hub, artefact: Path) -> Hub:
+    remote.publish(artefact, SEED)
+    return remote
 
 
 FILES: Final = {MANIFEST: r"/lab/.*/manifest\.json", ONNX: r"/lab/.*/onnx/model\.onnx"}

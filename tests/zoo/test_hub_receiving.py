@@ -12,7 +12,7 @@ import pytest
 from werkzeug import Request, Response
 
 from fake.artefact import with_manifest, write_artefact
-from fake.hugging_face import FakeHub, point_library_at, standing
+from fake.hugging_face import FakeHub
 from upd_zoo.artefact.folder import verify
 from upd_zoo.artefact.records import CARD, ONNX, TORCHSCRIPT, WEIGHTS, FileRecord
 from upd_zoo.errors import NotFoundError, OfflineError
@@ -28,21 +28,13 @@ CONTENT = b"four"
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub that answers many at a time."""
-    fake = FakeHub()
-    fake.put(write_artefact(tmp_path / "artefact"))
-    with standing(fake) as address:
-        point_library_at(monkeypatch, address)
-        yield fake
+def fake(threaded: FakeHub, tmp_path: Path) -> FakeHub:
+    """A hub with one model."""
+    threaded.put(write_artefact(tmp_path / "artefact"))
+    return threaded
 
 
-@pytest.fixture
-def hub(fake: FakeHub, tmp_path: Path) -> Hub:
-    return open_hub("hf://lab", tmp_path / "cache")
-
-
-def test_the_formats_of_a_model_come_at_the_same_time(fake: FakeHub, hub: Hub) -> None:
+def test_the_formats_of_a_model_come_at_the_same_time(fake: FakeHub, remote: Hub) -> None:
     all_there = threading.Barrier(len(FORMATS), timeout=20)
 
     def together(request: Request) -> None:
@@ -50,11 +42,11 @@ def test_the_formats_of_a_model_come_at_the_same_time(fake: FakeHub, hub: Hub) -
             all_there.wait()  # broken where they are asked for one after the other
 
     fake.fault = together
-    pulled = hub.fetch(MODEL, FORMATS)
+    pulled = remote.fetch(MODEL, FORMATS)
     assert verify(pulled.folder, [*FORMATS]) == pulled.manifest
 
 
-def test_what_a_hub_refuses_beside_another_file_is_asked_for_again_alone(fake: FakeHub, hub: Hub) -> None:
+def test_what_a_hub_refuses_beside_another_file_is_asked_for_again_alone(fake: FakeHub, remote: Hub) -> None:
     asked, refused = itertools.count(), threading.Event()
 
     def refuse_the_second(request: Request) -> Response | None:
@@ -67,7 +59,7 @@ def test_what_a_hub_refuses_beside_another_file_is_asked_for_again_alone(fake: F
         return Response(status=503)
 
     fake.fault = refuse_the_second
-    pulled = hub.fetch(MODEL, FORMATS)
+    pulled = remote.fetch(MODEL, FORMATS)
     assert verify(pulled.folder, [*FORMATS]) == pulled.manifest
     assert next(asked) == len(FORMATS) + 1
 
