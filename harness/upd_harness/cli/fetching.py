@@ -68,7 +68,7 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
     ):
         files: dict[str, Progress] = {}
 
-        def report(progress: "Progress") -> None:
+        def report(progress: Progress) -> None:
             answered()
             files[progress.what] = progress
             advance(_together(files.values(), progress.what))
@@ -80,7 +80,7 @@ def fetch(origin: Origin, names: Any, terminal: Terminal, force: bool = False) -
     return pulled
 
 
-def _together(files: "Collection[Progress]", what: str) -> "Progress":
+def _together(files: Collection[Progress], what: str) -> Progress:
     """Return how far files are together, all of which are told of before the first comes."""
     return Progress(what, sum(each.done for each in files), sum(each.total for each in files))
 

@@ -1,9 +1,8 @@
 """The Hugging Face Hub, or whatever `HF_ENDPOINT` names, as a hub.
 
 All files of one call come from one commit, a few at a time, and each is hashed while it comes, by
-`upd_zoo.hub.transfer`. The Hub's own
-library publishes. It reads `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` when it is
-imported, which happens inside the functions below.
+`upd_zoo.hub.transfer`. The Hub's own library publishes. It reads `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`,
+`HF_ENDPOINT` and `HF_TOKEN` when it is imported, which happens inside the functions below.
 """
 
 import os
