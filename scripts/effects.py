@@ -6,13 +6,14 @@
 For every method and domain: the sound recipe, then one value of the study's at a time (`--switch` names which), further
 variants (`--variant side=256`), then all of the study's; of brains whose stores stand under both protocols, also images
 and masks as the study prepared them. Variants that differ in keys of `--map-only` alone share one training. Seeds come
-one after the other, so that the page has every row early; it is written after each. What is finished is not made again,
-so the same command goes on after a kill or where `--minutes` ended it; `--page-only` makes nothing and writes the page
-of what is there.
+one after the other, so that the page has every row early; it is written after each, and what it held stays, but for
+lines that were made again with as many seeds or more. What is finished is not made again, so the same command goes on
+after a kill or where `--minutes` ended it; `--page-only` makes nothing and writes the page of what is there.
 """
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,15 +24,13 @@ from choose import seeds_of
 from upd_harness.cli.app import run_alone
 from upd_harness.cli.options import Data
 from upd_harness.cli.terminal import Terminal, reports_errors
-from upd_harness.grid.effects import Row, as_lines, as_markdown, carry_out, finished, rows_of
+from upd_harness.grid.effects import Row, as_markdown, carry_out, document_of, finished, joined, rows_of
 from upd_harness.grid.trial import Contest
 from upd_harness.grid.variants import variants_of
 from upd_zoo.errors import UsageError
 from upd_zoo.files import write_json, write_text
 from upd_zoo.stores.places import data_folder
 
-SCHEMA: Final = "upd-zoo/effects/1"
-MADE_OF: Final = ("model", "row", "seed", "test_set", "run", "train", "test", "weights", "code")
 PAGES: Final = Path(__file__).resolve().parents[1] / "cards" / "results"
 HEAD: Final = """# Effects of switches
 
@@ -71,19 +70,14 @@ def gathered(rows: Sequence[Row], seeds: Sequence[int]) -> list[dict[str, Any]]:
     return [outcome for row, seed in product(rows, seeds) for outcome in finished(row, seed)]
 
 
-def document_of(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the lines of the page, and what every outcome was made of; all its figures lie in a file of its own."""
-    made = [{key: outcome[key] for key in MADE_OF} for outcome in outcomes]
-    versions = [dict(pairs) for pairs in dict.fromkeys(tuple(outcome["versions"].items()) for outcome in outcomes)]
-    return {"schema": SCHEMA, "versions": versions, "lines": as_lines(outcomes), "outcomes": made}
-
-
 def write_pages(rows: Sequence[Row], seeds: Sequence[int], pages: Path) -> int:
-    """Write the page and its JSON, and return of how many outcomes; of none, nothing is written."""
-    outcomes = gathered(rows, seeds)
+    """Add outcomes to the page and its JSON, and return how many; of none, nothing is written."""
+    outcomes, path = gathered(rows, seeds), pages / "effects.json"
     if outcomes:
-        write_text(pages / "effects.md", HEAD.format(profile=rows[0].contest.profile) + "\n" + as_markdown(outcomes))
-        write_json(pages / "effects.json", document_of(outcomes))
+        document = document_of(rows[0].contest.profile, outcomes)
+        document = joined(json.loads(path.read_bytes()) if path.exists() else document, document)
+        write_text(pages / "effects.md", HEAD.format(profile=document["profile"]) + "\n" + as_markdown(document))
+        write_json(path, document)
     return len(outcomes)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from fake.scripts import script
 from fake.stores import write_tiny_store
-from upd_harness.grid.effects import as_lines, rows_of
+from upd_harness.grid.effects import as_lines, as_markdown, document_of, joined, rows_of
 from upd_harness.grid.trial import Contest
 from upd_harness.grid.variants import Variant, switches_of, varied
+from upd_zoo.errors import UsageError
 from upd_zoo.names import ModelId
 from upd_zoo.recipe import load_recipe
 from upd_zoo.vocabulary import Protocol
@@ -41,7 +42,7 @@ def test_rows_are_sound_each_switch_own_variants_and_the_study(tmp_path: Path) -
     )
 
 
-def outcome(row: str, seed: int, auroc: float) -> dict[str, Any]:
+def outcome(row: str, seed: int, auroc: float, test: str = "0") -> dict[str, Any]:
     metrics = {"ap_pixel": None, "auroc": auroc, "ap_image": 0.5}
     intervals = {"auroc": [auroc - 0.1, auroc + 0.1], "ap_image": [0.4, 0.6]}
     return {
@@ -49,8 +50,13 @@ def outcome(row: str, seed: int, auroc: float) -> dict[str, Any]:
         "model": "rd-nih-cxr",
         "row": row,
         "seed": seed,
-        "metrics": {"model": metrics},
+        "metrics": {"model": metrics, "intensity": metrics},
         "intervals": intervals,
+        "labels": ["made up"],
+        "versions": {"torch": "2"},
+        **dict.fromkeys(("images", "anomalous", "subjects"), 8),
+        **dict.fromkeys(("run", "train", "weights", "code"), "0"),
+        "test": test,
     }
 
 
@@ -68,6 +74,33 @@ def test_a_change_is_that_of_pairs_of_seeds_and_what_is_undefined_stays_so() -> 
     assert figures["change"] == {"mean": pytest.approx(-0.1), "deviation": None}
     assert figures["interval"] == pytest.approx([0.5, 0.7])
     assert lines["sound"]["metrics"]["ap_pixel"] is None
+
+
+def test_a_page_keeps_its_lines_but_those_that_were_made_again_with_as_many_seeds() -> None:
+    held = document_of("quick", [outcome("sound", 0, 0.7), outcome("sound", 1, 0.8), outcome("study", 0, 0.2)])
+    found = document_of("quick", [outcome("sound", 0, 0.1), outcome("study", 0, 0.3), outcome("smoothing=0", 0, 0.4)])
+    page = joined(held, found)
+    means = {line["row"]: line["metrics"]["auroc"]["mean"] for line in page["lines"]}
+    assert means == pytest.approx({"sound": 0.75, "smoothing=0": 0.4, "study": 0.3})
+    assert [*means] == ["sound", "smoothing=0", "study"]
+    assert [(each["row"], each["seed"]) for each in page["outcomes"]] == [
+        ("sound", 0),
+        ("sound", 1),
+        ("smoothing=0", 0),
+        ("study", 0),
+    ]
+    assert page["versions"] == [{"torch": "2"}]
+    assert joined(page, page) == page
+    assert "| `rd-nih-cxr` | `study` | 1 |" in as_markdown(page)
+
+
+def test_a_page_forgets_lines_of_other_images_and_takes_no_other_profile() -> None:
+    held = document_of("quick", [outcome("sound", 0, 0.7), outcome("sound", 1, 0.8)])
+    found = [outcome("sound", 0, 0.1, test="1")]
+    page = joined(held, document_of("quick", found))
+    assert [line["seeds"] for line in page["lines"]] == [[0]]
+    with pytest.raises(UsageError, match="tiny"):
+        joined(held, document_of("tiny", found))
 
 
 @pytest.mark.slow

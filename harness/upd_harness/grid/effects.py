@@ -10,7 +10,7 @@ there is not made again.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -189,8 +189,11 @@ def _slice(row: Mapping[str, str]) -> tuple[str, str]:
 
 # Pages
 
+DOCUMENT: Final = "upd-zoo/effects/2"
 COLUMNS: Final = (*METRICS, STUDY_DICE)
 """What is shown of every row: the four metrics, and the study's own Dice beside the exact one."""
+_COUNTS: Final = ("labels", "images", "anomalous", "subjects")
+_MADE_OF: Final = ("model", "row", "seed", "test_set", "run", "train", "test", "weights", "code")
 
 
 def as_lines(outcomes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -212,7 +215,7 @@ def as_lines(outcomes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 metric.id: _figures(seeds, grouped.get((test_set, model, SOUND), {}), metric.id) for metric in COLUMNS
             },
         }
-        for (test_set, model, row), seeds in sorted(grouped.items(), key=lambda item: item[0][:2])
+        for (test_set, model, row), seeds in grouped.items()
     ]
 
 
@@ -232,19 +235,88 @@ def _figures(
     }
 
 
-def as_markdown(outcomes: Sequence[Mapping[str, Any]]) -> str:
-    """Return all outcomes as text, one table for each test set, with the metrics that it defines."""
-    lines, firsts = as_lines(outcomes), {each["test_set"]: each for each in reversed(outcomes)}
+def document_of(profile: str, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the lines of outcomes, the test sets with their trivial baselines, and what every outcome was made of."""
+    tests = {
+        each["test_set"]: {key: each[key] for key in _COUNTS}
+        | {"baselines": {who: metrics for who, metrics in each["metrics"].items() if who != MODEL}}
+        for each in reversed(outcomes)
+    }
+    made = [{key: outcome[key] for key in _MADE_OF} for outcome in outcomes]
+    return {
+        "schema": DOCUMENT,
+        "profile": profile,
+        "versions": _each_once(outcome["versions"] for outcome in outcomes),
+        "test_sets": tests,
+        "lines": as_lines(outcomes),
+        "outcomes": made,
+    }
+
+
+def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document of all lines of two; of one that both have, the newer, unless the older is of more seeds.
+
+    A test set whose images are others now starts anew.
+
+    Raises:
+        UsageError: They are of two profiles.
+    """
+    if old["profile"] != new["profile"]:
+        raise UsageError(
+            f"the page is of profile '{old['profile']}', these lines of '{new['profile']}'",
+            "a page for each profile",
+            "--pages another folder",
+        )
+    images = _images_of(new)
+    stays = [line for line in old["lines"] if images.get(line["test_set"]) in (None, _images_of(old)[line["test_set"]])]
+    held = {_key(line): line for line in stays}
+    fresh = [line for line in new["lines"] if len(held.get(_key(line), {"seeds": ()})["seeds"]) <= len(line["seeds"])]
+    chosen = {_key(line) for line in fresh}
+    lines = [line for line in stays if _key(line) not in chosen] + fresh
+    known = {_key(line) for line in lines}
+    outcomes = [each for each in old["outcomes"] if _key(each) in known - chosen]
+    outcomes += [each for each in new["outcomes"] if _key(each) in chosen]
+    return {
+        "schema": DOCUMENT,
+        "profile": new["profile"],
+        "versions": _each_once((*old["versions"], *new["versions"])),
+        "test_sets": dict(sorted({**old["test_sets"], **new["test_sets"]}.items())),
+        "lines": sorted(lines, key=_place_on_page),
+        "outcomes": sorted(outcomes, key=lambda each: (*_place_on_page(each), each["seed"])),
+    }
+
+
+def _each_once(versions: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    return [dict(pairs) for pairs in dict.fromkeys(tuple(each.items()) for each in versions)]
+
+
+def _images_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of every test set's images, as its sound models met them."""
+    return {each["test_set"]: each["test"] for each in document["outcomes"] if each["row"] == SOUND}
+
+
+def _key(line: Mapping[str, Any]) -> tuple[str, str, str]:
+    return line["test_set"], line["model"], line["row"]
+
+
+def _place_on_page(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what lines are sorted by: single switches stand between the two protocols."""
+    test_set, model, row = _key(line)
+    ends = (SOUND, None, STUDY, PREPARED, JUDGED)
+    return test_set, model, ends.index(row if row in ends else None), row
+
+
+def as_markdown(document: Mapping[str, Any]) -> str:
+    """Return a document as text, one table for each test set, with the metrics that it defines."""
     text: list[str] = []
-    for test_set, first in sorted(firsts.items()):
-        mine = [line for line in lines if line["test_set"] == test_set]
+    for test_set, facts in document["test_sets"].items():
+        mine = [line for line in document["lines"] if line["test_set"] == test_set]
         shown = [metric for metric in COLUMNS if any(line["metrics"][metric.id] for line in mine)]
-        counts = f"{first['images']} images, {first['anomalous']} anomalous, of {first['subjects']} subjects"
-        text += [f"## {TEST_SETS[test_set].title}", "", f"{', '.join(first['labels'])}. {counts}.", ""]
+        counts = f"{facts['images']} images, {facts['anomalous']} anomalous, of {facts['subjects']} subjects"
+        text += [f"## {TEST_SETS[test_set].title}", "", f"{', '.join(facts['labels'])}. {counts}.", ""]
         text += [f"| model | row | seeds | {' | '.join(metric.title for metric in shown)} |"]
         text += [f"|---|---|---|{'---|' * len(shown)}", *(_line(line, shown) for line in mine)]
-        baselines = {who: each for who, each in first["metrics"].items() if who != MODEL}
-        text += [_baseline(who, metrics, shown) for who, metrics in baselines.items()] + [""]
+        text += [_baseline(who, metrics, shown) for who, metrics in facts["baselines"].items()] + [""]
     return "\n".join(text)
 
 
