@@ -1,5 +1,6 @@
 """The baseline that knows anatomy: it finds what is odd for its place alone, and says where it cannot be had."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,10 @@ import numpy as np
 import pytest
 
 from upd_harness.evaluation.contenders import Gathered, gather
-from upd_harness.evaluation.gaussian import NAME, Healthy, VoxelGaussian
+from upd_harness.evaluation.gaussian import NAME, VoxelGaussian
+from upd_harness.evaluation.healthy import Healthy
+from upd_harness.evaluation.run import measure
+from upd_harness.evaluation.statistics import NAME as STATISTICS
 from upd_harness.evaluation.tested import Rules, Tested
 from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Space
@@ -115,7 +119,19 @@ def test_healthy_brains_of_the_same_space_and_scale_are_found_beside_a_test_set(
     assert "were not prepared in the same way" in Healthy.beside(PHANTOM, alone).absence
 
 
-def test_images_in_no_common_space_have_no_such_baseline_and_nothing_is_said(tested: Store) -> None:
-    assert Healthy.beside(get_test_set("idrid"), tested) == Healthy()
-    elsewhere = replace(PHANTOM, domain="ixi-t2")
-    assert Healthy.beside(elsewhere, tested) == Healthy()
+def test_images_in_no_common_space_have_no_such_baseline_and_nothing_is_said_of_it(tested: Store) -> None:
+    for test_set in (get_test_set("idrid"), replace(PHANTOM, domain="ixi-t2")):
+        found = Healthy.beside(test_set, tested)
+        assert (found.brains, [*found.left_out]) == (None, [STATISTICS])
+
+
+def test_a_result_has_what_healthy_images_allow_and_says_what_they_do_not(tested: Store, tmp_path: Path) -> None:
+    result = measure(TESTED, PHANTOM, tested, tmp_path / "beside").result
+    assert {NAME, STATISTICS} < {*result.baselines}
+    assert result.left_out == {}
+    assert (result.baselines[STATISTICS].auroc or 0) > 0.5
+    assert result.baselines[STATISTICS].ap_pixel is None
+    shutil.copytree(tested.folder, tmp_path / "phantom-t2" / "test")
+    alone = measure(TESTED, PHANTOM, Store(tmp_path / "phantom-t2" / "test"), tmp_path / "alone").result
+    assert alone.left_out.keys() == {NAME, STATISTICS}
+    assert not alone.left_out.keys() & alone.baselines.keys()

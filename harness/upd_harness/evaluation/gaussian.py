@@ -13,11 +13,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from upd_zoo.artefact.records import Space
-from upd_zoo.errors import IntegrityError, NotFoundError
-from upd_zoo.stores.places import Part, store_name, store_path
 from upd_zoo.stores.store import Store
-from upd_zoo.vocabulary import DOMAINS, Protocol, TestSet
 
 NAME: Final = "gaussian"
 SUBJECTS: Final = 32
@@ -84,38 +80,3 @@ def _smoothed(images: Array, sigma: float) -> Array:
     weights = np.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
     kernel = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return np.asarray(kernel @ images @ kernel.T)
-
-
-@dataclass(frozen=True, slots=True)
-class Healthy:
-    """Healthy brains in the space of a test set.
-
-    Attributes:
-        store: Theirs; None where there is none.
-        absence: Why there is none; empty where there is, and where the images of the test set are in no common space.
-    """
-
-    store: Store | None = None
-    absence: str = ""
-
-    @classmethod
-    def beside(cls, test_set: TestSet, store: Store) -> Self:
-        """Look for the healthy training images of a test set's domain, beside its store.
-
-        Args:
-            test_set: Which.
-            store: Its images.
-        """
-        space, domain = Space.of(store.facts.provenance), DOMAINS[test_set.domain]
-        if space is None and not domain.registered:
-            return cls()
-        protocol = Protocol(str(store.facts.provenance.get("protocol", Protocol.SOUND)))
-        name = store_name(domain.id, Part.TRAIN, protocol, store.facts.side)
-        try:
-            healthy = Store(store_path(store.folder.parent.parent, *name))
-            same = (healthy.facts.side, healthy.facts.channels, healthy.facts.scale, Space.of(healthy.facts.provenance))
-        except (NotFoundError, IntegrityError):
-            return cls(absence=f"the store {name} is not prepared beside that of the test set")
-        if same != (store.facts.side, store.facts.channels, store.facts.scale, space):
-            return cls(absence=f"{healthy.facts.name} and {store.facts.name} were not prepared in the same way")
-        return cls(healthy)

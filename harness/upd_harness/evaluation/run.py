@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
-from upd_harness.evaluation.gaussian import NAME as GAUSSIAN
-from upd_harness.evaluation.gaussian import Healthy
+from upd_harness.evaluation.healthy import Healthy
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.metrics import Floats
 from upd_harness.evaluation.published import printed_of
 from upd_harness.evaluation.resampling import aupro
+from upd_harness.evaluation.statistics import NAME as STATISTICS
+from upd_harness.evaluation.statistics import ImageStatistics
 from upd_harness.evaluation.stored import SUFFIX, Kept
-from upd_harness.evaluation.subgroups import looks_of, position_baseline, probes, strata, subject_level
+from upd_harness.evaluation.subgroups import looks_of, of_images, position_baseline, probes, strata, subject_level
 from upd_harness.evaluation.tested import Tested
 from upd_harness.report.html import GalleryItem, write_evaluation_report
 from upd_harness.report.overlay import COLOURED, colour_range, thumbnail
@@ -101,12 +102,13 @@ def measure(
     """Score a test set by what fits its images, and write what it amounts to; see `evaluate`."""
     began, started = time.monotonic(), utc_now()
     healthy = Healthy.beside(test_set, store)
-    gathered = gathering(tested, store, None if healthy.store is None else healthy.store.folder, on_progress)
+    gathered = gathering(tested, store, None if healthy.brains is None else healthy.brains.folder, on_progress)
     scores = np.array(gathered.contenders[MODEL].scores)
     written = output / RESULTS / f"{test_set.id}.json"
     tallies = Kept(scores, store.anomalous, store.subjects, gathered.pixels).write(written.with_suffix(SUFFIX))
-    absent = {GAUSSIAN: healthy.absence} if healthy.absence else {}
-    result = _result(tested, test_set, store, gathered).model_copy(update={"tallies": tallies, "left_out": absent})
+    result = _result(tested, test_set, store, gathered, healthy.store).model_copy(
+        update={"tallies": tallies, "left_out": healthy.left_out}
+    )
     write_record(written, result)
     _write_scores(output / "scores.csv", store, scores)
     (low, high), gallery = _gallery(tested, store, scores)
@@ -188,7 +190,7 @@ def _contrasts(config: Config, test_set: TestSet) -> list[str]:
     return [f"learnt from {learnt}, measured on {tested}"] if learnt and tested and learnt != tested else []
 
 
-def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered) -> Result:
+def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered, healthy: Store | None) -> Result:
     has_masks = gathered.pixels is not None
     metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in gathered.contenders.items()}
     metrics[RANDOM] = metrics[RANDOM].model_copy(update=chance(store.anomalous))
@@ -197,6 +199,9 @@ def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered)
     scores, looks = np.array(gathered.contenders[MODEL].scores), looks_of(store, tested.rules.foreground)
     if (position := position_baseline(store, looks)) is not None:
         metrics["position"] = position
+    if healthy is not None:
+        away = ImageStatistics.of(healthy, tested.rules.foreground).scores(store)
+        metrics[STATISTICS] = of_images(away, store.anomalous)
     known = tested.calibration
     return Result(
         model=tested.name,

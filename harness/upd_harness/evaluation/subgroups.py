@@ -66,14 +66,19 @@ def _mean(grey: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> Floats
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
 
 
+def of_images(scores: Floats, anomalous: npt.NDArray[np.bool_]) -> Metrics:
+    """Return the metrics of what scores images (N,) and has no maps."""
+    found = image_metrics(scores, anomalous)
+    return Metrics(ap_image=found.average_precision, auroc=found.auroc, ap_pixel=None, dice=None)
+
+
 def position_baseline(store: Store, looks: Looks) -> Metrics | None:
     """Return what the place of a slice alone scores, the middle of its volume highest; None without slices."""
     if np.ptp(looks.slices) == 0:
         return None
     names, numbers = numbered(store.subjects)
     middles = np.array([np.median(looks.slices[numbers == number]) for number in range(len(names))])
-    found = image_metrics(-abs(looks.slices - middles[numbers]), store.anomalous)
-    return Metrics(ap_image=found.average_precision, auroc=found.auroc, ap_pixel=None, dice=None)
+    return of_images(-abs(looks.slices - middles[numbers]), store.anomalous)
 
 
 def probes(scores: Floats, anomalous: npt.NDArray[np.bool_], looks: Looks) -> dict[str, float]:

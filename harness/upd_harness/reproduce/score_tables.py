@@ -39,8 +39,8 @@ _INTERVALS: Final = (
     "several."
 )
 _POOR_MEANS: Final = (
-    "† Not above the best trivial baseline: chance, brightness, darkness, the place of a slice, or how far brain "
-    "voxels lie from their mean in healthy subjects."
+    "† Not above the best trivial baseline: chance, brightness, darkness, the place of a slice, how far brain voxels "
+    "lie from their mean in healthy subjects, or a few figures of the image from theirs."
 )
 _NAMED: Final = re.compile(r"\S+@seed-\d+")
 """A model in a reason, which several methods then share."""

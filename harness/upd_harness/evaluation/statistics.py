@@ -1,0 +1,93 @@
+"""A baseline that knows how an image is exposed and focused, and nothing of what it shows: a few figures of the whole.
+
+    sqrt((f - mean)ᵀ C⁻¹ (f - mean)),  C = (1 - s) covariance + s diag(variance)
+
+f are the figures that `figures_of` names; mean and covariance are those of healthy images that models train on too.
+Nothing is fitted to diseased images, and no figure or direction is picked: what it tells, a camera tells.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from upd_zoo.images.foreground import Masks, inside
+from upd_zoo.stores.store import Store
+from upd_zoo.vocabulary import Foreground
+
+NAME: Final = "statistics"
+IMAGES: Final = 256
+_SHRUNK: Final = 0.01
+"""Healthy images that are learnt from, evenly spread over the training store, and s.
+
+s was chosen by the likelihood of healthy validation images. With .001 · .01 · .1 its logarithm is, per image, -1.19 ·
+-.54 · -.78 learnt from 20 photographs of IDRiD, .87 · .79 · -.07 from all 87, -3.31 · -3.25 · -2.89 from 20 films of
+NIH ChestX-ray14 and -1.38 · -1.38 · -1.39 from all 234. Planted anomalies cannot tell: an AUROC of .49 to .52 with any.
+"""
+_LEAST: Final = 1e-6
+"""Of a deviation: what never varies among healthy images says nothing until it does."""
+_BATCH: Final = 64
+
+Array = npt.NDArray[np.float32]
+Figures = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageStatistics:
+    """Figures of healthy images.
+
+    Attributes:
+        foreground: What of an image they are taken of.
+        mean: (F,).
+        inverse: (F, F), of the shrunk covariance.
+    """
+
+    foreground: Foreground
+    mean: Figures
+    inverse: Figures
+
+    @classmethod
+    def of(cls, healthy: Store, foreground: Foreground) -> Self:
+        """Learn from the images of a training store."""
+        rows = np.unique(np.linspace(0, len(healthy) - 1, min(IMAGES, len(healthy))).round().astype(int))
+        figures = _figures_of(healthy, foreground, rows)
+        mean, deviation = figures.mean(axis=0), np.maximum(figures.std(axis=0), _LEAST)
+        normal = (figures - mean) / deviation
+        covariance = (1 - _SHRUNK) * (normal.T @ normal) / len(rows) + _SHRUNK * np.eye(len(mean))
+        return cls(foreground, mean, np.linalg.inv(covariance) / np.outer(deviation, deviation))
+
+    def scores(self, store: Store) -> Figures:
+        """Return how far each image of a store lies from healthy ones, (N,) from 0."""
+        away = _figures_of(store, self.foreground, np.arange(len(store))) - self.mean
+        return np.asarray(np.sqrt(np.einsum("nf,fg,ng->n", away, self.inverse, away)))
+
+
+def _figures_of(store: Store, foreground: Foreground, rows: npt.NDArray[np.int_]) -> Figures:
+    batches = (np.array(store.images[rows[start : start + _BATCH]]) for start in range(0, len(rows), _BATCH))
+    return np.concatenate([figures_of(images, inside(images, foreground)) for images in batches])
+
+
+def figures_of(images: Array, tissue: Masks) -> Figures:
+    """Return (B, 2 C + 2) figures of images (B, C, H, W) and their foreground (B, H, W); 0 where there is none.
+
+    They are its share of the image; of each channel mean and standard deviation inside; and the mean difference of
+    neighbouring pixels of it, over channels: how sharp the image is.
+    """
+    count = np.maximum(tissue.sum(axis=(1, 2)), 1)[:, None]
+    kept = images * tissue[:, None]
+    mean = kept.sum(axis=(2, 3), dtype=np.float64) / count
+    square = np.einsum("bchw,bchw->bc", kept, kept, dtype=np.float64) / count
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    grey = images.mean(axis=1)
+    return np.column_stack((tissue.mean(axis=(1, 2)), mean, spread, _steps(grey, tissue)))
+
+
+def _steps(grey: Array, tissue: Masks) -> Figures:
+    """Return (B,) the mean difference of pixels (B, H, W) that touch by a side, both inside."""
+    total, pairs = np.zeros(len(grey)), np.zeros(len(grey))
+    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
+        both = tissue[one] & tissue[other]
+        total += (abs(grey[one] - grey[other]) * both).sum(axis=(1, 2), dtype=np.float64)
+        pairs += both.sum(axis=(1, 2))
+    return total / np.maximum(pairs, 1)
