@@ -241,6 +241,14 @@ def test_figures_outside_their_tolerance_end_the_command_with_8(study: Order, up
     assert answer.json["banner"] in answer.err
 
 
+def test_a_table_of_nothing_but_printed_figures_is_no_success(tmp_path: Path, upd_zoo: Command) -> None:
+    write_tiny_store(tmp_path / "phantom-fundus" / "test", 3, 8, name="phantom-fundus/test", masks=True, anomalous=4)
+    answer = upd_zoo("reproduce", "table-ii", "--data", tmp_path, "-o", tmp_path / "out", "--material", "phantom")
+    assert answer.code == 3
+    assert "nothing of table-ii was measured" in answer.err
+    assert "add --train" in (tmp_path / "out" / "table-ii.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_where_it_stood(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "validation")):

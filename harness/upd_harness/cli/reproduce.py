@@ -13,7 +13,7 @@ from upd_harness.cli.options import Data, Place, command
 from upd_harness.cli.terminal import Terminal, when_interrupted
 from upd_harness.engines.engine import Engine
 from upd_harness.reproduce.material import Material
-from upd_zoo.errors import MissingExtraError, ToleranceError
+from upd_zoo.errors import InputError, MissingExtraError, ToleranceError
 from upd_zoo.vocabulary import Protocol, get_test_set
 
 if TYPE_CHECKING:  # importing what measures takes longer than --help may
@@ -120,8 +120,8 @@ def reproduce(
 ) -> int:
     """Reproduce a table or figure of the study.
 
-    What was measured here stands beside what the study printed. Exit code 8: a figure on the study's own images lies
-    outside its tolerance.
+    What was measured here stands beside what the study printed. Exit code 3: nothing was measured. Exit code 8: a figure
+    on the study's own images lies outside its tolerance.
     """
     from upd_harness.reproduce.items import check_known, usual
     from upd_harness.reproduce.items import reproduce as made_again
@@ -139,4 +139,7 @@ def reproduce(
     if terminal.as_json and result.banner:  # text begins with it
         terminal.say(result.banner)
     terminal.data(result.document, "\n".join((result.told, *(["", *map(str, paths)] if paths else []))))
+    if not result.measured:
+        terminal.say(f"nothing of {item} was measured, so it holds what the study printed alone")
+        return InputError.exit_code
     return ToleranceError.exit_code if result.outside else 0

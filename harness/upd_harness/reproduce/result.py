@@ -83,6 +83,7 @@ class Reproduction:
         blocks: Its tables.
         cells: Its figures one by one, each with the same keys, for a CSV file; empty where there is none.
         outside: How many figures lie outside their tolerance of what the study printed.
+        measured: Whether any figure of it was measured here.
     """
 
     item: str
@@ -94,6 +95,7 @@ class Reproduction:
     blocks: Sequence[Block] = ()
     cells: Sequence[Mapping[str, Any]] = ()
     outside: int = 0
+    measured: bool = True
 
     @property
     def heading(self) -> str:

@@ -138,7 +138,8 @@ def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproducti
     rows = [_as_row(each, order) for each in cells]
     picture = chart(_lines(cells), order.banner)
     pictures = {} if picture is None else {".png": picture}
-    return Reproduction(item, document, "", pictures, TITLES[item], order.banner, blocks, rows, outside)
+    measured = any(cell.ours for cell in cells)
+    return Reproduction(item, document, "", pictures, TITLES[item], order.banner, blocks, rows, outside, measured)
 
 
 def _lines(cells: Sequence[Cell]) -> list[list[tuple[str, str, list[Row]]]]:
