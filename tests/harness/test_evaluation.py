@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fake.stores import write_tiny_store
 from upd_harness.evaluation.contenders import gather
 from upd_harness.evaluation.intervals import bootstrap_intervals
-from upd_harness.evaluation.run import Evaluation, check_room, evaluate
+from upd_harness.evaluation.run import Evaluation, evaluate, room
 from upd_harness.evaluation.stored import read_result
 from upd_harness.report.html import why_undefined
 from upd_zoo.artefact.record import read_record
@@ -244,10 +244,10 @@ def test_an_evaluation_replaces_an_earlier_one_and_all_of_it(
 ) -> None:
     output = tmp_path / "out"
     (output / RESULTS / "phantom-t2.json").rename(output / RESULTS / "brats-t2.json")
-    with pytest.raises(UsageError, match="add --overwrite"):
-        check_room(output, overwrite=False)
-    check_room(output, overwrite=True)
-    evaluate(model, PHANTOM, tested_store, output)
+    with pytest.raises(UsageError, match="add --overwrite"), room(output, overwrite=False):
+        pass
+    with room(output, overwrite=True):
+        evaluate(model, PHANTOM, tested_store, output)
     assert {path.name for path in (output / RESULTS).iterdir()} == {"phantom-t2.json", "phantom-t2.npz"}
 
 
@@ -256,5 +256,17 @@ def test_what_is_no_evaluation_is_not_replaced(tmp_path: Path, content: str | No
     (tmp_path / "notes.txt").touch()
     if content is not None:
         (tmp_path / "run.json").write_text(content)
-    with pytest.raises(UsageError, match="no evaluation that could be replaced"):
-        check_room(tmp_path, overwrite=True)
+    with pytest.raises(UsageError, match="no evaluation that could be replaced"), room(tmp_path, overwrite=True):
+        pass
+
+
+def test_one_evaluation_at_a_time_is_written_to_a_folder(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "out"
+    with room(output, overwrite=False):
+        with pytest.raises(UsageError, match="nother evaluation is being written to"), room(output, overwrite=True):
+            pass
+        with room(tmp_path / "new" / "other", overwrite=False):
+            pass
+    with room(output, overwrite=True):
+        pass
+    assert [*(tmp_path / "new").iterdir()] == []

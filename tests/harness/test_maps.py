@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -36,18 +37,32 @@ def picture(path: Path, array: Array) -> None:
     Image.fromarray(pixels).save(path.with_name(f"{path.name}.png"))
 
 
+def tiff(path: Path, array: Array) -> None:
+    tifffile.imwrite(path.with_name(f"{path.name}.tif"), array[0])
+
+
 WRITERS: dict[str, tuple[Callable[[Path, Array], None], int]] = {
     "volumes": (volume, SLICES),
     "arrays": (array_file, SLICES),
     "pictures": (picture, 1),
+    "tiffs": (tiff, 1),
 }
 
 
-def made(folder: Path, kind: str = "arrays") -> tuple[MapFolders, Array, Array]:
-    """Write maps and masks, half of them empty, the maps in steps of 1 / 255; return where they are, and both."""
+def made(folder: Path, kind: str = "arrays", *, shift: float = 0, unseen: int = 0) -> tuple[MapFolders, Array, Array]:
+    """Write maps and masks, half of them empty, the maps in steps of 1 / 255; return where they are, and both.
+
+    Args:
+        folder: Theirs.
+        kind: Of their files.
+        shift: What is added to every value of a map.
+        unseen: Rows of each map that are NaN.
+    """
     rng, (write, slices) = np.random.default_rng(0), WRITERS[kind]
     masks = (rng.random((CASES, slices, SIDE, SIDE)) < 0.1) & (np.arange(CASES) % 2 == 1)[:, None, None, None]
     maps = np.round(np.clip(rng.random(masks.shape) * 0.7 + 0.25 * masks, 0, 1) * 255) / 255
+    maps += shift
+    maps[:, :, :unseen] = np.nan
     for name, arrays in (("maps", maps), ("masks", masks)):
         (folder / name / "deep").mkdir(parents=True)
         for number, each in enumerate(arrays):
@@ -85,7 +100,7 @@ def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
     np.save(deep / "case-0.npy", np.zeros((2, SIDE, SIDE)))
     refused(UsageError, r"shape \(2, 24, 24\), its mask \(3, 24, 24\)")
     np.save(deep / "case-0.npy", np.full((3, SIDE, SIDE), np.nan))
-    refused(UsageError, "1728 of the 1728 values of case-0.npy are NaN or infinite.*put the lowest value")
+    refused(UsageError, "1728 of the 1728 values of case-0.npy are NaN or infinite")
     for same, least in ((1e9, 1.0), (0.0, 1e-50), (0.0, 1e300)):
         np.save(deep / "case-0.npy", same + least * np.random.default_rng(0).random((3, SIDE, SIDE)))
         refused(UsageError, "which 32 bits cannot tell apart")
@@ -93,6 +108,28 @@ def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
     refused(UsageError, "cannot be read")
     (deep / "case-0.npy").unlink()
     refused(NotFoundError, "1 files have no partner in .*maps, such as deep/case-0")
+
+
+@pytest.mark.parametrize("kind", ["volumes", "arrays", "tiffs"])
+@pytest.mark.parametrize("shift", [0.0, -3.0])
+def test_what_nothing_looked_at_counts_as_the_lowest_of_all_maps(tmp_path: Path, kind: str, shift: float) -> None:
+    """Also where all values lie below zero, and where a lesion lies there: it was not found."""
+    folders, maps, masks = made(tmp_path, kind, shift=shift, unseen=5)
+    filled = np.where(np.isnan(maps), np.nanmin(maps), maps)
+    found = evaluate_maps(folders, tmp_path / "out")
+    sick = masks.any(axis=(1, 2))
+    assert masks[np.isnan(maps)].any()
+    assert found.metrics.ap_pixel == pytest.approx(average_precision_score(masks.ravel(), filled.ravel()))
+    assert found.metrics.auroc == pytest.approx(roc_auc_score(sick, filled.reshape(len(filled), -1).max(axis=1)))
+    assert any(label.startswith("21 % of the pixels were not looked at") for label in found.labels)
+
+
+def test_maps_that_were_scored_here_need_masks_of_their_images_names_alone(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path, "tiffs")
+    plain = evaluate_maps(folders, tmp_path / "plain").metrics
+    for path in (*folders.maps.rglob("*.tif"),):
+        path.rename(path.with_name(path.name.replace(".tif", ".jpg.tif")))
+    assert evaluate_maps(folders, tmp_path / "out").metrics == plain
 
 
 def test_constant_maps_and_small_ones_are_measured(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def evaluate(
     terminal: Terminal,
 ) -> None:
     """Measure a model, a graph or maps beside trivial baselines."""
-    from upd_harness.evaluation.run import check_room
+    from upd_harness.evaluation.run import room
 
     origin, rule = tested.chosen, brought.rule
     if brought.maps is not None or brought.masks is not None:
@@ -102,12 +102,12 @@ def evaluate(
         raise UsageError("nothing to measure is named", "-m MODEL, or --maps DIR --masks DIR", "add -m MODEL")
     _check_asked(origin, brought, running, into=into)
     chosen, artefact = _test_set_of(origin.name, test_set), _artefact(origin.name) if into else None
-    check_room(output, overwrite=overwrite)
     folders, how = (data, output), (running, where, shards)
-    if is_graph(origin.model):
-        evaluation = _graph_evaluated(Path(origin.model), chosen, folders, how, (brought.side, rule), terminal)
-    else:
-        evaluation = _evaluated(origin, chosen, folders, how, terminal)
+    with room(output, overwrite=overwrite):
+        if is_graph(origin.model):
+            evaluation = _graph_evaluated(Path(origin.model), chosen, folders, how, (brought.side, rule), terminal)
+        else:
+            evaluation = _evaluated(origin, chosen, folders, how, terminal)
     if artefact is not None:
         _put(evaluation.result, artefact, terminal)
     _tell(evaluation, chosen.title, terminal)
@@ -217,14 +217,13 @@ def _measure_maps(
 ) -> None:
     """Measure maps of any origin against their masks, and say what came of it."""
     from upd_harness.evaluation.maps import MapFolders, evaluate_maps
-    from upd_harness.evaluation.run import check_room
+    from upd_harness.evaluation.run import room
     from upd_zoo.vocabulary import ScoreRule
 
     maps, masks = folders
     if origin is not None or maps is None or masks is None:
         raise UsageError("maps are measured against masks, without a model", "--maps DIR --masks DIR, and no -m")
-    check_room(output, overwrite=overwrite)
-    with when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
+    with room(output, overwrite=overwrite), when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
         result = evaluate_maps(MapFolders(maps, masks, rule or ScoreRule.MAXIMUM), output, advance)
     terminal.data(result.model_dump(mode="json", by_alias=True), figures_of(result, result.test_set, terminal.width))
 

@@ -4,11 +4,14 @@ A map and its mask have one name, below two folders: NIfTI (the slices of the la
 subject), PNG or TIFF (an image, a subject of its own), or NumPy's .npy of (H, W) or (N, H, W), likewise. An image is
 diseased where its mask has a pixel above zero. Its score is the highest value of its map, or the mean. Of two NIfTI
 files the affines agree too: voxels are compared by their place in the files, which is that in the head only then.
+
+A pixel that nothing looked at is NaN. Nobody called it anomalous, so it counts as the lowest value of all maps.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +37,8 @@ _VOLUMES: Final = (".nii", ".nii.gz")
 _FLAT: Final = (".png", ".tif", ".tiff")
 _ARRAYS: Final = (".npy",)
 _KINDS: Final = (*_VOLUMES, *_FLAT, *_ARRAYS)
+_SCORED: Final = (*_VOLUMES, *_FLAT, ".jpg", ".jpeg")
+"""What the name of a map that upd-zoo score wrote ends in before its own suffix: the image's."""
 _SEED: Final = 0
 _SAME_PLACE: Final = 0.01
 """Millimetres that rounding in a header may make between two grids."""
@@ -78,13 +83,20 @@ class MapFolders:
 def _named(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and suffix_of(path) in _KINDS):
-        name = str(path.relative_to(folder))[: -len(suffix_of(path))]
+        name = _bare(path.relative_to(folder), _KINDS)
+        name = _bare(Path(name), _SCORED)
         if name in found:
             raise UsageError(f"two files in {folder} are called {name}", "one for each name", "remove one of them")
         found[name] = path
     if not found:
         raise NotFoundError(f"there is no map or mask in {folder}", f"files of the kinds {', '.join(_KINDS)}")
     return found
+
+
+def _bare(path: Path, suffixes: Sequence[str]) -> str:
+    """Return a path without its suffix, if it is one of these."""
+    suffix = suffix_of(path)
+    return str(path)[: -len(suffix)] if suffix in suffixes else str(path)
 
 
 def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silent) -> Result:
@@ -101,18 +113,22 @@ def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silen
         UsageError: Two files have one name.
     """
     found, contenders, pixels = folders.pairs(), {name: Contender() for name in (MODEL, RANDOM)}, SubjectTally()
+    lowest, seen = cache(partial(_lowest, [each for each, _ in found.values()])), _Seen()
     generator, hashes = np.random.default_rng(_SEED), (hashlib.sha256(), hashlib.sha256())
     subjects: list[str] = []
     anomalous: list[bool] = []
     for done, (name, maps, masks) in enumerate(_read(found), 1):
+        hashes[0].update(_bytes(name, maps))
+        hashes[1].update(_bytes(name, masks))
+        unseen = np.isnan(maps)
+        seen.add(unseen)
+        maps = np.where(unseen, np.float32(lowest()), maps) if unseen.any() else maps
         noise = random_maps(generator, maps.shape)
         contenders[MODEL].update(maps, scores_of(maps, folders.rule), masks)
         contenders[RANDOM].update(noise, scores_of(noise, folders.rule), masks)
         pixels.update(maps, masks, [name] * len(maps))
         subjects += [name] * len(maps)
         anomalous += [bool(mask.any()) for mask in masks]
-        hashes[0].update(_bytes(name, maps))
-        hashes[1].update(_bytes(name, masks))
         on_progress(Progress("", done, len(found)))
     pixels.close()
     scores, sick = np.array(contenders[MODEL].scores), np.array(anomalous)
@@ -132,12 +148,36 @@ def evaluate_maps(folders: MapFolders, output: Path, on_progress: Report = silen
         metrics=metrics[MODEL].model_copy(update={"aupro": aupro(pixels)}),
         intervals=bootstrap_intervals(scores, sick, subjects, pixels),
         baselines={RANDOM: metrics[RANDOM].model_copy(update=chance(sick))},
-        labels=["maps of files", f"image score: {folders.rule} of the map"],
+        labels=["maps of files", f"image score: {folders.rule} of the map", *seen.labels],
         tallies=Kept(scores, sick, subjects, pixels).write(path.with_suffix(SUFFIX)),
     )
     write_record(path, result)
     write_json(output / "run.json", {"command": "evaluate", "maps": result.model, "masks": result.test_set})
     return result
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How many pixels there are, and of how many a map says nothing."""
+
+    pixels: int = 0
+    unseen: int = 0
+
+    def add(self, unseen: npt.NDArray[np.bool_]) -> None:
+        """Count some."""
+        self.pixels += unseen.size
+        self.unseen += int(unseen.sum())
+
+    @property
+    def labels(self) -> list[str]:
+        """What must be told of them."""
+        share = 100 * self.unseen / max(1, self.pixels)
+        return [f"{share:.2g} % of the pixels were not looked at, and count as lowest"] if self.unseen else []
+
+
+def _lowest(maps: Sequence[Path]) -> float:
+    """Return the lowest value that any map holds."""
+    return min(float(np.nanmin(_slices(path, as_map=True)[0])) for path in maps)
 
 
 def _bytes(name: str, array: npt.NDArray[Any]) -> bytes:
@@ -147,7 +187,7 @@ def _bytes(name: str, array: npt.NDArray[Any]) -> bytes:
 def _read(pairs: dict[str, tuple[Path, Path]]) -> Iterator[tuple[str, Pixels, npt.NDArray[np.uint8]]]:
     """Yield every name with its maps (N, H, W) and masks (N, H, W)."""
     for name, (map_path, mask_path) in pairs.items():
-        (maps, map_affine), (masks, mask_affine) = _slices(map_path), _slices(mask_path)
+        (maps, map_affine), (masks, mask_affine) = _slices(map_path, as_map=True), _slices(mask_path, as_map=False)
         _check_grid(name, maps.shape, masks.shape, map_affine, mask_affine)
         if masks.min() < 0:
             raise UsageError(
@@ -177,23 +217,26 @@ def _farthest(affine: npt.NDArray[np.float64], other: npt.NDArray[np.float64], s
     return float(np.linalg.norm((corners @ (affine - other).T)[:, :3], axis=1).max())
 
 
-def _slices(path: Path) -> tuple[Pixels, Affine]:
-    """Return the images (N, H, W) of a file, of colours the mean, and the affine of a volume."""
+def _slices(path: Path, *, as_map: bool) -> tuple[Pixels, Affine]:
+    """Return the images (N, H, W) of a file, of colours the mean, and the affine of a volume; of a map, NaN stays."""
     kind, affine = suffix_of(path), None
     if kind in _VOLUMES:
-        volume = read_volume(path, constant_ok=True)
+        volume = read_volume(path, constant_ok=True, as_map=as_map)
         found: npt.NDArray[Any] = np.moveaxis(volume.data, -1, 0)
         affine = volume.affine
     elif kind in _FLAT:
-        image = read_photograph(path, constant_ok=True)
+        image = read_photograph(path, constant_ok=True, as_map=as_map)
         found = image.stored.mean(axis=0, dtype=np.float64)[None] / image.full
     else:
         found = _array(path)
+    _check_known(path.name, found, as_map)
+    if kind in _ARRAYS:
+        _check_steps(path.name, float(np.nanmin(found)), float(np.nanmax(found)))
     return np.ascontiguousarray(found, dtype=np.float32), affine
 
 
 def _array(path: Path) -> npt.NDArray[Any]:
-    """Return the numbers (N, H, W) of a .npy file, which float32 tells apart as well as the file does."""
+    """Return the numbers (N, H, W) of a .npy file."""
     try:
         found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -201,20 +244,28 @@ def _array(path: Path) -> npt.NDArray[Any]:
     found = found[None] if found.ndim == 2 else found
     if found.ndim != 3 or not found.size or found.dtype.kind not in "biuf":
         raise UsageError(f"{path.name} holds {found.dtype} of shape {found.shape}", "numbers, (H, W) or (N, H, W)")
-    unknown = int(found.size - np.isfinite(found).sum())
-    if unknown:
+    return found
+
+
+def _check_known(name: str, found: npt.NDArray[Any], as_map: bool) -> None:
+    """Refuse values that say nothing, but for NaN in maps that hold anything else."""
+    unknown = np.isnan(found)
+    if np.isinf(found).any() or (unknown.any() and not as_map) or unknown.all():
+        lost = int(found.size - np.isfinite(found).sum())
         raise UsageError(
-            f"{unknown} of the {found.size} values of {path.name} are NaN or infinite",
-            "finite numbers",
-            "put the lowest value of all maps where nothing was looked at",
+            f"{lost} of the {found.size} values of {name} are NaN or infinite",
+            "numbers, and NaN where a map says nothing" if as_map else "numbers",
         )
-    if _is_lost(float(found.min()), float(found.max())):
+
+
+def _check_steps(name: str, low: float, high: float) -> None:
+    """Refuse values that float32 does not tell apart as well as their file does."""
+    if _is_lost(low, high):
         raise UsageError(
-            f"the values of {path.name} lie from {found.min()} to {found.max()}, which 32 bits cannot tell apart",
+            f"the values of {name} lie from {low} to {high}, which 32 bits cannot tell apart",
             f"a range of at least {_STEPS} steps of float32",
             "subtract what all maps have in common, and scale them alike",
         )
-    return found
 
 
 def _is_lost(low: float, high: float) -> bool:

@@ -7,12 +7,14 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from filelock import Timeout
 
 from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
 from upd_harness.evaluation.healthy import Healthy
@@ -31,7 +33,7 @@ from upd_harness.report.run_record import describe_run, utc_now
 from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import RESULTS, Config, Result, Space
 from upd_zoo.errors import UsageError
-from upd_zoo.files import replacing, write_json
+from upd_zoo.files import held, replacing, write_json
 from upd_zoo.progress import Report, silent
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
@@ -129,16 +131,34 @@ def measure(
     return Evaluation(result, scores, store.anomalous, report)
 
 
-def check_room(output: Path, *, overwrite: bool) -> None:
-    """Make sure that an evaluation may be written to a folder.
+@contextmanager
+def room(output: Path, *, overwrite: bool) -> Iterator[None]:
+    """Hold a folder for an evaluation while the block runs.
 
     Args:
         output: The folder.
         overwrite: Whether an earlier evaluation may be lost.
 
     Raises:
-        UsageError: The folder holds one and `overwrite` is off, or holds anything else.
+        UsageError: The folder holds one and `overwrite` is off, or holds anything else, or another is being written.
     """
+    _check_room(output, overwrite)
+    place = output.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as holding:
+        try:
+            holding.enter_context(held(place.with_name(f".{place.name}.lock")))
+        except Timeout:
+            raise UsageError(
+                f"another evaluation is being written to {output}",
+                "one at a time",
+                "wait until it is done, or name another folder with -o",
+            ) from None
+        _check_room(output, overwrite)
+        yield
+
+
+def _check_room(output: Path, overwrite: bool) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not overwrite:

@@ -79,7 +79,7 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
-def read_volume(path: Path, *, constant_ok: bool = False, part: int | None = None) -> Volume:
+def read_volume(path: Path, *, constant_ok: bool = False, as_map: bool = False, part: int | None = None) -> Volume:
     """Read one three-dimensional image from a NIfTI-1 or NIfTI-2 file, gzip-compressed or plain.
 
     Before a voxel is used, the file is decompressed to its end under the size limit, which checks CRC-32 and length of
@@ -88,6 +88,7 @@ def read_volume(path: Path, *, constant_ok: bool = False, part: int | None = Non
     Args:
         path: The file; its first bytes decide about compression, not its name.
         constant_ok: Accept a volume with one single value, as the lesion mask of a healthy subject has.
+        as_map: Accept what an anomaly map may hold: one single value, and NaN anywhere, which stays.
         part: Which of several volumes on one grid to return, from 0; None where there is but one.
 
     Returns:
@@ -102,10 +103,10 @@ def read_volume(path: Path, *, constant_ok: bool = False, part: int | None = Non
     """
     limit = max_input_bytes()
     with _one_error(path), _opened(path, limit) as file:
-        return parse_volume(file, limit, constant_ok=constant_ok, part=part)
+        return parse_volume(file, limit, constant_ok=constant_ok, as_map=as_map, part=part)
 
 
-def read_photograph(path: Path, *, constant_ok: bool = False) -> Photograph:
+def read_photograph(path: Path, *, constant_ok: bool = False, as_map: bool = False) -> Photograph:
     """Read one flat image from a PNG, JPEG or TIFF file.
 
     The pixels of PNG and deflated TIFF are proven by their checksums. JPEG and other TIFF have none: they are proven to
@@ -114,6 +115,7 @@ def read_photograph(path: Path, *, constant_ok: bool = False) -> Photograph:
     Args:
         path: The file; its first bytes decide about the format, not its name.
         constant_ok: Accept an image with one single value, as an empty mask has.
+        as_map: Accept what an anomaly map may hold: one single value, floats of any value, and NaN.
 
     Returns:
         The image upright, over the full range of its type: 8 bits over 255, 16 bits over 65535 or over the fewer bits
@@ -126,7 +128,7 @@ def read_photograph(path: Path, *, constant_ok: bool = False) -> Photograph:
     """
     limit = max_input_bytes()
     with _one_error(path), _opened(path, limit) as file:
-        return parse_photograph(file.read(), limit // _COPIES, constant_ok=constant_ok)
+        return parse_photograph(file.read(), limit // _COPIES, constant_ok=constant_ok, as_map=as_map)
 
 
 @contextmanager

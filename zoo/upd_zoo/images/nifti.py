@@ -45,7 +45,8 @@ class Volume:
     """A scalar image on a regular grid in space.
 
     Attributes:
-        data: (X, Y, Z) float32, finite, the values after the file's own slope and intercept, axes in the file's order.
+        data: (X, Y, Z) float32, finite but in maps, the values after the file's own slope and intercept, axes in the
+            file's order.
         affine: (4, 4) float64, voxel indices to millimetres in RAS+ (right, anterior, superior), orthogonal axes.
         cautions: What is doubtful about the file.
         stored: How its file says where it lies; None where there is no file on this grid.
@@ -62,7 +63,9 @@ class Volume:
         return self.stored or Placement.in_millimetres(self.affine)
 
 
-def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False, part: int | None = None) -> Volume:
+def parse_volume(
+    stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False, as_map: bool = False, part: int | None = None
+) -> Volume:
     """Read one NIfTI file from `stream`, gzip or plain by its first bytes, whatever its name says.
 
     Memory stays below the header's promise plus a few megabytes, however far the stream would expand.
@@ -71,6 +74,7 @@ def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False
         stream: The file, at its start.
         most_bytes: Largest decompressed size in bytes.
         constant_ok: Accept a volume with one single value, as the mask of a healthy subject has.
+        as_map: Accept what an anomaly map may hold: one single value, and NaN anywhere, which stays.
         part: Which of several volumes on one grid to return, from 0; None where there is but one.
 
     Raises:
@@ -84,10 +88,10 @@ def parse_volume(stream: BinaryIO, most_bytes: int, *, constant_ok: bool = False
         cautions = cautions_of(header, affine, layout.shape)
         data = _scaled(layout.voxels(content, chosen), *_slope_and_intercept(header))
         low, high = data.min(), data.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
+    if not (np.isfinite(low) and np.isfinite(high)) and not as_map:
         data, caution = filled(data)
         cautions, low, high = (*cautions, caution), data.min(), data.max()
-    if low == high and not constant_ok:
+    if low == high and not (constant_ok or as_map):
         raise InputError(InputErrorCode.EMPTY, "all voxels have the same value", "a volume that shows something")
     return Volume(data, affine, cautions, placement)
 

@@ -66,7 +66,7 @@ class Photograph:
         return np.asarray(np.divide(self.stored[number], np.float32(self.full), dtype=np.float32, order="C"))
 
 
-def parse_photograph(data: bytes, most_bytes: int, *, constant_ok: bool = False) -> Photograph:
+def parse_photograph(data: bytes, most_bytes: int, *, constant_ok: bool = False, as_map: bool = False) -> Photograph:
     """Decode the image in `data`, of the format that its first bytes name.
 
     Palettes are expanded to colours, and the Exif orientation is applied. An opacity channel is dropped where it is
@@ -76,18 +76,20 @@ def parse_photograph(data: bytes, most_bytes: int, *, constant_ok: bool = False)
         data: The whole file.
         most_bytes: Largest decompressed size in bytes.
         constant_ok: Accept an image with one single value, as an empty mask has.
+        as_map: Accept what an anomaly map may hold: floats of any value, and NaN.
 
     Raises:
         InputError: The file is not one whole grey or RGB image. The message does not name the file.
     """
     samples = _decoded(data, most_bytes)
     values = _opaque(samples)
-    _check_floats(values)
-    if values.min() == values.max() and not constant_ok:
+    if not as_map:
+        _check_floats(values)
+    if values.min() == values.max() and not (constant_ok or as_map):
         raise InputError(InputErrorCode.EMPTY, "all pixels have the same value", "an image that shows something")
     full = _full(values, samples.bits)
     upright = _upright(values.transpose(2, 0, 1), samples.orientation)
-    return Photograph(upright, full, samples.cautions + _dark(values, full))
+    return Photograph(upright, full, samples.cautions + (() if as_map else _dark(values, full)))
 
 
 def thinned(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
