@@ -107,6 +107,17 @@ def test_a_view_that_tells_the_diseased_is_found(tmp_path: Path, parts: tuple[li
     assert balance(store, "view") == {"AP": (1.0, 12), "PA": (0.0, 12)}
 
 
+def test_a_figure_of_the_whole_image_that_tells_the_diseased_is_found(
+    tmp_path: Path, parts: tuple[list[Sample], list[Sample]]
+) -> None:
+    train, test = parts
+    sick = [replace(each, anomalous=number >= 12) for number, each in enumerate(test)]
+    dark = [replace(each, image=each.image * np.float32(0.4 if each.anomalous else 1)) for each in sick]
+    problem = found(tmp_path, (train, dark))["exposure"]
+    assert "mean brightness 1.00 (lower)" in problem
+    assert "foreground" not in problem
+
+
 def test_progress_counts_every_image(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:
     stores = [write(tmp_path, name, each) for name, each in zip(("idrid/train", "idrid/test"), parts, strict=True)]
     seen: list[Progress] = []

@@ -9,7 +9,7 @@ import pytest
 
 from fake.stores import write_tiny_store
 from upd_harness.evaluation.metrics import image_metrics
-from upd_harness.evaluation.statistics import ImageStatistics, figures_of
+from upd_harness.evaluation.statistics import ImageStatistics, figures_of, names_of
 from upd_zoo.runtime.model import Array
 from upd_zoo.stores.store import Sample, Store, write_store
 from upd_zoo.vocabulary import Foreground
@@ -55,6 +55,7 @@ def test_its_figures_are_area_mean_and_spread_of_channels_and_steps() -> None:
     image[0, 0, 1:3, 1:3] = [[0.2, 0.4], [0.2, 0.4]]
     image[0, 1, 1:3, 1:3] = 0.6
     found = figures_of(image, image[:, 1] > 0)
+    assert names_of(3)[:2] == ["foreground", "mean red"]
     np.testing.assert_allclose(found, [[4 / 16, 0.3, 0.6, 0.1, 0, (0.1 + 0.1) / 4]], atol=1e-6)
 
 

@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.checks.progress import in_turn
+from upd_harness.evaluation.metrics import image_metrics
+from upd_harness.evaluation.statistics import figures_of, names_of
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
+from upd_zoo.images.foreground import inside
 from upd_zoo.progress import Report, silent
 from upd_zoo.stores.places import Part, store_name
 from upd_zoo.stores.store import FACTS, Store
-from upd_zoo.vocabulary import STUDY_SIDE, Domain, Protocol, Side, test_sets_of
+from upd_zoo.vocabulary import STUDY_SIDE, Domain, Foreground, Protocol, Side, test_sets_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,8 +44,10 @@ told from others: of brains 9 and more, of fundi upside down about 2."""
 LEAST_ORIENTED: Final = 0.01
 """Difference of correlations that is no rounding."""
 UNBALANCED: Final = 0.2
-"""Difference of the shares of diseased between two groups that confounds a test."""
+"""Difference of the shares of diseased between two groups, or of an AUROC from chance, that confounds a test."""
 SCHEMA: Final = "upd-zoo/data-checks/1"
+_SURE: Final = 4.0
+"""Standard deviations of chance from which an AUROC is none, whichever of a dozen figures it is of."""
 _TRAITS: Final = ("view", "sex", "site")
 _LEAST_GROUP: Final = 10
 _SHOWN: Final = 5
@@ -81,6 +86,7 @@ class _Look:
         rich: (N,) whether it shows enough to be recognised.
         thumbnails: Mean image (16, 16) of every subject.
         brightness: Mean of the pixels above 0 of every subject.
+        figures: (N, F) of every image, as `upd_harness.evaluation.statistics` names them.
     """
 
     store: Store
@@ -90,6 +96,7 @@ class _Look:
     rich: npt.NDArray[np.bool_]
     thumbnails: Mapping[str, Floats]
     brightness: Mapping[str, float]
+    figures: npt.NDArray[np.float64]
 
 
 def stores_to_check(
@@ -130,7 +137,7 @@ def check(stores: Sequence[Store], on_progress: Report = silent) -> list[Finding
     looks = [_look(store, report) for store, report in in_turn(stores, on_progress)]
     findings = [finding for pair in combinations(looks, 2) for finding in (*_shared(*pair), *_repeated(*pair))]
     for look in looks:
-        findings += [*_empty(look), *_bright(look), *_turned(look), *_confounded(look.store)]
+        findings += [*_empty(look), *_bright(look), *_turned(look), *_confounded(look.store), *_told(look)]
     return findings
 
 
@@ -139,9 +146,11 @@ def _look(store: Store, report: Callable[[int], None]) -> _Look:
     flat, rich = np.empty((2, len(store)), np.bool_)
     thumbnails: dict[str, Floats] = defaultdict(lambda: np.zeros((_SKETCH, _SKETCH), np.float32))
     light: dict[str, list[float]] = defaultdict(list)
+    figures = []
     for start in range(0, len(store), BLOCK):
         block = np.array(store.images[start : start + BLOCK])
         images = block.mean(axis=1)
+        figures.append(figures_of(block, inside(block, Foreground.ABOVE_MINIMUM)))
         rows, small = slice(start, start + len(images)), _shrunk(images, _SKETCH)
         sketches[rows], variances[rows] = small.reshape(len(small), -1), block.var(axis=(1, 2, 3))
         flat[rows] = images.std(axis=(1, 2)) < FLAT
@@ -151,7 +160,7 @@ def _look(store: Store, report: Callable[[int], None]) -> _Look:
             light[subject].append(float(image[image > 0].mean()) if (image > 0).any() else 0.0)
         report(rows.stop)
     brightness = {subject: float(np.mean(each)) for subject, each in light.items()}
-    return _Look(store, sketches, variances, flat, rich, thumbnails, brightness)
+    return _Look(store, sketches, variances, flat, rich, thumbnails, brightness, np.concatenate(figures))
 
 
 def _shrunk(images: Floats, side: int) -> Floats:
@@ -260,6 +269,24 @@ def _confounded(store: Store) -> Iterator[Finding]:
             listed = ", ".join(f"{group} {share:.0%}" for group, share in shares.items())
             advice = f"report results by {trait}; a model that tells {trait}s apart seems to find disease"
             yield Finding("balance", (store.facts.name,), f"diseased by {trait}: {listed}", advice, len(shares))
+
+
+def _told(look: _Look) -> Iterator[Finding]:
+    """Yield figures of the whole image that tell the diseased by themselves: the camera may differ, and not the eye."""
+    anomalous = look.store.anomalous
+    sick, well = int(anomalous.sum()), int((~anomalous).sum())
+    if min(sick, well) < _LEAST_GROUP:
+        return
+    chance = np.sqrt((sick + well + 1) / (12 * sick * well))  # standard deviation of the AUROC of what knows nothing
+    found = []
+    for name, values in zip(names_of(look.store.facts.channels), look.figures.T, strict=True):
+        auroc = image_metrics(values, anomalous).auroc or 0.0
+        if abs(auroc - 0.5) > max(UNBALANCED, _SURE * chance):
+            found.append(f"{name} {max(auroc, 1 - auroc):.2f} ({'higher' if auroc > 0.5 else 'lower'})")
+    if found:
+        problem = f"AUROC of one figure of the whole image, and how the diseased differ: {', '.join(found)}"
+        advice = "hold models against the baselines of upd-zoo evaluate; what tells these apart seems to find disease"
+        yield Finding("exposure", (look.store.facts.name,), problem, advice, len(found))
 
 
 def balance(store: Store, trait: str) -> dict[str, tuple[float, int]]:

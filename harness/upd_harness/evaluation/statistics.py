@@ -68,6 +68,17 @@ def _figures_of(store: Store, foreground: Foreground, rows: npt.NDArray[np.int_]
     return np.concatenate([figures_of(images, inside(images, foreground)) for images in batches])
 
 
+def names_of(channels: int) -> list[str]:
+    """Return what the figures of images of so many channels, 1 or 3, are called."""
+    colours = ("red", "green", "blue") if channels > 1 else ("brightness",)
+    return [
+        "foreground",
+        *(f"mean {each}" for each in colours),
+        *(f"spread of {each}" for each in colours),
+        "sharpness",
+    ]
+
+
 def figures_of(images: Array, tissue: Masks) -> Figures:
     """Return (B, 2 C + 2) figures of images (B, C, H, W) and their foreground (B, H, W); 0 where there is none.
 
