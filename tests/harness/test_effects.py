@@ -91,7 +91,10 @@ def test_a_page_keeps_its_lines_but_those_that_were_made_again_with_as_many_seed
     ]
     assert page["versions"] == [{"torch": "2"}]
     assert joined(page, page) == page
-    assert "| `rd-nih-cxr` | `study` | 1 |" in as_markdown(page)
+    text = as_markdown(page)
+    assert "| `rd-nih-cxr` | `study` | 1 |" in text
+    assert "| `study` | rd | +0.200 |" in text
+    assert text.index("| `smoothing=0` | rd | +0.300 |") < text.index("| `study` | rd |")
 
 
 def test_a_page_forgets_lines_of_other_images_and_takes_no_other_profile() -> None:

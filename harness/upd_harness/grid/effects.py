@@ -189,6 +189,8 @@ def _slice(row: Mapping[str, str]) -> tuple[str, str]:
 
 # Pages
 
+THRESHOLDS: Final = "Dice of 100 thresholds"
+"""What the row of differences between the study's Dice and the exact one is called."""
 DOCUMENT: Final = "upd-zoo/effects/2"
 COLUMNS: Final = (*METRICS, STUDY_DICE)
 """What is shown of every row: the four metrics, and the study's own Dice beside the exact one."""
@@ -307,8 +309,8 @@ def _place_on_page(line: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def as_markdown(document: Mapping[str, Any]) -> str:
-    """Return a document as text, one table for each test set, with the metrics that it defines."""
-    text: list[str] = []
+    """Return a document as text: all changes, then a table for each test set, with the metrics that it defines."""
+    text = _glance(document)
     for test_set, facts in document["test_sets"].items():
         mine = [line for line in document["lines"] if line["test_set"] == test_set]
         shown = [metric for metric in COLUMNS if any(line["metrics"][metric.id] for line in mine)]
@@ -318,6 +320,46 @@ def as_markdown(document: Mapping[str, Any]) -> str:
         text += [f"|---|---|---|{'---|' * len(shown)}", *(_line(line, shown) for line in mine)]
         text += [_baseline(who, metrics, shown) for who, metrics in facts["baselines"].items()] + [""]
     return "\n".join(text)
+
+
+def _glance(document: Mapping[str, Any]) -> list[str]:
+    """Return the table of what every switch changes on every test set."""
+    shown = {test_set: _headline(document, test_set) for test_set in document["test_sets"]}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for line in document["lines"]:
+        test_set, method = line["test_set"], ModelId.parse(line["model"].partition("+")[0]).method
+        figures = line["metrics"][shown[test_set].id]
+        if line["row"] != SOUND and figures and figures["change"]:
+            cells.setdefault((line["row"], method), {})[test_set] = _spread(figures["change"], "+")
+        dice, hundred = (line["metrics"][metric] for metric in ("dice", STUDY_DICE.id))
+        if line["row"] == SOUND and dice and hundred:
+            cells.setdefault((THRESHOLDS, method), {})[test_set] = f"{hundred['mean'] - dice['mean']:+.3f}"
+    heads = " | ".join(f"{metric.title}, {TEST_SETS[test_set].title}" for test_set, metric in shown.items())
+    rows = [
+        f"| `{row}` | {method} | {' | '.join(found.get(test_set, '') for test_set in shown)} |"
+        for (row, method), found in sorted(cells.items(), key=_switch_order)
+    ]
+    return [
+        "## Every change",
+        "",
+        f"| row | method | {' | '.join(heads)} |",
+        f"|---|---|{'---|' * len(heads)}",
+        *rows,
+        "",
+    ]
+
+
+def _headline(document: Mapping[str, Any], test_set: str) -> Metric:
+    """Return by which metric changes are shown: of pixels where their truth is known."""
+    by_id = {metric.id: metric for metric in METRICS}
+    lines = [line for line in document["lines"] if line["test_set"] == test_set]
+    return by_id["ap_pixel"] if any(line["metrics"]["ap_pixel"] for line in lines) else by_id["auroc"]
+
+
+def _switch_order(item: tuple[tuple[str, str], Any]) -> tuple[int, str, str]:
+    (row, method), _ = item
+    ends = (None, THRESHOLDS, PREPARED, JUDGED, STUDY)
+    return ends.index(row if row in ends else None), row, method
 
 
 def _line(line: Mapping[str, Any], shown: Sequence[Metric]) -> str:
