@@ -108,7 +108,8 @@ def _evaluated(folder: Path, slices: int, repeats: int) -> list[Figure]:
     from upd_zoo.sources.source import Request
 
     request = Request(subjects=-(-slices // _PHANTOM_SLICES))
-    fill(PHANTOMS, [StoreName(DOMAIN, Part.TEST)], folder, request)
+    # With the training store, which two baselines learn from.
+    fill(PHANTOMS, [StoreName(DOMAIN, Part.TRAIN), StoreName(DOMAIN, Part.TEST)], folder, request)
     model, store = _model(folder), Store(folder / DOMAIN / Part.TEST)
     images = np.array(store.images)
 
