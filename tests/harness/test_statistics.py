@@ -12,7 +12,6 @@ from upd_harness.evaluation.metrics import image_metrics
 from upd_harness.evaluation.statistics import ImageStatistics, figures_of, names_of
 from upd_zoo.runtime.model import Array
 from upd_zoo.stores.store import Sample, Store, write_store
-from upd_zoo.vocabulary import Foreground
 
 SIDE: Final = 128
 EYE: Final = np.hypot(*(np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2)) < 56
@@ -46,7 +45,7 @@ def test_another_colour_or_focus_is_found_in_either_direction(
     healthy: Store, tmp_path: Path, odd: dict[str, float]
 ) -> None:
     store = stored(tmp_path / "test", samples(1, 20), samples(2, 20, **odd))
-    scores = ImageStatistics.of(healthy, Foreground.ABOVE_MINIMUM).scores(store)
+    scores = ImageStatistics.of(healthy).scores(store)
     assert (image_metrics(scores, store.anomalous).auroc or 0) > 0.9
 
 
@@ -54,7 +53,7 @@ def test_its_figures_are_area_mean_and_spread_of_channels_and_steps() -> None:
     image = np.zeros((1, 2, 4, 4), np.float32)
     image[0, 0, 1:3, 1:3] = [[0.2, 0.4], [0.2, 0.4]]
     image[0, 1, 1:3, 1:3] = 0.6
-    found = figures_of(image, image[:, 1] > 0)
+    found = figures_of(image)
     assert names_of(3)[:2] == ["foreground", "mean red"]
     np.testing.assert_allclose(found, [[4 / 16, 0.3, 0.6, 0.1, 0, (0.1 + 0.1) / 4]], atol=1e-6)
 
@@ -62,13 +61,13 @@ def test_its_figures_are_area_mean_and_spread_of_channels_and_steps() -> None:
 def test_images_without_foreground_and_without_spread_have_finite_scores(tmp_path: Path) -> None:
     black = (Sample(np.zeros((3, SIDE, SIDE), np.float32), False, str(number), 0) for number in range(3))
     store = stored(tmp_path / "black", black)
-    scores = ImageStatistics.of(store, Foreground.ABOVE_MINIMUM).scores(store)
+    scores = ImageStatistics.of(store).scores(store)
     np.testing.assert_array_equal(scores, 0)
 
 
 def test_it_scales_with_no_unit_of_a_figure(healthy: Store, tmp_path: Path) -> None:
     other = stored(tmp_path / "test", samples(3, 10))
-    known = ImageStatistics.of(healthy, Foreground.ABOVE_MINIMUM)
+    known = ImageStatistics.of(healthy)
     scores = known.scores(other)
     assert scores.shape == (10,)
     # Squared distances of a Gaussian's own draws have as many degrees of freedom as it has figures.
@@ -78,4 +77,4 @@ def test_it_scales_with_no_unit_of_a_figure(healthy: Store, tmp_path: Path) -> N
 def test_a_tiny_store_is_enough(tmp_path: Path) -> None:
     write_tiny_store(tmp_path / "train", 1, 2, name="phantom-cxr/train")
     store = Store(tmp_path / "train")
-    assert np.isfinite(ImageStatistics.of(store, Foreground.EVERYWHERE).scores(store)).all()
+    assert np.isfinite(ImageStatistics.of(store).scores(store)).all()

@@ -18,11 +18,10 @@ from upd_harness.evaluation.metrics import image_metrics
 from upd_harness.evaluation.statistics import figures_of, names_of
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
-from upd_zoo.images.foreground import inside
 from upd_zoo.progress import Report, silent
 from upd_zoo.stores.places import Part, store_name
 from upd_zoo.stores.store import FACTS, Store
-from upd_zoo.vocabulary import STUDY_SIDE, Domain, Foreground, Protocol, Side, test_sets_of
+from upd_zoo.vocabulary import STUDY_SIDE, Domain, Protocol, Side, test_sets_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -150,7 +149,7 @@ def _look(store: Store, report: Callable[[int], None]) -> _Look:
     for start in range(0, len(store), BLOCK):
         block = np.array(store.images[start : start + BLOCK])
         images = block.mean(axis=1)
-        figures.append(figures_of(block, inside(block, Foreground.ABOVE_MINIMUM)))
+        figures.append(figures_of(block))
         rows, small = slice(start, start + len(images)), _shrunk(images, _SKETCH)
         sketches[rows], variances[rows] = small.reshape(len(small), -1), block.var(axis=(1, 2, 3))
         flat[rows] = images.std(axis=(1, 2)) < FLAT

@@ -220,7 +220,7 @@ def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered,
     if (position := position_baseline(store, looks)) is not None:
         metrics["position"] = position
     if healthy is not None:
-        away = ImageStatistics.of(healthy, tested.rules.foreground).scores(store)
+        away = ImageStatistics.of(healthy).scores(store)
         metrics[STATISTICS] = of_images(away, store.anomalous)
     known = tested.calibration
     return Result(

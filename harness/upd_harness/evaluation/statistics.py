@@ -2,8 +2,9 @@
 
     sqrt((f - mean)ᵀ C⁻¹ (f - mean)),  C = (1 - s) covariance + s diag(variance)
 
-f are the figures that `figures_of` names; mean and covariance are those of healthy images that models train on too.
-Nothing is fitted to diseased images, and no figure or direction is picked: what it tells, a camera tells.
+f are the figures that `figures_of` returns, of whatever is brighter than the background, whichever pixels a model looks
+at; mean and covariance are those of healthy images that models train on too. Nothing is fitted to diseased images, and
+no figure or direction is picked: what it tells, a camera tells.
 """
 
 from dataclasses import dataclass
@@ -38,34 +39,32 @@ class ImageStatistics:
     """Figures of healthy images.
 
     Attributes:
-        foreground: What of an image they are taken of.
         mean: (F,).
         inverse: (F, F), of the shrunk covariance.
     """
 
-    foreground: Foreground
     mean: Figures
     inverse: Figures
 
     @classmethod
-    def of(cls, healthy: Store, foreground: Foreground) -> Self:
+    def of(cls, healthy: Store) -> Self:
         """Learn from the images of a training store."""
         rows = np.unique(np.linspace(0, len(healthy) - 1, min(IMAGES, len(healthy))).round().astype(int))
-        figures = _figures_of(healthy, foreground, rows)
+        figures = _figures_of(healthy, rows)
         mean, deviation = figures.mean(axis=0), np.maximum(figures.std(axis=0), _LEAST)
         normal = (figures - mean) / deviation
         covariance = (1 - _SHRUNK) * (normal.T @ normal) / len(rows) + _SHRUNK * np.eye(len(mean))
-        return cls(foreground, mean, np.linalg.inv(covariance) / np.outer(deviation, deviation))
+        return cls(mean, np.linalg.inv(covariance) / np.outer(deviation, deviation))
 
     def scores(self, store: Store) -> Figures:
         """Return how far each image of a store lies from healthy ones, (N,) from 0."""
-        away = _figures_of(store, self.foreground, np.arange(len(store))) - self.mean
+        away = _figures_of(store, np.arange(len(store))) - self.mean
         return np.asarray(np.sqrt(np.einsum("nf,fg,ng->n", away, self.inverse, away)))
 
 
-def _figures_of(store: Store, foreground: Foreground, rows: npt.NDArray[np.int_]) -> Figures:
+def _figures_of(store: Store, rows: npt.NDArray[np.int_]) -> Figures:
     batches = (np.array(store.images[rows[start : start + _BATCH]]) for start in range(0, len(rows), _BATCH))
-    return np.concatenate([figures_of(images, inside(images, foreground)) for images in batches])
+    return np.concatenate([figures_of(images) for images in batches])
 
 
 def names_of(channels: int) -> list[str]:
@@ -79,12 +78,13 @@ def names_of(channels: int) -> list[str]:
     ]
 
 
-def figures_of(images: Array, tissue: Masks) -> Figures:
-    """Return (B, 2 C + 2) figures of images (B, C, H, W) and their foreground (B, H, W); 0 where there is none.
+def figures_of(images: Array) -> Figures:
+    """Return (B, 2 C + 2) figures of images (B, C, H, W); 0 where an image has one value everywhere.
 
-    They are its share of the image; of each channel mean and standard deviation inside; and the mean difference of
+    They are the share of the foreground; of each channel mean and standard deviation in it; and the mean difference of
     neighbouring pixels of it, over channels: how sharp the image is.
     """
+    tissue = inside(images, Foreground.ABOVE_MINIMUM)
     count = np.maximum(tissue.sum(axis=(1, 2)), 1)[:, None]
     kept = images * tissue[:, None]
     mean = kept.sum(axis=(2, 3), dtype=np.float64) / count

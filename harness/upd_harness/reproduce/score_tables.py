@@ -12,7 +12,7 @@ from upd_harness.reproduce.estimate import RULE, Estimate, Verdict, judge, toler
 from upd_harness.reproduce.material import Material
 from upd_harness.reproduce.order import Order, stand_ins
 from upd_harness.reproduce.result import SCHEMA, Block, Reproduction, Shown
-from upd_harness.reproduce.score_chart import Row, chart
+from upd_harness.reproduce.score_chart import Panel, chart
 from upd_harness.reproduce.scores import Ours, Score, gather, measured_as, methods_of
 from upd_zoo.artefact.metrics import METRICS, Metric
 from upd_zoo.errors import NotFoundError
@@ -142,13 +142,13 @@ def reproduce_scores(item: str, order: Order, on_progress: Report) -> Reproducti
     return Reproduction(item, document, "", pictures, TITLES[item], order.banner, blocks, rows, outside, measured)
 
 
-def _lines(cells: Sequence[Cell]) -> list[list[tuple[str, str, list[Row]]]]:
+def _lines(cells: Sequence[Cell]) -> list[list[Panel]]:
     """Return what a chart shows of test sets that were measured: how images are told apart, and below that pixels."""
     metrics = {cell.metric.id: cell.metric for cell in cells}
     measured = {key: mine for key, mine in _by_test(cells).items() if any(cell.ours for cell in mine)}
     return [
         [
-            (name or column, metrics[wanted].title, [_row(cell) for cell in mine if cell.metric.id == wanted])
+            _panel(name or column, [cell for cell in mine if cell.metric is metrics[wanted]])
             for (column, name), mine in (measured or _by_test(cells)).items()
         ]
         for wanted in ("ap_image", "ap_pixel")
@@ -156,8 +156,10 @@ def _lines(cells: Sequence[Cell]) -> list[list[tuple[str, str, list[Row]]]]:
     ]
 
 
-def _row(cell: Cell) -> Row:
-    return cell.method, cell.ours, cell.printed
+def _panel(title: str, cells: Sequence[Cell]) -> Panel:
+    rows = [(cell.method, cell.ours, cell.printed) for cell in cells]
+    trivial = max((cell.trivial for cell in cells if cell.trivial is not None), default=None)
+    return Panel(title, cells[0].metric.title, rows, trivial)
 
 
 def _stands(item: str, order: Order) -> bool:
