@@ -36,12 +36,13 @@ HEAD: Final = """# Effects of switches
 
 Written by `scripts/effects.py`. Profile `{profile}`. Each model is made by its `sound` recipe, then with one value
 changed, mostly to the study's, then with all that the study's recipe changes (`study`); on brains also from images that
-were prepared as by the study (divided by their maximum, masks by its rule), and with its masks alone. Mean ± standard
-deviation over seeds; in brackets the 95 % bootstrap interval over subjects, its ends averaged over seeds; then the
-change against `sound`, by pairs of seeds. No value was chosen here: choices are made on planted anomalies. The study's
-Dice is the best of its 100 evenly spaced thresholds. The first table has every change, of AP_p where lesions are drawn
-and of AUROC where they are not, and how far the Dice of 100 thresholds lies below the best of all. Of trivial baselines, brightness and darkness alone stand here; on
-brains, [others](starters.md) are higher.
+were prepared as by the study (divided by their maximum, masks by its rule), and with its masks alone.
+
+The first table has every change, of AP_p where lesions are drawn and of AUROC where they are not, and how far the Dice
+of the study's 100 evenly spaced thresholds lies below the best of all. Then come the figures, by test set: mean ±
+standard deviation over seeds; in brackets the 95 % bootstrap interval over subjects, its ends averaged over seeds; then
+the change against `sound`, by pairs of seeds. No value was chosen here: choices are made on planted anomalies. Of
+trivial baselines, brightness and darkness alone stand here; [others](starters.md) are higher.
 """
 Methods = Annotated[list[str], typer.Option("--method", help="A method, such as rd or rd.mobilenetv2_100; again.")]
 Domains = Annotated[list[str], typer.Option("--domain", help="A domain, such as idrid; may be given again.")]
