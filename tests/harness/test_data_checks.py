@@ -107,15 +107,17 @@ def test_a_view_that_tells_the_diseased_is_found(tmp_path: Path, parts: tuple[li
     assert balance(store, "view") == {"AP": (1.0, 12), "PA": (0.0, 12)}
 
 
-def test_a_figure_of_the_whole_image_that_tells_the_diseased_is_found(
+def test_a_figure_of_the_whole_image_that_tells_the_diseased_is_found_and_of_slices_is_none(
     tmp_path: Path, parts: tuple[list[Sample], list[Sample]]
 ) -> None:
     train, test = parts
-    sick = [replace(each, anomalous=number >= 12) for number, each in enumerate(test)]
-    dark = [replace(each, image=each.image * np.float32(0.4 if each.anomalous else 1)) for each in sick]
-    problem = found(tmp_path, (train, dark))["exposure"]
-    assert "mean brightness 1.00 (lower)" in problem
+    single = [replace(each, subject=f"{number}", slice=0, anomalous=number >= 12) for number, each in enumerate(test)]
+    dark = [replace(each, image=each.image * np.float32(0.4 if each.anomalous else 1)) for each in single]
+    problem = found(tmp_path / "one", (train, dark))["exposure"]
+    assert "mean brightness (AUROC 1.00, lower in disease)" in problem
     assert "foreground" not in problem
+    sliced = [replace(each, slice=number) for number, each in enumerate(dark)]
+    assert "exposure" not in found(tmp_path / "many", (train, sliced))
 
 
 def test_progress_counts_every_image(tmp_path: Path, parts: tuple[list[Sample], list[Sample]]) -> None:

@@ -270,3 +270,19 @@ def test_one_evaluation_at_a_time_is_written_to_a_folder(tmp_path: Path) -> None
     with room(output, overwrite=True):
         pass
     assert [*(tmp_path / "new").iterdir()] == []
+    output.mkdir()
+    (output / ".lock").touch()  # of a process that was killed
+    with room(output, overwrite=False):
+        pass
+    assert output.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "dangling"])
+def test_an_output_that_is_no_folder_is_refused(tmp_path: Path, kind: str) -> None:
+    output = tmp_path / "out"
+    if kind == "file":
+        output.touch()
+    else:
+        output.symlink_to(output if kind == "loop" else tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="is no folder"), room(output, overwrite=True):
+        pass

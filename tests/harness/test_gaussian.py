@@ -1,5 +1,6 @@
 """The baseline that knows anatomy: it finds what is odd for its place alone, and says where it cannot be had."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 
 from upd_harness.evaluation.contenders import Gathered, gather
+from upd_harness.evaluation.exposure import NAME as EXPOSURE
 from upd_harness.evaluation.gaussian import NAME, VoxelGaussian
 from upd_harness.evaluation.healthy import Healthy
 from upd_harness.evaluation.run import measure
-from upd_harness.evaluation.statistics import NAME as STATISTICS
 from upd_harness.evaluation.tested import Rules, Tested
 from upd_zoo.artefact.record import Setting
 from upd_zoo.artefact.records import Space
@@ -122,16 +123,28 @@ def test_healthy_brains_of_the_same_space_and_scale_are_found_beside_a_test_set(
 def test_images_in_no_common_space_have_no_such_baseline_and_nothing_is_said_of_it(tested: Store) -> None:
     for test_set in (get_test_set("idrid"), replace(PHANTOM, domain="ixi-t2")):
         found = Healthy.beside(test_set, tested)
-        assert (found.brains, [*found.left_out]) == (None, [STATISTICS])
+        assert (found.brains, [*found.left_out]) == (None, [EXPOSURE])
 
 
 def test_a_result_has_what_healthy_images_allow_and_says_what_they_do_not(tested: Store, tmp_path: Path) -> None:
     result = measure(TESTED, PHANTOM, tested, tmp_path / "beside").result
-    assert {NAME, STATISTICS} < {*result.baselines}
+    assert {NAME, EXPOSURE} < {*result.baselines}
     assert result.left_out == {}
-    assert (result.baselines[STATISTICS].auroc or 0) > 0.5
-    assert result.baselines[STATISTICS].ap_pixel is None
+    assert result.healthy == Healthy.beside(PHANTOM, tested).store.sha256  # type: ignore[union-attr]
+    assert (result.baselines[EXPOSURE].auroc or 0) > 0.5
+    assert result.baselines[EXPOSURE].ap_pixel is None
     shutil.copytree(tested.folder, tmp_path / "phantom-t2" / "test")
     alone = measure(TESTED, PHANTOM, Store(tmp_path / "phantom-t2" / "test"), tmp_path / "alone").result
-    assert alone.left_out.keys() == {NAME, STATISTICS}
+    assert {*alone.left_out} == {NAME, EXPOSURE}
+    assert alone.healthy is None
     assert not alone.left_out.keys() & alone.baselines.keys()
+
+
+def test_a_damaged_store_of_healthy_images_is_told_as_that(tested: Store, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        shutil.copytree(tested.folder.parent / part, tmp_path / "phantom-t2" / part)
+    images, test = tmp_path / "phantom-t2" / "train" / "images.npy", Store(tmp_path / "phantom-t2" / "test")
+    np.load(images, mmap_mode="r+")[0, 0, 0, 0] = np.nan
+    assert "the store phantom-t2/train is damaged: some of its pixels are NaN" in Healthy.beside(PHANTOM, test).absence
+    os.truncate(images, 1000)
+    assert "the store phantom-t2/train is damaged: " in Healthy.beside(PHANTOM, test).absence

@@ -14,7 +14,8 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from upd_harness.cli.program import app
-from upd_harness.evaluation.maps import MapFolders, evaluate_maps
+from upd_harness.evaluation.map_files import MapFolders
+from upd_harness.evaluation.maps import evaluate_maps
 from upd_harness.evaluation.stored import read_result
 from upd_zoo.errors import NotFoundError, UpdZooError, UsageError
 from upd_zoo.vocabulary import ScoreRule
@@ -100,6 +101,8 @@ def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
     np.save(deep / "case-0.npy", np.zeros((2, SIDE, SIDE)))
     refused(UsageError, r"shape \(2, 24, 24\), its mask \(3, 24, 24\)")
     np.save(deep / "case-0.npy", np.full((3, SIDE, SIDE), np.nan))
+    refused(UsageError, "The map case-0.npy holds nothing but NaN")
+    np.save(deep / "case-0.npy", np.full((3, SIDE, SIDE), np.inf))
     refused(UsageError, "1728 of the 1728 values of case-0.npy are NaN or infinite")
     for same, least in ((1e9, 1.0), (0.0, 1e-50), (0.0, 1e300)):
         np.save(deep / "case-0.npy", same + least * np.random.default_rng(0).random((3, SIDE, SIDE)))
@@ -107,7 +110,7 @@ def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
     (deep / "case-0.npy").write_bytes(b"no array")
     refused(UsageError, "cannot be read")
     (deep / "case-0.npy").unlink()
-    refused(NotFoundError, "1 files have no partner in .*maps, such as deep/case-0")
+    refused(NotFoundError, "1 file has no partner in .*maps, such as deep/case-0")
 
 
 @pytest.mark.parametrize("kind", ["volumes", "arrays", "tiffs"])
@@ -121,7 +124,114 @@ def test_what_nothing_looked_at_counts_as_the_lowest_of_all_maps(tmp_path: Path,
     assert masks[np.isnan(maps)].any()
     assert found.metrics.ap_pixel == pytest.approx(average_precision_score(masks.ravel(), filled.ravel()))
     assert found.metrics.auroc == pytest.approx(roc_auc_score(sick, filled.reshape(len(filled), -1).max(axis=1)))
-    assert any(label.startswith("21 % of the pixels were not looked at") for label in found.labels)
+    assert any(label.startswith("21 % of an image were not looked at") for label in found.labels)
+
+
+def test_noise_that_looks_at_more_of_the_diseased_is_no_detector(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "masks").mkdir()
+    for number in range(40):
+        rows = 8 + 12 * (number % 2)
+        values, mask = rng.random((SIDE, SIDE)), np.zeros((SIDE, SIDE), np.uint8)
+        values[rows:] = np.nan
+        mask[2:4, 2:4] = number % 2
+        np.save(tmp_path / "maps" / f"{number}.npy", values)
+        np.save(tmp_path / "masks" / f"{number}.npy", mask)
+    found = evaluate_maps(MapFolders(tmp_path / "maps", tmp_path / "masks", ScoreRule.MEAN), tmp_path / "out")
+    assert 0.2 < (found.metrics.auroc or 0) < 0.8
+    assert found.metrics.ap_pixel == pytest.approx(found.baselines["random"].ap_pixel, rel=0.5)
+    assert found.baselines["looked-at"].auroc == 1
+
+
+def test_maps_that_are_stored_in_several_ways_are_refused(tmp_path: Path) -> None:
+    folders, maps, _ = made(tmp_path, "pictures")
+    changed = tmp_path / "maps" / "deep" / "case-3.png"
+    np.save(changed.with_suffix(".npy"), maps[3:4])
+    changed.unlink()
+    with pytest.raises(UsageError, match="divided by 255, those of case-3"):
+        evaluate_maps(folders, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["volumes", "arrays", "tiffs"])
+def test_what_float32_loses_is_refused_in_any_file_and_between_files(tmp_path: Path, kind: str) -> None:
+    folders, _, masks = made(tmp_path, kind)
+    names = sorted(path for path in folders.maps.rglob("*") if path.is_file())
+    shape = masks[: len(masks) // CASES].shape
+    for odd in (
+        lambda number: 1e9 + np.random.default_rng(number).random(shape),
+        lambda n: np.full(shape, 1 + n * 1e-10),
+    ):
+        for number, path in enumerate(names):
+            if kind == "volumes":
+                nib.Nifti1Image(np.moveaxis(odd(number), 0, -1), np.eye(4)).to_filename(path)
+            elif kind == "arrays":
+                np.save(path, odd(number))
+            else:
+                tifffile.imwrite(path, odd(number)[0])
+        with pytest.raises(UsageError, match="which 32 bits cannot tell apart"):
+            evaluate_maps(folders, tmp_path / "out")
+
+
+def test_what_float32_holds_is_measured_however_narrow(tmp_path: Path) -> None:
+    folders, maps, masks = made(tmp_path)
+    paths = sorted((tmp_path / "maps").rglob("*.npy"))
+    steps = np.round(maps * 255).astype(np.int64).reshape(CASES, SLICES, SIDE, SIDE)
+    expected = average_precision_score(masks.ravel(), maps.ravel())
+    for dtype, of in ((np.int64, 1_000_000 + steps), (np.float32, np.float32(1) + steps * np.float32(2**-23))):
+        for path, each in zip(paths, of, strict=True):
+            np.save(path, each.astype(dtype))
+        found = evaluate_maps(folders, tmp_path / "out").metrics.ap_pixel
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_later_evaluation_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path)
+    (tmp_path / "out" / "results").mkdir(parents=True)
+    for name in ("report.html", "scores.csv", "results/nih-cxr.json", "results/nih-cxr.npz"):
+        (tmp_path / "out" / name).touch()
+    evaluate_maps(folders, tmp_path / "out")
+    left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert left == {"masks.json", "masks.npz", "run.json"}
+
+
+def test_hidden_files_are_no_maps_and_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path)
+    plain = evaluate_maps(folders, tmp_path / "plain").metrics
+    (tmp_path / "maps" / "deep" / "._case-0.npy").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "maps" / "deep").rename(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "maps" / "deep").symlink_to(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "elsewhere" / "deep" / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    assert evaluate_maps(folders, tmp_path / "out").metrics == plain
+
+
+def test_names_that_agree_as_they_are_stay_so(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path, "tiffs")
+    for folder in (folders.maps, folders.masks):
+        for number, path in enumerate(sorted(folder.rglob("*.tif"))):
+            path.rename(path.with_name(f"eye.{('jpg', 'png')[number % 2]}.tif" if number < 2 else path.name))
+    assert evaluate_maps(folders, tmp_path / "out").images == CASES
+
+
+def scored(folder: Path, models: dict[str, str]) -> None:
+    """Write the journal of a run whose maps have models as given."""
+    rows = [
+        {"schema": "upd-zoo/score/3", "model": {"id": model}, "outputs": {"map": f"maps/deep/{name}"}}
+        for name, model in models.items()
+    ]
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_maps_of_a_run_are_scored_as_their_model_scores_and_those_of_two_are_refused(tmp_path: Path) -> None:
+    folders, _, _ = made(tmp_path)
+    assert folders.usual_rule() is ScoreRule.MAXIMUM
+    scored(tmp_path, {"case-0.npy": "padim-nih-cxr", "case-1.npy": "padim-nih-cxr"})
+    assert folders.usual_rule() is ScoreRule.MEAN
+    assert MapFolders(folders.maps, folders.masks, ScoreRule.MAXIMUM).usual_rule() is ScoreRule.MAXIMUM
+    scored(tmp_path, {"case-0.npy": "padim-nih-cxr", "case-1.npy": "rd-idrid"})
+    with pytest.raises(UsageError, match="are of several models: padim-nih-cxr, rd-idrid"):
+        folders.usual_rule()
 
 
 def test_maps_that_were_scored_here_need_masks_of_their_images_names_alone(tmp_path: Path) -> None:
@@ -186,7 +296,12 @@ def test_the_command_prints_the_table_and_wants_both_folders(
     assert run(*both) == 2  # the folder is not empty
     assert run(*both, "--overwrite", "--json") == 0
     capsys.readouterr()
-    assert json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["maps"] == "maps"
+    run_record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert (run_record["command"], run_record["arguments"]["maps"], "numpy" in run_record["versions"]) == (
+        "evaluate",
+        "maps",
+        True,
+    )
     for wrong in (both[:2], (*both, "-m", "rd-phantom-t2"), (), (*both, "--score", "median")):
         assert run(*wrong) == 2
         assert "error: " in capsys.readouterr().err

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from upd_harness.checks.progress import in_turn
+from upd_harness.evaluation.exposure import figures_of, names_of
 from upd_harness.evaluation.metrics import image_metrics
-from upd_harness.evaluation.statistics import figures_of, names_of
 from upd_harness.report.text import table
 from upd_zoo.errors import NotFoundError
 from upd_zoo.progress import Report, silent
@@ -85,7 +85,7 @@ class _Look:
         rich: (N,) whether it shows enough to be recognised.
         thumbnails: Mean image (16, 16) of every subject.
         brightness: Mean of the pixels above 0 of every subject.
-        figures: (N, F) of every image, as `upd_harness.evaluation.statistics` names them.
+        figures: (N, F) of every image, as `upd_harness.evaluation.exposure` names them.
     """
 
     store: Store
@@ -271,21 +271,28 @@ def _confounded(store: Store) -> Iterator[Finding]:
 
 
 def _told(look: _Look) -> Iterator[Finding]:
-    """Yield figures of the whole image that tell the diseased by themselves: the camera may differ, and not the eye."""
-    anomalous = look.store.anomalous
-    sick, well = int(anomalous.sum()), int((~anomalous).sum())
+    """Yield figures of whole images that tell the diseased by themselves: the camera may differ, and not the eye.
+
+    Not of slices: the figures of a slice follow its place, and lesions have theirs.
+    """
+    store, anomalous = look.store, look.store.anomalous
+    if len({row["slice"] for row in store.index}) > 1:
+        return
+    sick, well = (len({*np.array(store.subjects)[rows]}) for rows in (anomalous, ~anomalous))
     if min(sick, well) < _LEAST_GROUP:
         return
     chance = np.sqrt((sick + well + 1) / (12 * sick * well))  # standard deviation of the AUROC of what knows nothing
     found = []
-    for name, values in zip(names_of(look.store.facts.channels), look.figures.T, strict=True):
+    for name, values in zip(names_of(store.facts.channels), look.figures.T, strict=True):
         auroc = image_metrics(values, anomalous).auroc or 0.0
         if abs(auroc - 0.5) > max(UNBALANCED, _SURE * chance):
-            found.append(f"{name} {max(auroc, 1 - auroc):.2f} ({'higher' if auroc > 0.5 else 'lower'})")
+            found.append(
+                f"{name} (AUROC {max(auroc, 1 - auroc):.2f}, {'higher' if auroc > 0.5 else 'lower'} in disease)"
+            )
     if found:
-        problem = f"AUROC of one figure of the whole image, and how the diseased differ: {', '.join(found)}"
-        advice = "hold models against the baselines of upd-zoo evaluate; what tells these apart seems to find disease"
-        yield Finding("exposure", (look.store.facts.name,), problem, advice, len(found))
+        problem = f"a figure of the whole image tells the diseased: {', '.join(found)}"
+        advice = "hold models against the baselines of upd-zoo evaluate; what sees this alone seems to find disease"
+        yield Finding("exposure", (store.facts.name,), problem, advice, len(found))
 
 
 def balance(store: Store, trait: str) -> dict[str, tuple[float, int]]:

@@ -42,7 +42,9 @@ def examine_data(
 ) -> int:
     """Look through the prepared stores of a domain.
 
-    Reported are shared subjects, repeated, empty, bright or turned images and confounded tests. Exit code 8 if any.
+    Reported are shared subjects, repeated, empty, bright or turned images, and
+    tests in which view, sex, site or a figure of the whole image tells the
+    diseased. Exit code 8 if any.
     """
     from upd_harness.checks.stores import as_document, as_text, check, stores_to_check
     from upd_zoo.stores.places import data_folder

@@ -45,9 +45,7 @@ class Brought:
     """
 
     maps: Annotated[Path | None, typer.Option("--maps", help="Maps of any origin, instead of a model.")] = None
-    masks: Annotated[Path | None, typer.Option("--masks", help="With --maps: their masks, under the same names.")] = (
-        None
-    )
+    masks: Annotated[Path | None, typer.Option("--masks", help="With --maps: their masks, named alike.")] = None
     score: Annotated[
         str | None, typer.Option("--score", help="With --maps, or a graph without a score: maximum or mean of a map.")
     ] = None
@@ -216,15 +214,15 @@ def _measure_maps(
     terminal: Terminal,
 ) -> None:
     """Measure maps of any origin against their masks, and say what came of it."""
-    from upd_harness.evaluation.maps import MapFolders, evaluate_maps
+    from upd_harness.evaluation.map_files import MapFolders
+    from upd_harness.evaluation.maps import evaluate_maps
     from upd_harness.evaluation.run import room
-    from upd_zoo.vocabulary import ScoreRule
 
     maps, masks = folders
     if origin is not None or maps is None or masks is None:
         raise UsageError("maps are measured against masks, without a model", "--maps DIR --masks DIR, and no -m")
     with room(output, overwrite=overwrite), when_interrupted(_KEPT), terminal.bar("evaluating") as advance:
-        result = evaluate_maps(MapFolders(maps, masks, rule or ScoreRule.MAXIMUM), output, advance)
+        result = evaluate_maps(MapFolders(maps, masks, rule), output, advance)
     terminal.data(result.model_dump(mode="json", by_alias=True), figures_of(result, result.test_set, terminal.width))
 
 

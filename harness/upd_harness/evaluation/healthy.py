@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
+from upd_harness.evaluation.exposure import NAME as EXPOSURE
+from upd_harness.evaluation.exposure import Exposure
 from upd_harness.evaluation.gaussian import NAME as GAUSSIAN
-from upd_harness.evaluation.statistics import NAME as STATISTICS
 from upd_zoo.artefact.records import Space
 from upd_zoo.errors import IntegrityError, NotFoundError
 from upd_zoo.stores.places import Part, store_name, store_path
@@ -18,11 +19,13 @@ class Healthy:
 
     Attributes:
         store: Theirs; None where there is none.
+        exposure: What their exposure is; None likewise.
         registered: Whether one pixel of all of them is one place.
         absence: Why there is none; empty where there is.
     """
 
     store: Store | None
+    exposure: Exposure | None
     registered: bool
     absence: str = ""
 
@@ -41,12 +44,14 @@ class Healthy:
         try:
             healthy = Store(store_path(store.folder.parent.parent, *name))
             same = (healthy.facts.side, healthy.facts.channels, healthy.facts.scale, Space.of(healthy.facts.provenance))
-        except (NotFoundError, IntegrityError):
-            return cls(None, registered, f"the store {name} is not prepared beside that of the test set")
-        if same != (store.facts.side, store.facts.channels, store.facts.scale, space):
-            different = f"{healthy.facts.name} and {store.facts.name} were not prepared in the same way"
-            return cls(None, registered, different)
-        return cls(healthy, registered)
+            if same != (store.facts.side, store.facts.channels, store.facts.scale, space):
+                different = f"{healthy.facts.name} and {store.facts.name} were not prepared in the same way"
+                return cls(None, None, registered, different)
+            return cls(healthy, Exposure.of(healthy), registered)
+        except NotFoundError:
+            return cls(None, None, registered, f"the store {name} is not prepared beside that of the test set")
+        except IntegrityError as error:
+            return cls(None, None, registered, f"the store {name} is damaged: {error.problem}")
 
     @property
     def brains(self) -> Store | None:
@@ -56,5 +61,5 @@ class Healthy:
     @property
     def left_out(self) -> dict[str, str]:
         """The baselines that cannot be had, and why."""
-        learnt = (GAUSSIAN, STATISTICS) if self.registered else (STATISTICS,)
+        learnt = (GAUSSIAN, EXPOSURE) if self.registered else (EXPOSURE,)
         return dict.fromkeys(learnt, self.absence) if self.absence else {}

@@ -5,25 +5,25 @@ Source: sections V-E and VI of the study.
 
 import csv
 import json
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from filelock import Timeout
 
 from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
+from upd_harness.evaluation.exposure import NAME as EXPOSURE
 from upd_harness.evaluation.healthy import Healthy
 from upd_harness.evaluation.intervals import bootstrap_intervals
 from upd_harness.evaluation.metrics import Floats
 from upd_harness.evaluation.published import printed_of
 from upd_harness.evaluation.resampling import aupro
-from upd_harness.evaluation.statistics import NAME as STATISTICS
-from upd_harness.evaluation.statistics import ImageStatistics
 from upd_harness.evaluation.stored import SUFFIX, Kept
 from upd_harness.evaluation.subgroups import looks_of, of_images, position_baseline, probes, strata, subject_level
 from upd_harness.evaluation.tested import Tested
@@ -39,6 +39,8 @@ from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
 from upd_zoo.vocabulary import DOMAINS, TestSet
 
+SCORES, REPORT, RUN = "scores.csv", "report.html", "run.json"
+_LOCK: Final = ".lock"
 Gathering: TypeAlias = Callable[[Tested, Store, Path | None, Report], Gathered]
 
 
@@ -108,15 +110,13 @@ def measure(
     scores = np.array(gathered.contenders[MODEL].scores)
     written = output / RESULTS / f"{test_set.id}.json"
     tallies = Kept(scores, store.anomalous, store.subjects, gathered.pixels).write(written.with_suffix(SUFFIX))
-    result = _result(tested, test_set, store, gathered, healthy.store).model_copy(
-        update={"tallies": tallies, "left_out": healthy.left_out}
-    )
+    result = _result(tested, test_set, store, gathered, healthy).model_copy(update={"tallies": tallies})
     write_record(written, result)
-    _write_scores(output / "scores.csv", store, scores)
+    _write_scores(output / SCORES, store, scores)
     (low, high), gallery = _gallery(tested, store, scores)
     run = describe_run("evaluate", *tested.described(), arguments or {}, started, time.monotonic() - began)
     run |= {"test_set": test_set.id, "store": store.facts.provenance, "colours": {"low": low, "high": high}}
-    write_json(output / "run.json", run)
+    write_json(output / RUN, run)
     report = write_evaluation_report(
         output,
         result.model_dump(mode="json", by_alias=True),
@@ -125,29 +125,44 @@ def measure(
         healthy_scores=scores[~store.anomalous],
         anomalous_scores=scores[store.anomalous],
     )
-    for earlier in (output / RESULTS).iterdir():
-        if earlier.stem != written.stem:  # of another test set than the report's
-            earlier.unlink()
+    clear_earlier(output, written)
     return Evaluation(result, scores, store.anomalous, report)
+
+
+def clear_earlier(output: Path, written: Path, *, without: Sequence[str] = ()) -> None:
+    """Remove what an earlier evaluation left in a folder beside the result that was written now.
+
+    Args:
+        output: The folder.
+        written: The result.
+        without: Names of files that this evaluation has none of.
+    """
+    for earlier in (output / RESULTS).iterdir():
+        if earlier.stem != written.stem:  # of another test set
+            earlier.unlink()
+    for name in without:
+        (output / name).unlink(missing_ok=True)
 
 
 @contextmanager
 def room(output: Path, *, overwrite: bool) -> Iterator[None]:
-    """Hold a folder for an evaluation while the block runs.
+    """Hold a folder for an evaluation while the block runs; one that was made for it goes again where nothing came.
 
     Args:
         output: The folder.
         overwrite: Whether an earlier evaluation may be lost.
 
     Raises:
-        UsageError: The folder holds one and `overwrite` is off, or holds anything else, or another is being written.
+        UsageError: It is no folder, it holds an evaluation and `overwrite` is off, it holds anything else, or another
+            evaluation is being written to it.
     """
     _check_room(output, overwrite)
-    place = output.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as holding:
+        if not output.exists():
+            output.mkdir(parents=True)
+            holding.callback(_remove_if_empty, output)
         try:
-            holding.enter_context(held(place.with_name(f".{place.name}.lock")))
+            holding.enter_context(held(output / _LOCK))
         except Timeout:
             raise UsageError(
                 f"another evaluation is being written to {output}",
@@ -158,8 +173,17 @@ def room(output: Path, *, overwrite: bool) -> Iterator[None]:
         yield
 
 
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def _check_room(output: Path, overwrite: bool) -> None:
-    if not output.is_dir() or not any(output.iterdir()):
+    if not output.is_dir():
+        if os.path.lexists(output):
+            raise UsageError(f"the output {output} is no folder", "a new or empty folder", "name another with -o")
+        return
+    if not any(path.name != _LOCK for path in output.iterdir()):
         return
     if not overwrite:
         raise UsageError(f"the output folder {output} is not empty", "an empty or new folder", "add --overwrite")
@@ -173,7 +197,7 @@ def _check_room(output: Path, overwrite: bool) -> None:
 
 def _is_evaluation(output: Path) -> bool:
     try:
-        document = json.loads((output / "run.json").read_bytes())
+        document = json.loads((output / RUN).read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("command") == "evaluate"
@@ -210,7 +234,7 @@ def _contrasts(config: Config, test_set: TestSet) -> list[str]:
     return [f"learnt from {learnt}, measured on {tested}"] if learnt and tested and learnt != tested else []
 
 
-def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered, healthy: Store | None) -> Result:
+def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered, healthy: Healthy) -> Result:
     has_masks = gathered.pixels is not None
     metrics = {name: contender.metrics(store.anomalous, has_masks) for name, contender in gathered.contenders.items()}
     metrics[RANDOM] = metrics[RANDOM].model_copy(update=chance(store.anomalous))
@@ -219,9 +243,8 @@ def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered,
     scores, looks = np.array(gathered.contenders[MODEL].scores), looks_of(store, tested.rules.foreground)
     if (position := position_baseline(store, looks)) is not None:
         metrics["position"] = position
-    if healthy is not None:
-        away = ImageStatistics.of(healthy).scores(store)
-        metrics[STATISTICS] = of_images(away, store.anomalous)
+    if healthy.exposure is not None:
+        metrics[EXPOSURE] = of_images(healthy.exposure.scores(store), store.anomalous)
     known = tested.calibration
     return Result(
         model=tested.name,
@@ -229,6 +252,8 @@ def _result(tested: Tested, test_set: TestSet, store: Store, gathered: Gathered,
         manifest=tested.sha256,
         test_set=test_set.id,
         store=store.sha256,
+        healthy=None if healthy.store is None else healthy.store.sha256,
+        left_out=healthy.left_out,
         seed=tested.seed,
         backend=tested.backend,
         precision=tested.precision,

@@ -442,6 +442,7 @@ class Result(Record):
 
     Attributes:
         intervals: The least and the greatest of 95 % of the draws of other subjects, by metric.
+        healthy: Hash of the healthy images that baselines learnt from; None where they learnt from none.
         tallies: Hash of the file beside it, of the same name and ending in .npz, that keeps scores of images and
             digests of the pixels of subjects; None where none was kept.
         subject_level: How whole subjects are judged; None in results of older versions.
@@ -458,6 +459,7 @@ class Result(Record):
     manifest: Sha256
     test_set: str
     store: Sha256
+    healthy: Sha256 | None = None
     seed: int
     backend: str
     precision: str = "float32"

@@ -13,11 +13,12 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from upd_zoo.errors import IntegrityError
 from upd_zoo.images.foreground import Masks, inside
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Foreground
 
-NAME: Final = "statistics"
+NAME: Final = "exposure"
 IMAGES: Final = 256
 _SHRUNK: Final = 0.01
 """Healthy images that are learnt from, evenly spread over the training store, and s.
@@ -35,7 +36,7 @@ Figures = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageStatistics:
+class Exposure:
     """Figures of healthy images.
 
     Attributes:
@@ -48,9 +49,15 @@ class ImageStatistics:
 
     @classmethod
     def of(cls, healthy: Store) -> Self:
-        """Learn from the images of a training store."""
+        """Learn from the images of a training store.
+
+        Raises:
+            IntegrityError: It holds what is no number.
+        """
         rows = np.unique(np.linspace(0, len(healthy) - 1, min(IMAGES, len(healthy))).round().astype(int))
         figures = _figures_of(healthy, rows)
+        if not np.isfinite(figures).all():
+            raise IntegrityError("some of its pixels are NaN or infinite", "finite pixels", "prepare it again")
         mean, deviation = figures.mean(axis=0), np.maximum(figures.std(axis=0), _LEAST)
         normal = (figures - mean) / deviation
         covariance = (1 - _SHRUNK) * (normal.T @ normal) / len(rows) + _SHRUNK * np.eye(len(mean))

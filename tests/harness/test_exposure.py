@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fake.stores import write_tiny_store
+from upd_harness.evaluation.exposure import Exposure, figures_of, names_of
 from upd_harness.evaluation.metrics import image_metrics
-from upd_harness.evaluation.statistics import ImageStatistics, figures_of, names_of
 from upd_zoo.runtime.model import Array
 from upd_zoo.stores.store import Sample, Store, write_store
 
@@ -45,7 +45,7 @@ def test_another_colour_or_focus_is_found_in_either_direction(
     healthy: Store, tmp_path: Path, odd: dict[str, float]
 ) -> None:
     store = stored(tmp_path / "test", samples(1, 20), samples(2, 20, **odd))
-    scores = ImageStatistics.of(healthy).scores(store)
+    scores = Exposure.of(healthy).scores(store)
     assert (image_metrics(scores, store.anomalous).auroc or 0) > 0.9
 
 
@@ -61,13 +61,13 @@ def test_its_figures_are_area_mean_and_spread_of_channels_and_steps() -> None:
 def test_images_without_foreground_and_without_spread_have_finite_scores(tmp_path: Path) -> None:
     black = (Sample(np.zeros((3, SIDE, SIDE), np.float32), False, str(number), 0) for number in range(3))
     store = stored(tmp_path / "black", black)
-    scores = ImageStatistics.of(store).scores(store)
+    scores = Exposure.of(store).scores(store)
     np.testing.assert_array_equal(scores, 0)
 
 
 def test_it_scales_with_no_unit_of_a_figure(healthy: Store, tmp_path: Path) -> None:
     other = stored(tmp_path / "test", samples(3, 10))
-    known = ImageStatistics.of(healthy)
+    known = Exposure.of(healthy)
     scores = known.scores(other)
     assert scores.shape == (10,)
     # Squared distances of a Gaussian's own draws have as many degrees of freedom as it has figures.
@@ -77,4 +77,4 @@ def test_it_scales_with_no_unit_of_a_figure(healthy: Store, tmp_path: Path) -> N
 def test_a_tiny_store_is_enough(tmp_path: Path) -> None:
     write_tiny_store(tmp_path / "train", 1, 2, name="phantom-cxr/train")
     store = Store(tmp_path / "train")
-    assert np.isfinite(ImageStatistics.of(store).scores(store)).all()
+    assert np.isfinite(Exposure.of(store).scores(store)).all()
