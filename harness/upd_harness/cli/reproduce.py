@@ -121,8 +121,8 @@ def reproduce(
     """Reproduce a table or figure of the study.
 
     What was measured here stands beside what the study printed. Exit code 3:
-    nothing was measured. Exit code 8: a figure on the study's own images lies
-    outside its tolerance.
+    a table of scores holds none of ours. Exit code 8: a figure on the study's
+    own images lies outside its tolerance.
     """
     from upd_harness.reproduce.items import check_known, usual
     from upd_harness.reproduce.items import reproduce as made_again
