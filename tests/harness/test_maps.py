@@ -98,6 +98,8 @@ def test_what_has_no_partner_or_another_grid_is_refused(tmp_path: Path) -> None:
         assert not (tmp_path / "out" / "results").exists()
 
     refused(NotFoundError, "There is no map or mask in", MapFolders(tmp_path / "none", folders.masks))
+    refused(NotFoundError, "There is no folder", MapFolders(tmp_path / "nowhere", folders.masks))
+    refused(UsageError, "is given for both maps and masks", MapFolders(folders.masks, folders.masks))
     np.save(deep / "case-0.npy", np.zeros((2, SIDE, SIDE)))
     refused(UsageError, r"shape \(2, 24, 24\), its mask \(3, 24, 24\)")
     np.save(deep / "case-0.npy", np.full((3, SIDE, SIDE), np.nan))

@@ -89,12 +89,14 @@ class MapFolders:
 
         Raises:
             NotFoundError: A folder holds no map, or a map or mask has no partner.
-            UsageError: Two files of a folder have one name.
+            UsageError: Two files of a folder have one name, or both folders are one.
         """
-        folders = {folder: _files_in(folder) for folder in (self.maps, self.masks)}
-        maps, masks = (_named(folder, files, bare=False) for folder, files in folders.items())
+        folders = [(folder, _files_in(folder)) for folder in (self.maps, self.masks)]
+        if self.maps.samefile(self.masks):
+            raise UsageError(f"{self.maps} is given for both maps and masks", "a folder of each", "name another")
+        maps, masks = (_named(folder, files, bare=False) for folder, files in folders)
         if maps.keys() != masks.keys():
-            maps, masks = (_named(folder, files, bare=True) for folder, files in folders.items())
+            maps, masks = (_named(folder, files, bare=True) for folder, files in folders)
         for missing, folder in ((maps.keys() - masks.keys(), self.masks), (masks.keys() - maps.keys(), self.maps)):
             if missing:
                 some = "1 file has" if len(missing) == 1 else f"{len(missing)} files have"
