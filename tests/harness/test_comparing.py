@@ -12,12 +12,14 @@ from scipy.stats import studentized_range
 
 from fake.results import made_result
 from upd_harness.cli.program import app
-from upd_harness.evaluation.compare import compare
+from upd_harness.evaluation.compare import compare, write
 from upd_harness.evaluation.contestants import Entry, names_of
 from upd_harness.evaluation.metrics import image_metrics
 from upd_harness.evaluation.paired import holm
 from upd_harness.evaluation.ranking import MOST, Ranking, critical_difference, ranking
 from upd_harness.evaluation.stored import Kept
+from upd_harness.evaluation.subjects import SubjectTally
+from upd_harness.evaluation.tally import ScoreTally
 from upd_harness.report.ranks import draw_ranks
 from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import RESULTS, Metrics
@@ -27,14 +29,44 @@ IMAGES = 80
 DISEASED = np.arange(IMAGES) % 2 == 1
 
 
-def evaluated(folder: Path, model: str, test_set: str, strength: float, *, seed: int = 0, store: str = "1") -> Path:
-    """Write an evaluation of image scores alone, in which diseased images lie higher by so much; return its folder."""
+def evaluated(
+    folder: Path,
+    model: str,
+    test_set: str,
+    strength: float,
+    *,
+    seed: int = 0,
+    store: str = "1",
+    of: str = "s",
+    side: int | None = None,
+) -> Path:
+    """Write an evaluation in which diseased images lie higher by so much; return its folder.
+
+    Args:
+        folder: Where it goes.
+        model: Whose it is.
+        test_set: What it is on.
+        strength: By how much.
+        seed: Of the model.
+        store: A digit of the hash of the images.
+        of: What the names of subjects begin with.
+        side: Of maps that are measured too; None for image scores alone.
+    """
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=IMAGES) + strength * DISEASED
     found = image_metrics(scores, DISEASED)
     metrics = Metrics(ap_image=found.average_precision, auroc=found.auroc, ap_pixel=None, dice=None)
     path = folder / f"{model}-{test_set}-{seed}" / RESULTS / f"{test_set}.json"
-    kept = Kept(scores, DISEASED, [f"s{n}" for n in range(IMAGES)], None)
+    names, pixels = [f"{of}{n}" for n in range(IMAGES)], None
+    if side is not None:
+        masks = np.zeros((IMAGES, side, side), np.uint8)
+        masks[DISEASED, :2] = 1
+        maps, tally, pixels = (rng.random(masks.shape) + masks).astype(np.float32), ScoreTally(), SubjectTally()
+        tally.update(maps, masks)
+        pixels.update(maps, masks, names)
+        pixels.close()
+        metrics = metrics.model_copy(update={"ap_pixel": tally.result().average_precision})
+    kept = Kept(scores, DISEASED, names, pixels)
     known = {"seed": seed, "revision": f"seed-{seed}", "metrics": metrics, "store": store * 64}
     write_record(path, made_result(model, test_set, **known, tallies=kept.write(path.with_suffix(".npz"))))
     return path.parents[1]
@@ -173,7 +205,7 @@ def test_the_picture_of_ranks_is_drawn_and_is_the_same_bytes_again(tmp_path: Pat
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     first = evaluated(tmp_path, "rd-phantom-t2", "phantom-t2", 1.0)
-    other = evaluated(tmp_path, "fae-phantom-t2", "phantom-t2", 1.0, store="2")
+    other = evaluated(tmp_path, "fae-phantom-t2", "phantom-t2", 1.0, store="2", of="t")
     twin = evaluated(tmp_path / "again", "rd-phantom-t2", "phantom-t2", 1.0)
     elsewhere = evaluated(tmp_path, "fae-phantom-t1", "phantom-t1", 1.0)
     (tmp_path / "nothing").mkdir()
@@ -190,6 +222,21 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     write_record(old, made_result("rd-phantom-t2"))
     with pytest.raises(NotFoundError, match=r"kept no scores.*--overwrite"):
         compare([old, first], 100)
+
+
+@pytest.mark.parametrize(("store", "compared"), [("1", True), ("2", False)])
+def test_the_same_subjects_in_another_size_are_compared_by_whole_images_alone(
+    tmp_path: Path, store: str, compared: bool
+) -> None:
+    small = evaluated(tmp_path / "small", "rd-phantom-t2", "phantom-t2", 1.0, side=8)
+    large = evaluated(tmp_path / "large", "rd-phantom-t2", "phantom-t2", 2.0, side=12, store=store, seed=1)
+    other = evaluated(tmp_path / "other", "fae-phantom-t2", "phantom-t2", 2.0, side=8)
+    comparison = compare([small, large, other], 100)
+    assert {d.metric for d in comparison.differences} == {"ap_image", "auroc"} | ({"ap_pixel"} if compared else set())
+    write(comparison, tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert ("no pixels are compared" in page) is not compared
+    assert ("AP_p" in page) is compared
 
 
 @pytest.mark.slow  # it draws

@@ -18,6 +18,7 @@ SCHEMA: Final = "upd-zoo/paired-comparison/1"
 RESAMPLES: Final = 10_000
 """The smallest p of 1,000 draws is 0.002: times the 78 pairs of thirteen methods, none would ever be told apart."""
 _LEVEL: Final = 0.05
+_SEVERAL: Final = "The models met these images in several sizes or preparations, so no pixels are compared."
 _TITLES: Final = {metric.id: metric.title for metric in (*METRICS, *BESIDE)}
 
 
@@ -112,6 +113,8 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
         title = TEST_SETS[test_set].title if test_set in TEST_SETS else test_set
         labels = list(dict.fromkeys(label for each in rivals.values() for row in each.results for label in row.labels))
         yield from (f"## {title}", "", f"{', '.join((*labels, f'{first.images} images'))}.", "")
+        if len({row.store for each in rivals.values() for row in each.results}) > 1:
+            yield from (_SEVERAL, "")
         yield from _standings(comparison, test_set)
         yield from _pairs(comparison, test_set)
     for each in comparison.rankings:

@@ -3,7 +3,9 @@
     p = 2 · min(#{d ≤ 0} + 1, #{d ≥ 0} + 1) / (R + 1)    over the differences d of R draws, the same draws for both
 
 A draw takes subjects with replacement. Seeds of one contestant are averaged within every draw, so that the interval is
-of the mean over seeds. All p of a metric, over all pairs and test sets, are corrected together by Holm.
+of the mean over seeds. All p of a metric, over all pairs and test sets, are corrected together by Holm. Models that
+meet a test set in several sizes, or prepared in several ways, are compared by whole images alone: a pixel of one is
+none of the other.
 
 References:
     Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 16.
@@ -44,9 +46,9 @@ class Standing:
     drawn: Mapping[str, Floats]
 
     def value(self, metric: str) -> float | None:
-        """Return the mean of a metric over seeds; None where one lacks it."""
+        """Return the mean of a metric over seeds; None where one lacks it, or where it is not compared."""
         values = [getattr(result.metrics, metric) for result in self.results]
-        return None if None in values else float(np.mean(values))
+        return None if None in values or metric not in self.drawn else float(np.mean(values))
 
 
 Field = dict[str, dict[str, Standing]]
@@ -103,30 +105,42 @@ def field_of(found: Mapping[Path, Path], resamples: int) -> Field:
         IntegrityError: A file is damaged.
     """
     measured = [read_result(path) for path in found]
-    _check_alike([result for result, _ in measured])
+    pixels = _compared(measured)
     entries = [Entry(result, *each) for (result, _), each in zip(measured, found.items(), strict=True)]
     grouped: dict[str, dict[str, list[tuple[Result, Kept]]]] = {}
     for name, (result, kept) in zip(names_of(entries), measured, strict=True):
         grouped.setdefault(result.test_set, {}).setdefault(name, []).append((result, kept))
     return {
-        test_set: {name: _standing(seeds, resamples) for name, seeds in rivals.items()}
+        test_set: {name: _standing(seeds, resamples, pixels=pixels[test_set]) for name, seeds in rivals.items()}
         for test_set, rivals in grouped.items()
     }
 
 
-def _check_alike(results: Iterable[Result]) -> None:
-    stores: dict[str, str] = {}
-    for result in results:
-        if stores.setdefault(result.test_set, result.store) != result.store:
+def _compared(measured: Iterable[tuple[Result, Kept]]) -> dict[str, bool]:
+    """Return whether pixels are compared, by test set.
+
+    Raises:
+        UsageError: Two results of a test set are of different images.
+    """
+    first: dict[str, tuple[Result, Kept]] = {}
+    pixels: dict[str, bool] = {}
+    for result, kept in measured:
+        known, other = first.setdefault(result.test_set, (result, kept))
+        if kept.subjects != other.subjects or not np.array_equal(kept.anomalous, other.anomalous):
             raise UsageError(
                 f"results on {result.test_set} are of different images",
-                "one prepared store",
-                "evaluate all on one store",
+                "the same subjects, with the same truth",
+                "evaluate all on stores of one data set",
             )
+        pixels[result.test_set] = pixels.get(result.test_set, True) and result.store == known.store
+    return pixels
 
 
-def _standing(seeds: Sequence[tuple[Result, Kept]], resamples: int) -> Standing:
-    each = [resampled(kept.scores, kept.anomalous, kept.subjects, kept.pixels, resamples) for _, kept in seeds]
+def _standing(seeds: Sequence[tuple[Result, Kept]], resamples: int, *, pixels: bool) -> Standing:
+    each = [
+        resampled(kept.scores, kept.anomalous, kept.subjects, kept.pixels if pixels else None, resamples)
+        for _, kept in seeds
+    ]
     names = [name for name in COMPARED if all(name in drawn for drawn in each)]
     drawn = {name: np.mean([one[name] for one in each], axis=0) for name in names}
     return Standing(tuple(result for result, _ in seeds), drawn)
