@@ -93,6 +93,7 @@ def test_a_page_keeps_its_lines_but_those_that_were_made_again_with_as_many_seed
     assert joined(page, page) == page
     text = as_markdown(page)
     assert "| `rd-nih-cxr` | `study` | 1 |" in text
+    assert "| row | method | AUROC, NIH ChestX-ray14 |\n|---|---|---|\n" in text
     assert "| `study` | rd | +0.200 |" in text
     assert text.index("| `smoothing=0` | rd | +0.300 |") < text.index("| `study` | rd |")
 

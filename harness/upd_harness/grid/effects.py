@@ -342,8 +342,8 @@ def _glance(document: Mapping[str, Any]) -> list[str]:
     return [
         "## Every change",
         "",
-        f"| row | method | {' | '.join(heads)} |",
-        f"|---|---|{'---|' * len(heads)}",
+        f"| row | method | {heads} |",
+        f"|---|---|{'---|' * len(shown)}",
         *rows,
         "",
     ]
