@@ -25,6 +25,10 @@ _LARGE: Final = "rd", "full"
 _SMALL: Final = "vae", "quick"
 _PHANTOM_SLICES: Final = 84
 """So many of a phantom are in a store."""
+_TRAINED_ON: Final = 4 / 3
+"""Phantoms in a training store for each in a test store."""
+_SET: Final = 3
+"""How many times as many slices are evaluated as are scored."""
 
 
 def _export(method: str, profile: str, folder: Path) -> None:
@@ -45,17 +49,23 @@ def _model(folder: Path) -> Model:
 
 
 def scoring(slices: int, repeats: int) -> list[Figure]:
-    """Compare scoring a folder of two volumes, from file to report, with the network alone on the same slices."""
+    """Compare scoring two volumes, from file to report, with the network alone, and evaluating a test set with scoring.
+
+    An evaluation learns two baselines and draws intervals once, so its test set is as large as small ones are.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         say("exporting the study's RD")
         apart(_export, *_LARGE, folder)
-        figures = []
+        figures = {}
         for side in (STUDY_SIDE, 240):
             say(f"{slices} slices of {side} x {side}, {repeats} times with and without files")
-            figures += apart(_scored, folder, side, slices, repeats)
-        say(f"phantom slices, {repeats} times evaluated and by the network alone")
-        return [*figures, *apart(_evaluated, folder, slices, repeats)]
+            figures[side] = apart(_scored, folder, side, slices, repeats)
+        say(f"about {_SET * slices} slices of phantoms, {repeats} times evaluated")
+        evaluated = apart(_evaluated, folder, _SET * slices, repeats)
+        _, scored, *_ = figures[STUDY_SIDE]
+        ratio = Figure(f"{evaluated.name} / score", evaluated.value / scored.value, "x", 1 / 1.15)
+        return [*figures[STUDY_SIDE], *figures[240], evaluated, ratio]
 
 
 def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
@@ -101,32 +111,19 @@ def _scored(folder: Path, side: int, slices: int, repeats: int) -> list[Figure]:
     ]
 
 
-def _evaluated(folder: Path, slices: int, repeats: int) -> list[Figure]:
+def _evaluated(folder: Path, slices: int, repeats: int) -> Figure:
     from upd_harness.evaluation.run import evaluate
     from upd_zoo.sources.phantoms import PHANTOMS
     from upd_zoo.sources.preparation import fill
     from upd_zoo.sources.source import Request
 
-    request = Request(subjects=-(-slices // _PHANTOM_SLICES))
-    # With the training store, which two baselines learn from.
+    request = Request(subjects=round(_TRAINED_ON * slices / _PHANTOM_SLICES))
     fill(PHANTOMS, [StoreName(DOMAIN, Part.TRAIN), StoreName(DOMAIN, Part.TEST)], folder, request)
     model, store = _model(folder), Store(folder / DOMAIN / Part.TEST)
-    images = np.array(store.images)
-
-    def network() -> None:
-        for start in range(0, len(images), BATCH):
-            model.network(images[start : start + BATCH])
-
-    def whole() -> None:
-        evaluate(model, get_test_set(DOMAIN), store, folder / "evaluation")
-
-    network()
-    alone, complete = shortest(repeats, network, whole)
-    name = f"RD, {len(images)} slices of {len(set(store.subjects))} subjects"
-    return [
-        Figure(f"{name}: evaluate, store to report", len(images) / complete, "slices/s"),
-        Figure(f"{name}: evaluate / network alone", alone / complete, "x", 0.85),
-    ]
+    model.network(np.array(store.images[:BATCH]))
+    (complete,) = shortest(repeats, lambda: evaluate(model, get_test_set(DOMAIN), store, folder / "evaluation"))
+    name = f"RD, {len(store)} slices of {len(set(store.subjects))} subjects: evaluate, store to report"
+    return Figure(name, len(store) / complete, "slices/s")
 
 
 def _write_volume(path: Path, side: int, slices: int, seed: int) -> Path:
