@@ -495,3 +495,11 @@ def test_a_visitor_only_looks(store: Store, run: Path) -> None:
         assert not method.training
         assert not method.up(images.mean((1, 2, 3))[:, None]).requires_grad
     assert torch.is_grad_enabled()
+
+
+def test_numbers_below_the_range_of_float32_are_0_once_a_training_is_seeded() -> None:
+    """A processor without such a mode computes on, only slower."""
+    seed_everything(0)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor has no such mode")
+    assert float(torch.full((8,), 1e-30) @ torch.full((8,), 1e-10)) == 0
