@@ -11,6 +11,7 @@ from upd_zoo.detector import Detector
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import plain
+from upd_zoo.fitting.precision import without_subnormals
 from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, begin_work, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import FeatureBackbone
@@ -31,6 +32,7 @@ _LOOKED_AT = 64
 """Training images from which folded batch normalisations get their statistics back."""
 
 
+@without_subnormals()
 def train(
     model: ModelId,
     recipe: Recipe,

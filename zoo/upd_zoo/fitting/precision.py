@@ -1,6 +1,7 @@
 """In which numbers a training computes products and convolutions."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 import torch
@@ -29,6 +30,21 @@ def precision_on(device: str, wanted: str) -> str:
 def computing_in(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return a context in which products and convolutions are computed in these numbers."""
     return torch.autocast(device.type, getattr(torch, precision), enabled=precision != FLOAT32)
+
+
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Take numbers below float32's range for 0 while the block runs, in this thread and in those that begin in it.
+
+    Gradients of a network that has learnt little are full of them, and some processors are slow with them: two cores of
+    an Intel Xeon took 0.7 s instead of 0.14 s a step of DAE's quick profile. What is evaluated must tell them apart.
+    """
+    before = float(torch.tensor(1e-30) * 1e-10) == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def _has_bfloat16(device: str) -> bool:

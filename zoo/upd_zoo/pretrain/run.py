@@ -8,6 +8,7 @@ from typing import Any, Final
 from upd_zoo.artefact.records import Backbone
 from upd_zoo.errors import UsageError
 from upd_zoo.fitting.batches import Batches
+from upd_zoo.fitting.precision import without_subnormals
 from upd_zoo.fitting.run import USUAL, RunSettings, alone, begin, begin_work, scale_of, settle, training_of
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.layers.backbone import WholeNetwork
@@ -28,6 +29,7 @@ BACKBONE: Final = "backbone"
 _STARTS: Final = {Pretrain.NONE: "random", Pretrain.IMAGENET: "timm"}
 
 
+@without_subnormals()
 def pretrain(
     base: Recipe,
     store: Store,
