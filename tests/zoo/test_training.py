@@ -27,7 +27,6 @@ from upd_zoo.files import held
 from upd_zoo.fitting.batches import Batches
 from upd_zoo.fitting.checkpoint import CHECKPOINT
 from upd_zoo.fitting.learner import Turn
-from upd_zoo.fitting.precision import without_subnormals
 from upd_zoo.fitting.run import LOG, RunSettings, seed_everything
 from upd_zoo.fitting.trainer import Trainer
 from upd_zoo.method import Method
@@ -496,15 +495,3 @@ def test_a_visitor_only_looks(store: Store, run: Path) -> None:
         assert not method.training
         assert not method.up(images.mean((1, 2, 3))[:, None]).requires_grad
     assert torch.is_grad_enabled()
-
-
-def test_numbers_below_the_range_of_float32_are_0_in_the_block_alone() -> None:
-    """A processor without such a mode computes on, only slower."""
-    small = torch.full((8,), 1e-30)
-    outside = [float(small[0] * 1e-10)]
-    with without_subnormals():
-        inside = float(small[0] * 1e-10)
-        supported = torch.set_flush_denormal(True)
-    outside.append(float(small[0] * 1e-10))
-    assert outside[0] == outside[1]
-    assert inside == 0 or not supported

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +144,25 @@ def held(lock: Path, patience: float = 0) -> Iterator[None]:
         with suppress(OSError):  # before it is released: whoever waits finds that the file is gone, and makes another
             lock.unlink()
         holding.release()
+
+
+@contextmanager
+def held_alone(lock: Path, problem: str) -> Iterator[None]:
+    """Hold a lock as `held` does, at once or not at all.
+
+    Args:
+        lock: Its file.
+        problem: What is wrong where somebody else holds it.
+
+    Raises:
+        UsageError: Somebody else holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(lock))
+        except Timeout:
+            raise UsageError(problem, "one at a time", "wait until it has ended, or choose another folder") from None
+        yield
 
 
 def _beside(temporary: Path, suffix: str) -> Path:

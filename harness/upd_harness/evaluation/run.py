@@ -15,7 +15,6 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from filelock import Timeout
 
 from upd_harness.evaluation.contenders import MODEL, RANDOM, Gathered, chance, gather
 from upd_harness.evaluation.exposure import NAME as EXPOSURE
@@ -33,7 +32,7 @@ from upd_harness.report.run_record import describe_run, utc_now
 from upd_zoo.artefact.record import write_record
 from upd_zoo.artefact.records import RESULTS, Config, Result, Space
 from upd_zoo.errors import UsageError
-from upd_zoo.files import held, replacing, write_json
+from upd_zoo.files import held_alone, replacing, write_json
 from upd_zoo.progress import Report, silent
 from upd_zoo.runtime.model import Model
 from upd_zoo.stores.store import Facts, Store
@@ -161,14 +160,7 @@ def room(output: Path, *, overwrite: bool) -> Iterator[None]:
         if not output.exists():
             output.mkdir(parents=True)
             holding.callback(_remove_if_empty, output)
-        try:
-            holding.enter_context(held(output / _LOCK))
-        except Timeout:
-            raise UsageError(
-                f"another evaluation is being written to {output}",
-                "one at a time",
-                "wait until it is done, or name another folder with -o",
-            ) from None
+        holding.enter_context(held_alone(output / _LOCK, f"another evaluation is being written to {output}"))
         _check_room(output, overwrite)
         yield
 

@@ -14,20 +14,19 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
-from filelock import Timeout
 
 from upd_zoo.artefact.provenance import note_work
 from upd_zoo.artefact.record import Record, read_record, write_record
 from upd_zoo.artefact.records import CONFIG, Backbone, Config, Training
 from upd_zoo.errors import UsageError
-from upd_zoo.files import held, to_json
+from upd_zoo.files import held_alone, to_json
 from upd_zoo.fitting.precision import precision_on
 from upd_zoo.recipe import Recipe
 from upd_zoo.stores.store import Store
@@ -130,16 +129,8 @@ def alone(run: Path) -> Iterator[None]:
     Raises:
         UsageError: Another training holds it.
     """
-    with ExitStack() as stack:
-        if os.environ.get("RANK", "0") == "0":  # as accelerate and torchrun number the processes that they start
-            try:
-                stack.enter_context(held(run / LOCK))
-            except Timeout:
-                raise UsageError(
-                    f"another process is training in {run}",
-                    "one training at a time in a folder",
-                    "wait until it has ended, or choose another folder",
-                ) from None
+    first = os.environ.get("RANK", "0") == "0"  # as accelerate and torchrun number the processes that they start
+    with held_alone(run / LOCK, f"another process is training in {run}") if first else nullcontext():
         yield
 
 
