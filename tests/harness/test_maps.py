@@ -307,3 +307,7 @@ def test_the_command_prints_the_table_and_wants_both_folders(
     for wrong in (both[:2], (*both, "-m", "rd-phantom-t2"), (), (*both, "--score", "median")):
         assert run(*wrong) == 2
         assert "error: " in capsys.readouterr().err
+    scored(tmp_path, {"case-0.npy": "padim-clinic"})
+    with pytest.raises(UsageError, match="padim-clinic scores an image is not known here"):
+        folders.usual_rule()
+    assert MapFolders(folders.maps, folders.masks, ScoreRule.MEAN).usual_rule() is ScoreRule.MEAN

@@ -13,8 +13,9 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from upd_zoo.artefact.appearance import steps_of
 from upd_zoo.errors import IntegrityError
-from upd_zoo.images.foreground import Masks, inside
+from upd_zoo.images.foreground import inside
 from upd_zoo.stores.store import Store
 from upd_zoo.vocabulary import Foreground
 
@@ -97,15 +98,5 @@ def figures_of(images: Array) -> Figures:
     mean = kept.sum(axis=(2, 3), dtype=np.float64) / count
     square = np.einsum("bchw,bchw->bc", kept, kept, dtype=np.float64) / count
     spread = np.sqrt(np.maximum(square - mean**2, 0))
-    grey = images.mean(axis=1)
-    return np.column_stack((tissue.mean(axis=(1, 2)), mean, spread, _steps(grey, tissue)))
-
-
-def _steps(grey: Array, tissue: Masks) -> Figures:
-    """Return (B,) the mean difference of pixels (B, H, W) that touch by a side, both inside."""
-    total, pairs = np.zeros(len(grey)), np.zeros(len(grey))
-    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
-        both = tissue[one] & tissue[other]
-        total += (abs(grey[one] - grey[other]) * both).sum(axis=(1, 2), dtype=np.float64)
-        pairs += both.sum(axis=(1, 2))
-    return total / np.maximum(pairs, 1)
+    grey = images.mean(axis=1, dtype=np.float64)
+    return np.column_stack((tissue.mean(axis=(1, 2)), mean, spread, steps_of(grey, tissue)))

@@ -110,7 +110,7 @@ class MapFolders:
         """Return by which rule the maps' images are scored: as asked, else as their model does, else by the highest.
 
         Raises:
-            UsageError: The maps are of several models, whose values cannot be compared.
+            UsageError: The maps are of several models, whose values cannot be compared, or of one with an unknown rule.
         """
         models = {str(model["id"]) for model in _models_of(self.maps)}
         if len(models) > 1:
@@ -121,10 +121,15 @@ class MapFolders:
             )
         if self.rule is not None or not models:
             return self.rule or ScoreRule.MAXIMUM
+        (model,) = models
         try:
-            return ModelId.parse(models.pop()).domain.modality.score_rule
-        except UsageError:  # of a collection that is not known here
-            return ScoreRule.MAXIMUM
+            return ModelId.parse(model).domain.modality.score_rule
+        except UsageError:
+            raise UsageError(
+                f"how {model} scores an image is not known here: it is of a collection of one's own",
+                "the rule of its kind of image: mean for chest films, else maximum",
+                "add --score mean or --score maximum",
+            ) from None
 
 
 def _models_of(maps: Path) -> Iterator[dict[str, Any]]:

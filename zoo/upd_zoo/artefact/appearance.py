@@ -64,7 +64,7 @@ def figures_of(images: Array) -> Figures:
     mean = _mean(grey, inside)
     spread = np.sqrt(_mean((grey - mean[:, None, None]) ** 2, inside))
     entropy = np.array([_entropy(pixels[shown]) for pixels, shown in zip(grey, inside, strict=True)])
-    steps = _neighbours(grey, inside)
+    steps = steps_of(grey, inside)
     texture = np.divide(steps, spread, out=np.zeros_like(spread), where=spread > 0)
     return Figures(inside.mean(axis=(1, 2)), mean, spread, entropy, texture)
 
@@ -97,8 +97,8 @@ def _mean(values: Figure, inside: npt.NDArray[np.bool_]) -> Figure:
     return np.asarray(total / np.maximum(inside.sum(axis=(1, 2)), 1))
 
 
-def _neighbours(grey: Figure, inside: npt.NDArray[np.bool_]) -> Figure:
-    """Return the mean difference (N,) of pixels that touch each other by a side, both of them inside."""
+def steps_of(grey: Figure, inside: npt.NDArray[np.bool_]) -> Figure:
+    """Return the mean difference (N,) of pixels (N, H, W) that touch each other by a side, both of them inside."""
     total, pairs = np.zeros(len(grey)), np.zeros(len(grey), int)
     for axis in (1, 2):
         both = np.diff(inside.astype(np.int8), axis=axis) == 0
