@@ -436,6 +436,13 @@ def test_metrics_stand_beside_their_baselines(tmp_path: Path) -> None:
     assert not_clearly_better(RESULT) == ["AP_p"]
 
 
+def test_every_baseline_has_a_sign_of_its_own(tmp_path: Path) -> None:
+    names = ("random", "intensity", "darkness", "gaussian", "position", "exposure")
+    page = evaluation_page(tmp_path, baselines=dict.fromkeys(names, RESULT["baselines"]["random"]))
+    signs = re.findall(r'<th scope="col" class="number">(.)<br>', page.source)
+    assert len(signs) == len({*signs}) == 1 + len(names)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

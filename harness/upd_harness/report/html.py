@@ -33,7 +33,7 @@ _MOST_BYTES: Final = 512 * 1024
 """A larger thumbnail is none of ours, and is not put into the page."""
 _SIGNATURES: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
-_GLYPHS: Final = "◇△□▽○"
+_GLYPHS: Final = "◇△□▽○☆◁▷"
 
 
 @dataclass(frozen=True, slots=True)
